@@ -1,0 +1,73 @@
+package core
+
+// Outgoing is a message to send.
+type Outgoing struct {
+	Message Message
+	// BeforePersist: it may leave before this Ready is durable (a primary's PREPARE, a COMMIT). All others
+	// promise something that is in the Ready, and wait.
+	BeforePersist bool
+}
+
+// Read is a token given to ReadBarrier, with the verdict on it.
+type Read struct {
+	Token uint64
+	// OK: everything acknowledged before the read was asked for is in Committed of this Ready or an earlier
+	// one, and this replica was primary of the view after it was asked. Otherwise: not the primary.
+	OK bool
+}
+
+// Dropped is a proposal that this replica accepted and whose fate it no longer follows: it may still be
+// committed by another primary.
+type Dropped struct {
+	First, Last OpNumber // of this replica's own proposals, as Propose numbered them
+}
+
+// Leadership is this replica's part, as Replicator.Events tells it.
+type Leadership struct {
+	// Leading: a quorum is in the view, and everything inherited is in Committed of this Ready or earlier.
+	Leading bool
+	View    ViewNumber
+}
+
+// Ready is everything the driver has to do, in this order:
+//
+//  1. send the Messages that have BeforePersist;
+//  2. make durable, in one atomic step: HardState; the removal of the log above TruncateAbove; Entries; the
+//     removal of the log up to TruncateBelow. MustSync says whether this must reach the disk (not only the
+//     file) before step 3;
+//  3. send the other Messages;
+//  4. if FetchCheckpoint is set, fetch that checkpoint from that replica in the background, make it durable
+//     and call CheckpointInstalled or CheckpointFailed;
+//  5. apply Committed; 6. answer Reads and Dropped, report Leadership; 7. call Advance.
+//
+// The slices belong to the driver until Advance.
+type Ready struct {
+	HardState *HardState
+	// TruncateAbove is the last op-number to keep, when Truncate is set: entries above it were of a branch
+	// that is dead, and Entries follow it.
+	Truncate      bool
+	TruncateAbove OpNumber
+	Entries       []Entry
+	// TruncateBelow is the first op-number to keep; 0: nothing to remove.
+	TruncateBelow OpNumber
+	MustSync      bool
+
+	Messages        []Outgoing
+	FetchCheckpoint *FetchCheckpoint
+	Committed       []Entry
+	Reads           []Read
+	Dropped         []Dropped
+	Leadership      *Leadership
+}
+
+// FetchCheckpoint asks the driver for a checkpoint of at least Meta.Op from a replica.
+type FetchCheckpoint struct {
+	From ReplicaID
+	Meta CheckpointMeta
+}
+
+// Empty reports whether there is nothing to do.
+func (r *Ready) Empty() bool {
+	return r.HardState == nil && !r.Truncate && len(r.Entries) == 0 && r.TruncateBelow == 0 && len(r.Messages) == 0 &&
+		r.FetchCheckpoint == nil && len(r.Committed) == 0 && len(r.Reads) == 0 && len(r.Dropped) == 0 && r.Leadership == nil
+}

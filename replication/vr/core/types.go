@@ -1,0 +1,116 @@
+package core
+
+import "fmt"
+
+// ReplicaID names a replica; 0 is nobody.
+type ReplicaID uint32
+
+// ViewNumber is the paper's view-number.
+type ViewNumber uint64
+
+// OpNumber is the paper's op-number; the first operation is 1.
+type OpNumber uint64
+
+// Hash is the chained hash of an entry: over its own op-number, view and payload and the hash of the entry
+// below it. Two logs that have the same hash at an op-number are the same up to there.
+type Hash uint64
+
+// Entry is one operation of the log.
+type Entry struct {
+	Op OpNumber
+	// View is the one it was first proposed in; it never changes, whatever view commits it.
+	View    ViewNumber
+	Payload []byte
+	Hash    Hash
+}
+
+// HardState is what must be durable before a message that depends on it leaves.
+type HardState struct {
+	View           ViewNumber
+	LastNormalView ViewNumber
+	// Commit is only a hint that saves work after a restart: it may be older than what was committed.
+	Commit OpNumber
+}
+
+// CheckpointMeta identifies a checkpoint: the state after applying everything up to Op, whose entry had
+// this view and hash. The zero value is the empty state before operation 1.
+type CheckpointMeta struct {
+	Op   OpNumber
+	View ViewNumber
+	Hash Hash
+}
+
+// Kind is the kind of a message.
+type Kind uint8
+
+// The paper's messages, and ours beside them: CommitOK and the probe (docs/DIVERGENCE.md).
+const (
+	KindPrepare Kind = iota + 1
+	KindPrepareOK
+	KindCommit
+	KindCommitOK
+	KindStartViewChange
+	KindDoViewChange
+	KindStartView
+	KindGetState
+	KindNewState
+	KindProbe
+	KindProbeOK
+)
+
+// String returns the paper's name of the kind.
+func (k Kind) String() string {
+	names := [...]string{
+		"", "PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW", "GETSTATE",
+		"NEWSTATE", "PROBE", "PROBEOK",
+	}
+	if k >= 1 && int(k) < len(names) {
+		return names[k]
+	}
+	return fmt.Sprintf("KIND%d", uint8(k))
+}
+
+// Message is any message of the protocol; which fields count depends on Kind, and the handler of each kind
+// says which. Entries are shared and never changed.
+type Message struct {
+	Kind           Kind
+	From, To       ReplicaID
+	View           ViewNumber
+	Op             OpNumber
+	Commit         OpNumber
+	LastNormalView ViewNumber
+	Nonce          uint64
+	Round          uint64
+	// First is the op-number of Entries[0] (or, in a GETSTATE, the first one wanted); PreviousHash is the
+	// hash of the entry below it.
+	First        OpNumber
+	PreviousHash Hash
+	Entries      []Entry
+	Checkpoint   CheckpointMeta
+	Agree        bool
+}
+
+// Status is the paper's status of a replica.
+type Status uint8
+
+// The statuses.
+const (
+	StatusNormal Status = iota + 1
+	StatusViewChange
+	// StatusStopped is a replica that found a broken invariant; Replica.Failure says which.
+	StatusStopped
+)
+
+// String returns the status's name.
+func (s Status) String() string {
+	switch s {
+	case StatusNormal:
+		return "normal"
+	case StatusViewChange:
+		return "view-change"
+	case StatusStopped:
+		return "stopped"
+	default:
+		return fmt.Sprintf("status %d", uint8(s))
+	}
+}

@@ -1,0 +1,80 @@
+package vr
+
+import (
+	"context"
+	"io"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// Transport carries a group's messages between its replicas. Messages may be lost, repeated, reordered and
+// late; they may not be changed unnoticed.
+type Transport interface {
+	// Send hands a message on and returns at once; it drops the message when its bounded queue is full. The
+	// payload must not be changed afterwards.
+	Send(to core.ReplicaID, payload []byte)
+
+	// Receive sets the function that gets every message for this replica, possibly from many goroutines; it
+	// must not block. nil stops the delivery and returns when no call is under way.
+	Receive(deliver func(from core.ReplicaID, payload []byte))
+
+	// ServeCheckpoints sets the function that opens the newest durable checkpoint for a peer, with the bytes
+	// that describe it. nil stops the service.
+	ServeCheckpoints(open func(from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error))
+
+	// FetchCheckpoint asks a peer for its newest checkpoint, of at least that op-number. The body ends with
+	// io.EOF only when every byte that the peer sent has arrived unchanged.
+	FetchCheckpoint(ctx context.Context, from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error)
+}
+
+// Loaded is what a replica's storage held when it was opened.
+type Loaded struct {
+	HardState core.HardState
+	// Checkpoint is the newest durable one; the zero value is the empty state.
+	Checkpoint core.CheckpointMeta
+	// Entries are all retained ones, without a gap; the first may lie below the checkpoint.
+	Entries []core.Entry
+}
+
+// Batch is one atomic and durable change of a replica's storage; see core.Ready.
+type Batch struct {
+	HardState     *core.HardState
+	Truncate      bool
+	TruncateAbove core.OpNumber
+	Entries       []core.Entry
+	TruncateBelow core.OpNumber
+	// Sync: the change must have reached the disk when Write returns.
+	Sync bool
+}
+
+// Storage keeps one replica's log, hard state and checkpoints. Load and Write are called from one goroutine;
+// the checkpoint methods may be called beside them. Any error of Write is final: the replica stops.
+type Storage interface {
+	// Load returns everything that is stored. Damage is an error that names file and op-number.
+	Load() (Loaded, error)
+
+	// Write makes a batch durable, whole or not at all.
+	Write(batch Batch) error
+
+	// CreateCheckpoint starts a new checkpoint. It exists once its writer's Commit has returned nil.
+	CreateCheckpoint(meta core.CheckpointMeta) (CheckpointWriter, error)
+
+	// OpenCheckpoint opens the newest durable checkpoint; ErrNoCheckpoint when there is none. Reading it to
+	// io.EOF verifies its checksums.
+	OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error)
+
+	// Syncs is the number of times the disk was asked to make something durable.
+	Syncs() uint64
+
+	// Close releases the files. Closing twice is harmless.
+	Close() error
+}
+
+// CheckpointWriter receives the bytes of one checkpoint.
+type CheckpointWriter interface {
+	io.Writer
+	// Commit makes the checkpoint durable and the newest, and removes the one before it.
+	Commit() error
+	// Abort drops it; harmless after Commit.
+	Abort() error
+}
