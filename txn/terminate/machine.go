@@ -11,12 +11,12 @@ import (
 type phase uint8
 
 const (
-	askingHome  phase = iota + 1 // an Outcome: the home shard names the participants
-	asking                       // everybody is fenced
-	askingOwn                    // somebody has forgotten: does the own shard still hold it?
-	carrying                     // the decision goes to everybody
-	givenUp                      // answered, nothing to carry
-	finished                     // Done was given
+	askingHome phase = iota + 1 // an Outcome: the home shard names the participants
+	asking                      // everybody is fenced
+	askingOwn                   // somebody has forgotten: does the own shard still hold it?
+	carrying                    // the decision goes to everybody
+	givenUp                     // answered, nothing to carry
+	finished                    // Done was given
 )
 
 // Machine finishes one attempt, or finds out how it was finished. Create it with New, NewRedrive or
