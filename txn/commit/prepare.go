@@ -71,11 +71,6 @@ func (m *Machine) onVerdict(i int, send Send, verdict txn.Verdict) {
 	case txn.StatusForgotten:
 		m.settle(p, forgotten, verdict)
 	case txn.StatusAborted:
-		if verdict.Reason == txn.WrongShard && !fence {
-			p.wrongShard = true
-			m.onRefused(p, send, verdict)
-			return
-		}
 		m.settle(p, dead, verdict)
 	case txn.StatusRefused:
 		if fence {

@@ -52,15 +52,12 @@ func (m *Machine) onFenceReply(p *member, event Reply) {
 }
 
 // onHome takes the answer of the home shard to an Outcome. It takes part in every attempt, so what it has
-// aborted is dead, and what it holds names all others.
+// aborted is dead, and what it holds names all others. It may speak of another attempt than the one asked for:
+// the one that committed, or the one that it holds prepared. No later one than that can follow, and no earlier
+// one can have committed, so the answer for that one is the answer for the transaction.
 func (m *Machine) onHome(p *member, verdict txn.Verdict) {
-	if verdict.Attempt.ID == m.attempt.ID && verdict.Attempt.Number > m.attempt.Number {
-		// The clerk went on after the attempt that was asked for; that one is dead, and the question is about the
-		// transaction.
+	if verdict.Attempt.ID == m.attempt.ID && verdict.Attempt.Number > 0 {
 		m.attempt = verdict.Attempt
-		p.tries = 0
-		m.ask(p)
-		return
 	}
 	m.note(p, verdict)
 	m.join(verdict.Participants)

@@ -125,9 +125,8 @@ func TestMachine(t *testing.T) {
 		}},
 		{"outcome: the clerk went on to a later attempt", outcome, Options{}, script{
 			{"start", "Fence 1 and later"},
-			{"later 1", "Fence 1 and later attempt 2"},
-			{"prepared 1#1", ""},
-			{"committed 1", "Answer committed, Done"},
+			{"later 1", "Fence 2 attempt 2"},
+			{"prepared 2", "Answer committed, CommitTxn 1 attempt 2, CommitTxn 2 attempt 2"},
 		}},
 		{"outcome asks as long as somebody waits", outcome, Options{TriesMax: 1}, script{
 			{"start", "Fence 1 and later"},

@@ -15,8 +15,8 @@ import (
 //
 //	prepared 2      a Reply with this status to the last request sent to shard 2; prepared 2#3 answers the send
 //	                with copy number 3
-//	home 1 1,2      as prepared 1, naming the participants
-//	later 1 2       the home shard knows attempt 2
+//	home 1          as prepared 1, naming the participants 1 and 2
+//	later 1         likewise, but speaking of attempt 2
 //	lost 2          a Failed
 //	timer           the oldest timer
 //	cancelled       a Cancelled
@@ -108,7 +108,8 @@ func (p *player) event(in string) (Event, error) {
 		verdict.Status, verdict.Participants = txn.StatusPrepared, []txn.ShardID{1, 2}
 		return Reply{Send: send, Verdict: verdict}, nil
 	case "later":
-		verdict.Status, verdict.Attempt.Number = txn.StatusPrepared, 2
+		verdict.Status, verdict.Participants = txn.StatusPrepared, []txn.ShardID{1, 2}
+		verdict.Attempt.Number = 2
 		return Reply{Send: send, Verdict: verdict}, nil
 	}
 	for s := txn.StatusUnknown; s <= txn.StatusForgotten; s++ {
