@@ -234,7 +234,8 @@ type NodeStatusResponse struct {
 	Cluster       []byte                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Replicas      []*ReplicaStatus       `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	CpuSeconds    float64                `protobuf:"fixed64,4,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"` // of the process so far
+	CpuSeconds    float64                `protobuf:"fixed64,4,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`                                                    // of the process so far
+	Counters      map[string]uint64      `protobuf:"bytes,5,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // of the node: sessions, refusals, frames to and from peers, drops ...
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,6 +298,13 @@ func (x *NodeStatusResponse) GetCpuSeconds() float64 {
 	return 0
 }
 
+func (x *NodeStatusResponse) GetCounters() map[string]uint64 {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
 var File_viewline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_admin_proto_rawDesc = "" +
@@ -329,13 +337,17 @@ const file_viewline_v1_admin_proto_rawDesc = "" +
 	"state_hash\x18\x11 \x01(\fR\tstateHash\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xa1\x01\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xa9\x02\n" +
 	"\x12NodeStatusResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x126\n" +
 	"\breplicas\x18\x03 \x03(\v2\x1a.viewline.v1.ReplicaStatusR\breplicas\x12\x1f\n" +
 	"\vcpu_seconds\x18\x04 \x01(\x01R\n" +
-	"cpuSeconds2]\n" +
+	"cpuSeconds\x12I\n" +
+	"\bcounters\x18\x05 \x03(\v2-.viewline.v1.NodeStatusResponse.CountersEntryR\bcounters\x1a;\n" +
+	"\rCountersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x012]\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"NodeStatus\x12\x1e.viewline.v1.NodeStatusRequest\x1a\x1f.viewline.v1.NodeStatusResponseB;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"
@@ -352,23 +364,25 @@ func file_viewline_v1_admin_proto_rawDescGZIP() []byte {
 	return file_viewline_v1_admin_proto_rawDescData
 }
 
-var file_viewline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_viewline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_viewline_v1_admin_proto_goTypes = []any{
 	(*NodeStatusRequest)(nil),  // 0: viewline.v1.NodeStatusRequest
 	(*ReplicaStatus)(nil),      // 1: viewline.v1.ReplicaStatus
 	(*NodeStatusResponse)(nil), // 2: viewline.v1.NodeStatusResponse
 	nil,                        // 3: viewline.v1.ReplicaStatus.CountersEntry
+	nil,                        // 4: viewline.v1.NodeStatusResponse.CountersEntry
 }
 var file_viewline_v1_admin_proto_depIdxs = []int32{
 	3, // 0: viewline.v1.ReplicaStatus.counters:type_name -> viewline.v1.ReplicaStatus.CountersEntry
 	1, // 1: viewline.v1.NodeStatusResponse.replicas:type_name -> viewline.v1.ReplicaStatus
-	0, // 2: viewline.v1.AdminService.NodeStatus:input_type -> viewline.v1.NodeStatusRequest
-	2, // 3: viewline.v1.AdminService.NodeStatus:output_type -> viewline.v1.NodeStatusResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 2: viewline.v1.NodeStatusResponse.counters:type_name -> viewline.v1.NodeStatusResponse.CountersEntry
+	0, // 3: viewline.v1.AdminService.NodeStatus:input_type -> viewline.v1.NodeStatusRequest
+	2, // 4: viewline.v1.AdminService.NodeStatus:output_type -> viewline.v1.NodeStatusResponse
+	4, // [4:5] is the sub-list for method output_type
+	3, // [3:4] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_viewline_v1_admin_proto_init() }
@@ -382,7 +396,7 @@ func file_viewline_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viewline_v1_admin_proto_rawDesc), len(file_viewline_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,248 @@
+package transport_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"hash/crc32"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication/transport"
+)
+
+// state returns bytes in which every piece differs from every other.
+func state(size int) []byte {
+	bytes := make([]byte, size)
+	for i := range bytes {
+		bytes[i] = byte(i ^ i>>8 ^ i>>16)
+	}
+	return bytes
+}
+
+// source is a body that counts its closings.
+type source struct {
+	io.Reader
+	closed *atomic.Int32
+}
+
+func (s source) Close() error {
+	s.closed.Add(1)
+	return nil
+}
+
+func TestCheckpointsArriveWhole(t *testing.T) {
+	a, b, one, two := pair(t, transport.Options{})
+	for _, size := range []int{0, 1, 256<<10 - 1, 256 << 10, 256<<10 + 1, 3 << 20} {
+		var closed atomic.Int32
+		two.ServeCheckpoints(func(from uint32, atLeast uint64) ([]byte, io.ReadCloser, error) {
+			require.EqualValues(t, 1, from)
+			require.EqualValues(t, 77, atLeast)
+			return []byte("header"), source{iotest.HalfReader(bytes.NewReader(state(size))), &closed}, nil
+		})
+		header, body, err := one.FetchCheckpoint(t.Context(), 2, 77)
+		require.NoError(t, err)
+		require.Equal(t, "header", string(header))
+		read, err := io.ReadAll(body)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(state(size), read), "%d bytes", size)
+		require.NoError(t, body.Close())
+		eventually(t, func() bool { return closed.Load() == 1 }, "the source is closed")
+	}
+	require.EqualValues(t, 6, a.Counters()["checkpoints_fetched"])
+	require.EqualValues(t, 6, b.Counters()["checkpoints_sent"])
+	require.Equal(t, a.Counters()["checkpoint_bytes_fetched"], b.Counters()["checkpoint_bytes_sent"])
+}
+
+func TestCheckpointsThatAreNotServed(t *testing.T) {
+	a, _, one, two := pair(t, transport.Options{})
+	fetch := func(from uint32) error {
+		_, _, err := one.FetchCheckpoint(t.Context(), from, 10)
+		require.Error(t, err)
+		return err
+	}
+	require.ErrorIs(t, fetch(3), transport.ErrUnknownPeer)
+	require.ErrorIs(t, fetch(1), transport.ErrUnknownPeer)
+	require.Equal(t, codes.Unavailable, status.Code(fetch(2)))
+	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) { return nil, nil, errors.New("only at 3") })
+	err := fetch(2)
+	require.Equal(t, codes.NotFound, status.Code(err))
+	require.ErrorContains(t, err, "only at 3")
+	two.Close()
+	require.Equal(t, codes.NotFound, status.Code(fetch(2)))
+	require.NoError(t, a.Close())
+	require.Error(t, fetch(2))
+}
+
+func TestCheckpointRequestsThatAreRefused(t *testing.T) {
+	_, b, _, two := pair(t, transport.Options{})
+	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
+		return nil, io.NopCloser(bytes.NewReader(nil)), nil
+	})
+	id, other := cluster(1), cluster(2)
+	for _, test := range []struct {
+		name string
+		code codes.Code
+		bad  func(*pb.FetchCheckpointRequest)
+	}{
+		{"version", codes.FailedPrecondition, func(r *pb.FetchCheckpointRequest) { r.Version = 2 }},
+		{"cluster", codes.FailedPrecondition, func(r *pb.FetchCheckpointRequest) { r.Cluster = other[:] }},
+		{"group", codes.NotFound, func(r *pb.FetchCheckpointRequest) { r.Group = 6 }},
+		{"receiver", codes.NotFound, func(r *pb.FetchCheckpointRequest) { r.To = 1 }},
+		{"sender", codes.PermissionDenied, func(r *pb.FetchCheckpointRequest) { r.From = 3 }},
+		{"none", codes.OK, func(*pb.FetchCheckpointRequest) {}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			request := &pb.FetchCheckpointRequest{Version: 1, Cluster: id[:], Group: 5, From: 1, To: 2}
+			test.bad(request)
+			stream, err := dial(t, b.address).FetchCheckpoint(t.Context(), request)
+			require.NoError(t, err)
+			_, err = stream.Recv()
+			require.Equal(t, test.code, status.Code(err))
+		})
+	}
+}
+
+func TestACheckpointWhoseSourceFails(t *testing.T) {
+	_, _, one, two := pair(t, transport.Options{})
+	for _, failure := range []error{errors.New("disk"), io.ErrUnexpectedEOF} {
+		two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
+			body := io.MultiReader(bytes.NewReader(state(1<<20)), iotest.ErrReader(failure))
+			return nil, io.NopCloser(body), nil
+		})
+		_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
+		require.NoError(t, err)
+		read, err := io.ReadAll(body)
+		require.Equal(t, codes.DataLoss, status.Code(err))
+		require.LessOrEqual(t, len(read), 1<<20)
+		require.NoError(t, body.Close())
+	}
+}
+
+func TestTooManyCheckpointsAtOnce(t *testing.T) {
+	_, _, one, two := pair(t, transport.Options{CheckpointsMax: 1})
+	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
+		return nil, io.NopCloser(bytes.NewReader(state(16 << 20))), nil
+	})
+	_, first, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	require.NoError(t, err)
+	_, _, err = one.FetchCheckpoint(t.Context(), 2, 0)
+	require.Equal(t, codes.ResourceExhausted, status.Code(err))
+	require.NoError(t, first.Close())
+	_, err = io.ReadAll(first)
+	require.Error(t, err, "a closed body does not end in order")
+}
+
+func TestACheckpointIsCutByContextPartitionAndClose(t *testing.T) {
+	var cut atomic.Bool
+	a, _, one, two := pair(t, transport.Options{Pass: func(uint32, uint32, uint32) bool { return !cut.Load() }})
+	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
+		return nil, io.NopCloser(bytes.NewReader(state(32 << 20))), nil
+	})
+	begin := func(ctx context.Context) io.ReadCloser {
+		_, body, err := one.FetchCheckpoint(ctx, 2, 0)
+		require.NoError(t, err)
+		_, err = io.ReadFull(body, make([]byte, 1000))
+		require.NoError(t, err)
+		return body
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	body := begin(ctx)
+	cancel()
+	_, err := io.ReadAll(body)
+	require.Equal(t, codes.Canceled, status.Code(err))
+
+	body = begin(t.Context())
+	cut.Store(true)
+	_, err = io.ReadAll(body)
+	require.ErrorIs(t, err, transport.ErrCut)
+	require.NoError(t, body.Close())
+	cut.Store(false)
+
+	body = begin(t.Context())
+	require.NoError(t, a.Close())
+	_, err = io.ReadAll(body)
+	require.Error(t, err)
+	require.NoError(t, body.Close())
+}
+
+// forger serves a script of messages for every checkpoint.
+type forger struct {
+	pb.UnimplementedPeerServiceServer
+	script []*pb.FetchCheckpointResponse
+}
+
+func (f *forger) FetchCheckpoint(_ *pb.FetchCheckpointRequest, stream pb.PeerService_FetchCheckpointServer) error {
+	for _, message := range f.script {
+		if err := stream.Send(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestCheckpointsThatAreAltered: whatever of a checkpoint is missing, altered or out of order, its body never
+// ends with io.EOF.
+func TestCheckpointsThatAreAltered(t *testing.T) {
+	whole := func() []*pb.FetchCheckpointResponse {
+		sum := crc32.Checksum([]byte("header"), crc32.MakeTable(crc32.Castagnoli))
+		script := []*pb.FetchCheckpointResponse{{Header: []byte("header"), Chunk: []byte("one ")}, {Chunk: []byte("two ")}, {Chunk: []byte("three"), Last: true}}
+		for _, message := range script {
+			sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), message.Chunk)
+			message.Checksum = sum
+		}
+		return script
+	}
+	f := &forger{}
+	server := grpc.NewServer()
+	pb.RegisterPeerServiceServer(server, f)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	go server.Serve(listener)
+	defer server.Stop()
+	one := open(t, transport.Options{}).join(t, 5, 1, map[uint32]string{2: listener.Addr().String()})
+	for _, test := range []struct {
+		name  string
+		alter func([]*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse
+	}{
+		{"nothing at all", func([]*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return nil }},
+		{"cut short", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return s[:2] }},
+		{"a piece missing", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return append(s[:1], s[2]) }},
+		{"a piece twice", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return append(s[:2], s[1], s[2]) }},
+		{"exchanged", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[0], s[1] = s[1], s[0]; return s }},
+		{"something behind", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse {
+			return append(s, &pb.FetchCheckpointResponse{Checksum: s[2].Checksum})
+		}},
+		{"a byte", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[1].Chunk[0] ^= 1; return s }},
+		{"the header", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[0].Header[0] ^= 1; return s }},
+		{"the checksum", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[2].Checksum ^= 1; return s }},
+		{"ended early", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[1].Last = true; return s }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f.script = test.alter(whole())
+			_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
+			if err == nil {
+				_, err = io.ReadAll(body)
+				require.NoError(t, body.Close())
+			}
+			require.ErrorIs(t, err, transport.ErrDamaged)
+			require.NotErrorIs(t, err, io.EOF)
+		})
+	}
+	f.script = whole()
+	_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	require.NoError(t, err)
+	defer body.Close()
+	read, err := io.ReadAll(body)
+	require.NoError(t, err)
+	require.Equal(t, "one two three", string(read))
+}

@@ -1,0 +1,110 @@
+package transport
+
+import (
+	"hash/crc32"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+)
+
+// FuzzExchange takes any bytes for a peer's first message: nothing panics, every frame is delivered or counted
+// as dropped, and only what a named sender, a member and a checksum vouch for is delivered.
+func FuzzExchange(f *testing.F) {
+	t, err := New(Options{Cluster: [16]byte{1}, PayloadBytesMax: 100})
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, t.Close()) })
+	g, err := t.Group(Local{Group: 5, Replica: 2}, map[uint32]string{1: "127.0.0.1:1"})
+	require.NoError(f, err)
+	delivered, wrongly := 0, 0
+	g.Receive(func(from uint32, payload []byte) {
+		delivered++
+		if from != 1 || len(payload) > 100 {
+			wrongly++
+		}
+	})
+	good := &pb.PeerFrame{Group: 5, From: 1, To: 2, Payload: []byte("x"), Checksum: crc32.Checksum([]byte("x"), castagnoli)}
+	for _, change := range []func(*pb.PeerHello, *pb.PeerFrame){
+		func(*pb.PeerHello, *pb.PeerFrame) {},
+		func(h *pb.PeerHello, _ *pb.PeerFrame) { h.Version = 2 },
+		func(h *pb.PeerHello, _ *pb.PeerFrame) { h.Replicas = nil },
+		func(_ *pb.PeerHello, f *pb.PeerFrame) { f.Checksum++ },
+		func(_ *pb.PeerHello, f *pb.PeerFrame) { f.To++ },
+	} {
+		hello := &pb.PeerHello{Version: 1, Cluster: t.options.Cluster[:], Replicas: []*pb.PeerReplica{{Group: 5, Replica: 1}}}
+		frame := proto.Clone(good).(*pb.PeerFrame)
+		change(hello, frame)
+		seed, err := proto.Marshal(&pb.ExchangeRequest{Hello: hello, Frames: []*pb.PeerFrame{frame, good}})
+		require.NoError(f, err)
+		f.Add(seed)
+	}
+	f.Fuzz(func(test *testing.T, data []byte) {
+		request := &pb.ExchangeRequest{}
+		if proto.Unmarshal(data, request) != nil {
+			return
+		}
+		known, err := t.admit(request.GetHello())
+		if err != nil {
+			require.Nil(test, known)
+			return
+		}
+		before, dropped := delivered, total(&t.counters)
+		for _, frame := range request.GetFrames() {
+			t.deliver(known, frame)
+		}
+		require.Zero(test, wrongly)
+		require.EqualValues(test, len(request.GetFrames()), uint64(delivered-before)+total(&t.counters)-dropped)
+	})
+}
+
+func total(c *counters) (sum uint64) {
+	for reason := range dropReasons {
+		sum += c.dropped[reason].Load()
+	}
+	return sum
+}
+
+func TestEveryDropReasonHasAName(t *testing.T) {
+	var c counters
+	for reason := range dropReasons {
+		c.drop(reason, 3)
+		require.NotEmpty(t, reason.name())
+		require.EqualValues(t, 3, c.snapshot()[reason.name()])
+	}
+}
+
+func TestNoticesAreMadeOnceAMinute(t *testing.T) {
+	var n notices
+	start := time.Unix(1000, 0)
+	due := func(name string, after time.Duration) bool { _, due := n.due(name, start.Add(after)); return due }
+	require.True(t, due("a", 0))
+	require.False(t, due("a", time.Second))
+	require.True(t, due("b", time.Second))
+	require.False(t, due("a", 59*time.Second))
+	omitted, said := n.due("a", start.Add(60*time.Second))
+	require.True(t, said)
+	require.Equal(t, 2, omitted)
+	for i := range 10 * noticesMax {
+		due(string(rune(i)), 0)
+	}
+	require.LessOrEqual(t, len(n.said), noticesMax)
+}
+
+func TestPausesAreJitteredAndBounded(t *testing.T) {
+	o := Options{Cluster: [16]byte{1}, BackoffMin: 10 * time.Millisecond, BackoffMax: time.Second}
+	tr, err := New(o)
+	require.NoError(t, err)
+	p := &peer{transport: tr}
+	for doublings := range 100 {
+		full := min(o.BackoffMax, o.BackoffMin<<min(doublings, 10))
+		before := time.Now()
+		p.pause(doublings)
+		pause := p.retryAt.Sub(before)
+		require.GreaterOrEqual(t, pause, full/2)
+		require.LessOrEqual(t, pause, full+time.Second, "full %v", full)
+	}
+	require.NoError(t, tr.Close())
+}

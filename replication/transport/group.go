@@ -1,0 +1,95 @@
+package transport
+
+import (
+	"hash/crc32"
+	"io"
+	"sync"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+)
+
+// castagnoli is the table of CRC-32C; it is never changed.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// OpenCheckpoint opens the newest durable checkpoint, of at least that op-number, for the replica from, and
+// returns with it the backend's own description of it.
+type OpenCheckpoint func(from uint32, atLeast uint64) (header []byte, body io.ReadCloser, err error)
+
+// Group is one local replica's end of the transport.
+type Group struct {
+	transport *Transport
+	local     Local
+	peers     map[uint32]*peer // every other configured member; never changed
+
+	mu          sync.RWMutex                      // held for reading while receiver is being called
+	receiver    func(from uint32, payload []byte) // guarded by mu
+	checkpoints OpenCheckpoint                    // guarded by mu
+}
+
+// Send hands a payload on to a member and returns at once. It drops the payload when the member is unknown,
+// not reached or slower than the queue allows. The payload must not be changed afterwards.
+func (g *Group) Send(to uint32, payload []byte) {
+	t, p := g.transport, g.peers[to]
+	switch {
+	case p == nil:
+		t.counters.drop(dropNotMember, 1)
+		return
+	case len(payload) > t.options.PayloadBytesMax:
+		t.counters.drop(dropOversized, 1)
+		t.notices.warn("a frame is too large to send", "group", g.local.Group, "bytes", len(payload))
+		return
+	case !t.options.Pass(g.local.Group, g.local.Replica, to):
+		t.counters.drop(dropFault, 1)
+		return
+	}
+	frame := &pb.PeerFrame{
+		Group: g.local.Group, From: g.local.Replica, To: to, Incarnation: g.local.Incarnation,
+		Checksum: crc32.Checksum(payload, castagnoli), Payload: payload,
+	}
+	if !p.writer.Put(frame) {
+		t.counters.drop(dropQueueFull, 1)
+	}
+}
+
+// Receive sets the function that gets every payload for this replica, possibly from many goroutines at once;
+// it must not block and must not call Receive. The payload is its own. nil stops the delivery and returns when
+// no call is under way.
+func (g *Group) Receive(deliver func(from uint32, payload []byte)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.receiver = deliver
+}
+
+// deliver calls the receiver and reports whether there was one.
+func (g *Group) deliver(from uint32, payload []byte) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.receiver == nil {
+		return false
+	}
+	g.receiver(from, payload)
+	return true
+}
+
+// ServeCheckpoints sets the function that opens this replica's newest checkpoint for a peer. nil stops the
+// service; a checkpoint that is on its way is sent to its end.
+func (g *Group) ServeCheckpoints(open OpenCheckpoint) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.checkpoints = open
+}
+
+func (g *Group) opener() OpenCheckpoint {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.checkpoints
+}
+
+// Close takes the replica off the transport: peers learn it with the next handshake, frames for it are
+// dropped. Sending is still harmless. It returns when its receiver is not being called. Closing twice is
+// harmless.
+func (g *Group) Close() {
+	g.transport.unregister(g)
+	g.Receive(nil)
+	g.ServeCheckpoints(nil)
+}

@@ -1,0 +1,181 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+)
+
+// Local is a replica of this node.
+type Local struct {
+	Group   uint32
+	Replica uint32 // not 0
+	// Incarnation goes into the handshake and into every frame.
+	Incarnation uint64
+}
+
+// key names a replica of any group.
+type key struct{ group, replica uint32 }
+
+// registry is the local replicas at one time; it never changes, a new one replaces it.
+type registry struct {
+	groups map[key]*Group
+	// hello is the handshake that names them. Its address stands for the registry's version: a stream whose
+	// handshake is another one is opened anew.
+	hello *pb.PeerHello
+}
+
+// Transport carries the frames of all local replicas. Make one with New and end it with Close.
+type Transport struct {
+	options  Options
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	registry atomic.Pointer[registry]
+	counters counters
+	notices  notices
+	// streams and checkpoints hold one element for each incoming stream that is open.
+	streams     chan struct{}
+	checkpoints chan struct{}
+
+	mu      sync.Mutex
+	peers   map[string]*peer // by address; guarded by mu, added to by Group, emptied by Close
+	closed  bool             // guarded by mu; once set, running grows no more
+	running sync.WaitGroup   // every goroutine of this package but the writers'
+}
+
+// New makes a Transport. It opens no connection before a local replica sends something.
+func New(options Options) (*Transport, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	options = options.withDefaults()
+	t := &Transport{
+		options:     options,
+		notices:     notices{logger: options.Logger},
+		streams:     make(chan struct{}, options.StreamsMax),
+		checkpoints: make(chan struct{}, options.CheckpointsMax),
+		peers:       map[string]*peer{},
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.register(map[key]*Group{})
+	return t, nil
+}
+
+// RegisterServer registers the PeerService, which receives what peers send, with a gRPC server. The server's
+// owner stops it; Close only ends the streams.
+func (t *Transport) RegisterServer(registrar grpc.ServiceRegistrar) {
+	pb.RegisterPeerServiceServer(registrar, &server{transport: t})
+}
+
+// Group registers a local replica and returns its end of the transport. peers holds the address of every
+// configured member by replica id; the replica's own entry is ignored. The errors are ErrOptions,
+// ErrDuplicate and ErrClosed.
+func (t *Transport) Group(local Local, peers map[uint32]string) (*Group, error) {
+	if local.Replica == 0 {
+		return nil, fmt.Errorf("%w: replica 0 of group %d", ErrOptions, local.Group)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	groups := maps.Clone(t.registry.Load().groups)
+	name := key{local.Group, local.Replica}
+	switch {
+	case t.closed:
+		return nil, ErrClosed
+	case groups[name] != nil:
+		return nil, fmt.Errorf("%w: group %d, replica %d", ErrDuplicate, local.Group, local.Replica)
+	}
+	g := &Group{transport: t, local: local, peers: map[uint32]*peer{}}
+	for replica, address := range peers {
+		if replica == local.Replica {
+			continue
+		}
+		p, err := t.peer(address)
+		if err != nil {
+			return nil, fmt.Errorf("%w: address %q of group %d, replica %d: %w", ErrOptions, address, local.Group, replica, err)
+		}
+		g.peers[replica] = p
+	}
+	groups[name] = g
+	t.register(groups)
+	return g, nil
+}
+
+// register publishes a new set of local replicas.
+func (t *Transport) register(groups map[key]*Group) {
+	hello := &pb.PeerHello{Version: Version, Cluster: t.options.Cluster[:]}
+	names := slices.SortedFunc(maps.Keys(groups), func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.replica, b.replica))
+	})
+	for _, name := range names {
+		hello.Replicas = append(hello.Replicas, &pb.PeerReplica{
+			Group: name.group, Replica: name.replica, Incarnation: groups[name].local.Incarnation,
+		})
+	}
+	t.registry.Store(&registry{groups: groups, hello: hello})
+}
+
+// unregister removes a local replica.
+func (t *Transport) unregister(g *Group) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	groups := maps.Clone(t.registry.Load().groups)
+	name := key{g.local.Group, g.local.Replica}
+	if groups[name] == g {
+		delete(groups, name)
+		t.register(groups)
+	}
+}
+
+// peer returns the way to an address; the caller holds the lock.
+func (t *Transport) peer(address string) (*peer, error) {
+	if p := t.peers[address]; p != nil {
+		return p, nil
+	}
+	p, err := newPeer(t, address)
+	if err == nil {
+		t.peers[address] = p
+	}
+	return p, err
+}
+
+// start runs a function in a goroutine that Close waits for, and returns false when it is too late for that.
+func (t *Transport) start(run func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.running.Go(run)
+	return true
+}
+
+// Counters returns totals since the start, by name: frames, bytes, streams, refusals, and what was dropped
+// and why.
+func (t *Transport) Counters() map[string]uint64 { return t.counters.snapshot() }
+
+// Close ends every stream, drops what waits, and returns when all goroutines are gone. No receiver is called
+// afterwards. Closing twice is harmless.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	t.closed = true
+	peers := t.peers
+	t.peers = map[string]*peer{}
+	t.mu.Unlock()
+	t.cancel()
+	var first error
+	for _, p := range peers {
+		if err := p.close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	t.running.Wait()
+	return first
+}
