@@ -1,0 +1,80 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// Errors of Create and Open; all are met with errors.Is.
+var (
+	// ErrNotFormatted: the directory has no log. A replica that has an identity and no log has lost what it
+	// promised and must stay out.
+	ErrNotFormatted = errors.New("storage: the directory has no log")
+	// ErrFormatted: Create found a log, or what is left of one, and touched nothing.
+	ErrFormatted = errors.New("storage: the directory is in use by a log")
+	// ErrInUse: another process, or another Disk of this one, has the files open.
+	ErrInUse = errors.New("storage: the files are open elsewhere")
+	// ErrDamaged is what every DamageError is.
+	ErrDamaged = errors.New("storage: damaged")
+	// ErrFailed: an earlier write failed. What it left on the disk is not known, so nothing is written after
+	// it: close, and open again.
+	ErrFailed = errors.New("storage: an earlier write failed")
+	// ErrGap: a batch or a checkpoint does not join what is stored; the caller is wrong, nothing was written.
+	ErrGap = errors.New("storage: does not join what is stored")
+	// ErrClosed: the storage is closed.
+	ErrClosed = errors.New("storage: closed")
+)
+
+// remedy is the same for all damage: what was promised from these files cannot be known any more.
+const remedy = "keep the directory for inspection and do not start this replica from it again; the group goes on " +
+	"with its other members, and only a replica with a new id may take this one's place"
+
+// DamageError says that a file does not hold what was written to it. Nothing of it was used.
+type DamageError struct {
+	// File is the path of the damaged file.
+	File string
+	// Op is the first operation concerned; 0 when the damage is not in one.
+	Op core.OpNumber
+	// What was found.
+	What string
+	// Remedy is what an operator can do.
+	Remedy string
+	// Err is what was met on the way, if there is more to say.
+	Err error
+}
+
+// Error names file, operation, finding and remedy.
+func (e *DamageError) Error() string {
+	where := e.File
+	if e.Op != 0 {
+		where = fmt.Sprintf("%s, operation %d", e.File, e.Op)
+	}
+	if e.Err != nil {
+		return fmt.Sprintf("%v: %s: %s: %v; %s", ErrDamaged, where, e.What, e.Err, e.Remedy)
+	}
+	return fmt.Sprintf("%v: %s: %s; %s", ErrDamaged, where, e.What, e.Remedy)
+}
+
+// Is makes every DamageError an ErrDamaged.
+func (e *DamageError) Is(target error) bool { return target == ErrDamaged }
+
+// Unwrap returns what was met on the way.
+func (e *DamageError) Unwrap() error { return e.Err }
+
+// damaged makes a DamageError.
+func damaged(file string, op core.OpNumber, format string, arguments ...any) *DamageError {
+	return &DamageError{File: file, Op: op, What: fmt.Sprintf(format, arguments...), Remedy: remedy}
+}
+
+// FormatError says that a file is of a version that this program does not read.
+type FormatError struct {
+	File        string
+	Found, Want uint32
+}
+
+// Error names both versions.
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("storage: %s has format %d, this program reads format %d", e.File, e.Found, e.Want)
+}

@@ -1,0 +1,180 @@
+package storage
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+func TestUnformattedDirectoryIsRefused(t *testing.T) {
+	directory := t.TempDir()
+	_, err := Open(directory, Options{})
+	require.ErrorIs(t, err, ErrNotFormatted)
+	names, err := os.ReadDir(directory)
+	require.NoError(t, err)
+	require.Empty(t, names, "a refused Open leaves nothing behind")
+}
+
+func TestLostLogIsRefused(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 3}, []byte("x"))
+	require.NoError(t, disk.Close())
+	require.NoError(t, os.Remove(filepath.Join(directory, databaseName)))
+	_, err := Open(directory, Options{})
+	require.ErrorIs(t, err, ErrNotFormatted)
+	require.ErrorIs(t, Create(directory), ErrFormatted, "what is left of a log is not overwritten")
+}
+
+func TestCreateTwiceIsRefused(t *testing.T) {
+	directory := created(t)
+	require.ErrorIs(t, Create(directory), ErrFormatted)
+	require.Error(t, Create(filepath.Join(directory, "absent")))
+}
+
+func TestCrashDuringCreateLeavesNoLog(t *testing.T) {
+	directory := created(t)
+	path := filepath.Join(directory, databaseName)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, length := range []int{0, 1, 5000, len(data)} {
+		require.NoError(t, os.RemoveAll(path))
+		require.NoError(t, os.WriteFile(path+temporaryName, data[:length], 0o600))
+		_, err = Open(directory, Options{})
+		require.ErrorIs(t, err, ErrNotFormatted)
+		require.NoError(t, Create(directory))
+		require.NoError(t, opened(t, directory).Close())
+	}
+}
+
+func TestDirectoryInUse(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	_, err := Open(directory, Options{})
+	require.ErrorIs(t, err, ErrInUse)
+	require.NoError(t, disk.Close())
+	opened(t, directory)
+}
+
+func TestOtherFormatIsRefused(t *testing.T) {
+	for _, version := range []uint32{0, 2} {
+		directory := created(t)
+		rewrite(t, directory, bucketState, keyFormat, encodeFormat(version))
+		_, err := Open(directory, Options{})
+		var format *FormatError
+		require.ErrorAs(t, err, &format)
+		require.Equal(t, &FormatError{File: filepath.Join(directory, databaseName), Found: version, Want: 1}, format)
+		require.Contains(t, err.Error(), "reads format 1")
+	}
+}
+
+func TestOtherCheckpointFormatIsRefused(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 3}, []byte("x"))
+	require.NoError(t, disk.Close())
+	path := filepath.Join(directory, checkpointName(3))
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	data[8] = 2
+	copy(data, appendSum(data[:checkpointHeaderBytes-4:checkpointHeaderBytes-4]))
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	_, err = Open(directory, Options{})
+	var format *FormatError
+	require.ErrorAs(t, err, &format)
+	require.Equal(t, uint32(2), format.Found)
+}
+
+func TestOptionsAreValidated(t *testing.T) {
+	_, err := Open(t.TempDir(), Options{LockTimeout: -1})
+	require.ErrorContains(t, err, "negative")
+}
+
+// TestLogWithoutHeadOrTail: a log that lost its last runs, its first ones or one in between is well formed for
+// bbolt, and damaged all the same.
+func TestLogWithoutHeadOrTail(t *testing.T) {
+	for name, key := range map[string]core.OpNumber{"head": 1, "middle": 10, "tail": 19} {
+		t.Run(name, func(t *testing.T) {
+			directory := created(t)
+			disk := opened(t, directory)
+			require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 20, 1, 3000), Sync: true}))
+			require.NoError(t, disk.Close())
+			rewrite(t, directory, bucketLog, string(runKey(runOf(t, directory, key))), nil)
+			_, err := opened(t, directory).Load()
+			var damage *DamageError
+			require.ErrorAs(t, err, &damage)
+			require.ErrorIs(t, err, ErrDamaged)
+			require.Equal(t, key, damage.Op, "with payloads of about 3000 bytes a run holds one entry")
+			require.Equal(t, filepath.Join(directory, databaseName), damage.File)
+			require.NotEmpty(t, damage.Remedy)
+		})
+	}
+}
+
+// runOf returns the first operation of the run that holds op.
+func runOf(t *testing.T, directory string, op core.OpNumber) core.OpNumber {
+	t.Helper()
+	disk, err := Open(directory, Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, disk.Close()) }()
+	first := core.OpNumber(0)
+	require.NoError(t, disk.database.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte(bucketLog)).ForEach(func(key, _ []byte) error {
+			if start := core.OpNumber(binary.BigEndian.Uint64(key)); start <= op {
+				first = start
+			}
+			return nil
+		})
+	}))
+	return first
+}
+
+func TestEntryOfAnotherChainIsDamage(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 20, 1, 3000), Sync: true}))
+	require.NoError(t, disk.Close())
+	other := chain(99, 10, 10, 1, 3000)
+	rewrite(t, directory, bucketLog, string(runKey(10)), appendEntry(nil, &other[0]))
+	_, err := opened(t, directory).Load()
+	var damage *DamageError
+	require.ErrorAs(t, err, &damage)
+	require.Equal(t, core.OpNumber(10), damage.Op)
+	require.Contains(t, err.Error(), "operation 10")
+}
+
+func TestMissingCheckpointIsDamage(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	entries := chain(0, 1, 50, 1, 3000)
+	require.NoError(t, disk.Write(vr.Batch{Entries: entries, Sync: true}))
+	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 40, View: 1, Hash: entries[39].Hash}, []byte("state"))
+	require.NoError(t, disk.Write(vr.Batch{TruncateBelow: 31, Sync: true}))
+	require.NoError(t, disk.Close())
+	require.NoError(t, os.Remove(filepath.Join(directory, checkpointName(40))))
+	_, err := opened(t, directory).Load()
+	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorContains(t, err, "no checkpoint covers")
+}
+
+// rewrite changes one value behind the storage's back, or removes it when value is nil.
+func rewrite(t *testing.T, directory, bucket, key string, value []byte) {
+	t.Helper()
+	database, err := bbolt.Open(filepath.Join(directory, databaseName), 0o600, boltOptions(Options{}, false))
+	require.NoError(t, err)
+	require.NoError(t, database.Update(func(tx *bbolt.Tx) error {
+		if value == nil {
+			require.NotNil(t, tx.Bucket([]byte(bucket)).Get([]byte(key)), "nothing to remove")
+			return tx.Bucket([]byte(bucket)).Delete([]byte(key))
+		}
+		return tx.Bucket([]byte(bucket)).Put([]byte(key), value)
+	}))
+	require.NoError(t, database.Close())
+}

@@ -1,0 +1,149 @@
+package storage
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+func TestHintsWaitForTheNextBatch(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	entries := chain(0, 1, 20, 3, 3000)
+	state := core.HardState{View: 3, LastNormalView: 3, Commit: 1}
+	require.NoError(t, disk.Write(vr.Batch{HardState: &state, Entries: entries, Sync: true}))
+	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 20, Hash: entries[19].Hash}, nil)
+	before := disk.Syncs()
+	for commit := core.OpNumber(2); commit <= 15; commit++ {
+		hint := core.HardState{View: 3, LastNormalView: 3, Commit: commit}
+		require.NoError(t, disk.Write(vr.Batch{HardState: &hint, TruncateBelow: commit}))
+	}
+	require.Equal(t, before, disk.Syncs())
+	lost, err := readAll(image(t, directory))
+	require.NoError(t, err)
+	require.Equal(t, state, lost.loaded.HardState, "a power cut loses hints")
+	require.Len(t, lost.loaded.Entries, 20)
+
+	more := chain(entries[19].Hash, 21, 21, 3, 3000)
+	require.NoError(t, disk.Write(vr.Batch{Entries: more, Sync: true}))
+	kept, err := readAll(image(t, directory))
+	require.NoError(t, err)
+	require.Equal(t, core.OpNumber(15), kept.loaded.HardState.Commit)
+	require.Equal(t, append(entries[14:], more...), kept.loaded.Entries)
+
+	hint := core.HardState{View: 3, LastNormalView: 3, Commit: 21}
+	require.NoError(t, disk.Write(vr.Batch{HardState: &hint}))
+	require.NoError(t, disk.Close())
+	closed, err := readAll(directory)
+	require.NoError(t, err)
+	require.Equal(t, hint, closed.loaded.HardState, "Close writes what waits")
+}
+
+func TestPromiseWithoutSyncIsWritten(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	require.NoError(t, disk.Write(vr.Batch{HardState: &core.HardState{View: 4}}))
+	kept, err := readAll(image(t, directory))
+	require.NoError(t, err)
+	require.Equal(t, core.ViewNumber(4), kept.loaded.HardState.View)
+}
+
+func TestLargeEntry(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	small := chain(0, 1, 3, 1, 10)
+	large := chain(small[2].Hash, 4, 4, 1, 20<<20)
+	after := chain(large[0].Hash, 5, 6, 1, 10)
+	require.NoError(t, disk.Write(vr.Batch{Entries: append(append(small, large...), after...), Sync: true}))
+	require.LessOrEqual(t, cap(disk.buffer), bufferBytesMax, "a large batch's memory is given back")
+	all, err := readAll(image(t, directory))
+	require.NoError(t, err)
+	require.Len(t, all.loaded.Entries, 6)
+	require.Len(t, all.loaded.Entries[3].Payload, len(large[0].Payload))
+}
+
+// TestFailedWriteIsFinal: when the disk refuses a write, nothing is written after it.
+func TestFailedWriteIsFinal(t *testing.T) {
+	disk, err := Open(created(t), Options{})
+	require.NoError(t, err)
+	require.NoError(t, disk.database.Close(), "the file goes away under the storage")
+	entries := chain(0, 1, 1, 1, 10)
+	require.Error(t, disk.Write(vr.Batch{Entries: entries, Sync: true}))
+	require.ErrorIs(t, disk.Write(vr.Batch{Entries: entries, Sync: true}), ErrFailed)
+	_, err = disk.CreateCheckpoint(core.CheckpointMeta{Op: 1})
+	require.ErrorIs(t, err, ErrFailed)
+	_, err = disk.Load()
+	require.ErrorIs(t, err, ErrFailed)
+	require.NoError(t, disk.Close())
+}
+
+func TestFailedCheckpointIsFinal(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	writer, err := disk.CreateCheckpoint(core.CheckpointMeta{Op: 1})
+	require.NoError(t, err)
+	require.NoError(t, writer.(*checkpointWriter).file.Close())
+	_, err = writer.Write(make([]byte, chunkBytesMax))
+	require.ErrorIs(t, err, os.ErrClosed)
+	_, again := writer.Write([]byte("more"))
+	require.Equal(t, err, again)
+	require.Error(t, writer.Commit())
+	require.ErrorIs(t, disk.Write(vr.Batch{Sync: true}), ErrFailed)
+}
+
+func TestInjectedFaults(t *testing.T) {
+	memory := NewMemory()
+	failing := NewFailing(memory,
+		Fault{Call: CallLoad, Nth: 2}, Fault{Call: CallWrite, Nth: 1}, Fault{Call: CallWrite, Nth: 2, Torn: true},
+		Fault{Call: CallCreateCheckpoint, Nth: 1}, Fault{Call: CallCheckpointWrite, Nth: 1, Torn: true},
+		Fault{Call: CallCheckpointWrite, Nth: 3}, Fault{Call: CallCheckpointCommit, Nth: 1},
+		Fault{Call: CallCheckpointCommit, Nth: 2, Torn: true}, Fault{Call: CallOpenCheckpoint, Nth: 1},
+		Fault{Call: CallCheckpointRead, Nth: 1, Torn: true}, Fault{Call: CallCheckpointRead, Nth: 3})
+	loaded(t, failing)
+	_, err := failing.Load()
+	require.ErrorIs(t, err, ErrInjected)
+
+	entries := chain(0, 1, 2, 1, 10)
+	require.ErrorIs(t, failing.Write(vr.Batch{Entries: entries[:1], Sync: true}), ErrInjected)
+	require.Empty(t, loaded(t, failing).Entries)
+	require.ErrorIs(t, failing.Write(vr.Batch{Entries: entries, Sync: true}), ErrInjected)
+	require.Equal(t, entries, loaded(t, failing).Entries, "torn: it took effect")
+	require.Equal(t, memory.Syncs(), failing.Syncs())
+
+	meta := core.CheckpointMeta{Op: 2}
+	_, err = failing.CreateCheckpoint(meta)
+	require.ErrorIs(t, err, ErrInjected)
+	writer, err := failing.CreateCheckpoint(meta)
+	require.NoError(t, err)
+	n, err := writer.Write([]byte("abcd"))
+	require.ErrorIs(t, err, ErrInjected)
+	require.Equal(t, 2, n)
+	_, err = writer.Write([]byte("cd"))
+	require.NoError(t, err)
+	_, err = writer.Write([]byte("ef"))
+	require.ErrorIs(t, err, ErrInjected)
+	require.ErrorIs(t, writer.Commit(), ErrInjected)
+	require.ErrorIs(t, writer.Commit(), ErrInjected)
+	_, _, err = failing.OpenCheckpoint()
+	require.ErrorIs(t, err, ErrInjected)
+	_, body, err := failing.OpenCheckpoint()
+	require.NoError(t, err)
+	buffer := make([]byte, 4)
+	n, err = body.Read(buffer)
+	require.ErrorIs(t, err, ErrInjected)
+	require.Equal(t, "ab", string(buffer[:n]))
+	_, err = body.Read(buffer)
+	require.NoError(t, err)
+	_, err = body.Read(buffer)
+	require.ErrorIs(t, err, ErrInjected)
+
+	failing.Fail(Fault{Call: CallWrite, Nth: 1})
+	require.Equal(t, 2, failing.Calls(CallWrite))
+	require.ErrorIs(t, failing.Write(vr.Batch{Sync: true}), ErrInjected)
+	require.NoError(t, failing.Write(vr.Batch{Sync: true}))
+	require.NoError(t, failing.Close())
+}
