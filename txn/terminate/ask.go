@@ -33,7 +33,7 @@ func (m *Machine) onFenceReply(p *member, event Reply) {
 	verdict := event.Verdict
 	switch verdict.Status {
 	case txn.StatusUnknown, txn.StatusRefused:
-		m.retry(p)
+		m.onFailed(event.Send)
 		return
 	case txn.StatusPrepared, txn.StatusCommitted, txn.StatusAborted, txn.StatusForgotten:
 	}
