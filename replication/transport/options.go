@@ -2,7 +2,6 @@ package transport
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -98,7 +97,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.StreamsMax, StreamsMaxDefault)
 	setDefault(&o.CheckpointsMax, CheckpointsMaxDefault)
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Pass == nil {
 		o.Pass = func(uint32, uint32, uint32) bool { return true }

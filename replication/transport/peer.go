@@ -102,13 +102,7 @@ func (p *peer) flush(frames []*pb.PeerFrame) error {
 		c.drop(dropNotConnected, len(frames))
 		return nil
 	}
-	request := &pb.ExchangeRequest{Frames: frames}
-	if !s.greeted {
-		s.greeted, request.Hello = true, s.hello
-	}
-	if err := s.stream.Send(request); err != nil {
-		// The watcher, which reads the reason, reports it.
-		s.over.Store(true)
+	if !s.send(frames) {
 		c.drop(dropNotConnected, len(frames))
 		return nil
 	}
@@ -120,6 +114,20 @@ func (p *peer) flush(frames []*pb.PeerFrame) error {
 	c.bytesSent.Add(uint64(bytes))
 	c.messagesSent.Add(1)
 	return nil
+}
+
+// send sends frames, behind the handshake the first time, and reports whether the stream took them. If not,
+// the watcher reads the reason from the stream and reports it.
+func (s *outgoing) send(frames []*pb.PeerFrame) bool {
+	request := &pb.ExchangeRequest{Frames: frames}
+	if !s.greeted {
+		s.greeted, request.Hello = true, s.hello
+	}
+	err := s.stream.Send(request)
+	if err != nil {
+		s.over.Store(true)
+	}
+	return err == nil
 }
 
 // connected returns the stream, opened if need be, or nil when the peer is not reached.
