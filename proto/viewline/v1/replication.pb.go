@@ -637,6 +637,7 @@ type VRMessage struct {
 	CheckpointView uint64                 `protobuf:"varint,13,opt,name=checkpoint_view,json=checkpointView,proto3" json:"checkpoint_view,omitempty"`
 	First          uint64                 `protobuf:"varint,14,opt,name=first,proto3" json:"first,omitempty"` // the op-number of the first of entries, or the one asked from
 	Agree          bool                   `protobuf:"varint,15,opt,name=agree,proto3" json:"agree,omitempty"`
+	Hash           uint64                 `protobuf:"fixed64,16,opt,name=hash,proto3" json:"hash,omitempty"` // of the sender's log at op
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -776,6 +777,91 @@ func (x *VRMessage) GetAgree() bool {
 	return false
 }
 
+func (x *VRMessage) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
+	}
+	return 0
+}
+
+// VRCheckpoint describes the state that a FetchCheckpoint of Viewstamped Replication sends: it is the header of
+// the first response. The chunks are the state machine's own bytes.
+type VRCheckpoint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of this format; 1
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Op            uint64                 `protobuf:"varint,3,opt,name=op,proto3" json:"op,omitempty"`      // everything up to here is applied
+	View          uint64                 `protobuf:"varint,4,opt,name=view,proto3" json:"view,omitempty"`  // of the entry at op
+	Hash          uint64                 `protobuf:"fixed64,5,opt,name=hash,proto3" json:"hash,omitempty"` // of the entry at op
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VRCheckpoint) Reset() {
+	*x = VRCheckpoint{}
+	mi := &file_viewline_v1_replication_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VRCheckpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VRCheckpoint) ProtoMessage() {}
+
+func (x *VRCheckpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_replication_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VRCheckpoint.ProtoReflect.Descriptor instead.
+func (*VRCheckpoint) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *VRCheckpoint) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *VRCheckpoint) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *VRCheckpoint) GetOp() uint64 {
+	if x != nil {
+		return x.Op
+	}
+	return 0
+}
+
+func (x *VRCheckpoint) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
+func (x *VRCheckpoint) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
+	}
+	return 0
+}
+
 var File_viewline_v1_replication_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_replication_proto_rawDesc = "" +
@@ -817,7 +903,7 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\x04R\x04view\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\x06R\x04hash\"\xd4\x03\n" +
+	"\x04hash\x18\x04 \x01(\x06R\x04hash\"\xe8\x03\n" +
 	"\tVRMessage\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.viewline.v1.VRKindR\x04kind\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
@@ -834,7 +920,14 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x0fcheckpoint_hash\x18\f \x01(\x06R\x0echeckpointHash\x12'\n" +
 	"\x0fcheckpoint_view\x18\r \x01(\x04R\x0echeckpointView\x12\x14\n" +
 	"\x05first\x18\x0e \x01(\x04R\x05first\x12\x14\n" +
-	"\x05agree\x18\x0f \x01(\bR\x05agree*\xa3\x02\n" +
+	"\x05agree\x18\x0f \x01(\bR\x05agree\x12\x12\n" +
+	"\x04hash\x18\x10 \x01(\x06R\x04hash\"v\n" +
+	"\fVRCheckpoint\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x0e\n" +
+	"\x02op\x18\x03 \x01(\x04R\x02op\x12\x12\n" +
+	"\x04view\x18\x04 \x01(\x04R\x04view\x12\x12\n" +
+	"\x04hash\x18\x05 \x01(\x06R\x04hash*\xa3\x02\n" +
 	"\x06VRKind\x12\x17\n" +
 	"\x13VR_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fVR_KIND_PREPARE\x10\x01\x12\x16\n" +
@@ -866,7 +959,7 @@ func file_viewline_v1_replication_proto_rawDescGZIP() []byte {
 }
 
 var file_viewline_v1_replication_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_viewline_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_viewline_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_viewline_v1_replication_proto_goTypes = []any{
 	(VRKind)(0),                     // 0: viewline.v1.VRKind
 	(*ExchangeRequest)(nil),         // 1: viewline.v1.ExchangeRequest
@@ -878,6 +971,7 @@ var file_viewline_v1_replication_proto_goTypes = []any{
 	(*FetchCheckpointResponse)(nil), // 7: viewline.v1.FetchCheckpointResponse
 	(*VREntry)(nil),                 // 8: viewline.v1.VREntry
 	(*VRMessage)(nil),               // 9: viewline.v1.VRMessage
+	(*VRCheckpoint)(nil),            // 10: viewline.v1.VRCheckpoint
 }
 var file_viewline_v1_replication_proto_depIdxs = []int32{
 	3, // 0: viewline.v1.ExchangeRequest.hello:type_name -> viewline.v1.PeerHello
@@ -907,7 +1001,7 @@ func file_viewline_v1_replication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viewline_v1_replication_proto_rawDesc), len(file_viewline_v1_replication_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
