@@ -69,6 +69,7 @@ func (m *Memory) Write(batch vr.Batch) error {
 		entries = slices.Clone(entries[keep-1-next.base:])
 		next.base, next.baseHash = below.Op, below.Hash
 	}
+	next.join(m.meta)
 	m.entries, m.extent = entries, next
 	if batch.HardState != nil {
 		m.hardState = *batch.HardState

@@ -42,7 +42,17 @@ type extent struct {
 	lastHash core.Hash
 }
 
-func (e extent) empty() bool { return e.last == e.base }
+// join lets a log that begins right above a checkpoint begin with its hash: what was removed may have been of
+// a branch that the checkpoint, which is of committed operations, shows to be dead.
+func (e *extent) join(checkpoint core.CheckpointMeta) {
+	if e.base == 0 || e.base != checkpoint.Op {
+		return
+	}
+	e.baseHash = checkpoint.Hash
+	if e.last == e.base {
+		e.lastHash = checkpoint.Hash
+	}
+}
 
 // appendEntry appends an entry's bytes: op, view, hash, length, checksum over all of it, payload.
 func appendEntry(buffer []byte, entry *core.Entry) []byte {

@@ -197,6 +197,26 @@ func TestLogGoesOnFromACheckpointInOneBatch(t *testing.T) {
 	})
 }
 
+// TestCheckpointShowsADeadBranch: what the log holds at the checkpoint's operation and above it is of another
+// branch. It goes, and the log begins anew above the checkpoint.
+func TestCheckpointShowsADeadBranch(t *testing.T) {
+	for _, after := range [][]core.Entry{nil, chain(77, 21, 25, 4, 10)} {
+		twins(t, func(t *testing.T, storage vr.Storage, reopen func(vr.Storage) vr.Storage) {
+			require.NoError(t, storage.Write(vr.Batch{Entries: chain(0, 1, 30, 1, 10), Sync: true}))
+			writeCheckpoint(t, storage, core.CheckpointMeta{Op: 20, View: 4, Hash: 77}, []byte("state of another"))
+			require.NoError(t, storage.Write(vr.Batch{Truncate: true, TruncateAbove: 20, Entries: after, TruncateBelow: 21, Sync: true}))
+			storage = reopen(storage)
+			require.Equal(t, normal(vr.Loaded{Entries: after}).Entries, normal(loaded(t, storage)).Entries)
+			next := chain(77, 21+core.OpNumber(len(after)), 40, 5, 10)
+			if len(after) > 0 {
+				next = chain(after[len(after)-1].Hash, 26, 40, 5, 10)
+			}
+			require.NoError(t, storage.Write(vr.Batch{Entries: next, Sync: true}))
+			require.Equal(t, append(after, next...), loaded(t, reopen(storage)).Entries)
+		})
+	}
+}
+
 func TestGapsAreRefused(t *testing.T) {
 	twins(t, func(t *testing.T, storage vr.Storage, _ func(vr.Storage) vr.Storage) {
 		entries := chain(0, 1, 10, 1, 10)

@@ -135,8 +135,11 @@ func (e *logEdit) apply(batch *vr.Batch) error {
 		return err
 	}
 	if batch.TruncateBelow > 0 {
-		return e.truncateBelow(batch.TruncateBelow)
+		if err := e.truncateBelow(batch.TruncateBelow); err != nil {
+			return err
+		}
 	}
+	e.extent.join(e.checkpoint)
 	return nil
 }
 
