@@ -1,0 +1,132 @@
+package survey
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+)
+
+// askTimeout bounds how long one node may take to answer.
+const askTimeout = 2 * time.Second
+
+// asksMax bounds how many nodes are asked at once.
+const asksMax = 64
+
+// Group is a group whose replicas are asked.
+type Group struct {
+	ID      uint32
+	Members []Member // ascending by replica
+}
+
+// Member is one replica and where its node listens.
+type Member struct {
+	Replica uint32
+	Address string
+}
+
+// Replica is what was learnt about one replica. Without an answer only the first fields are set.
+type Replica struct {
+	Group   uint32 `json:"group"`
+	Replica uint32 `json:"replica"`
+	Address string `json:"address"`
+	// Error is why the node gave no answer about this replica, or empty.
+	Error string `json:"error,omitempty"`
+
+	Cluster    string `json:"cluster,omitempty"`
+	Version    string `json:"version,omitempty"`
+	Role       string `json:"role,omitempty"`
+	Status     string `json:"status,omitempty"` // what the protocol says: normal, view-change, transferring, stopped
+	Serving    bool   `json:"serving"`
+	View       uint64 `json:"view"`
+	Op         uint64 `json:"op"`
+	Commit     uint64 `json:"commit"`
+	Applied    uint64 `json:"applied"`
+	Checkpoint uint64 `json:"checkpoint"`
+	// Lag is by how many operations its commit number is behind the newest of its group.
+	Lag     uint64 `json:"lag"`
+	Failure string `json:"failure,omitempty"`
+	// StateHash is of the state machine at Applied, when it offers one.
+	StateHash string            `json:"state_hash,omitempty"`
+	Counters  map[string]uint64 `json:"counters,omitempty"`
+	// CPUSeconds is what the replica's process has used so far.
+	CPUSeconds float64 `json:"cpu_seconds"`
+}
+
+// Ask asks all nodes at once and returns one element for each member, in the order of the groups. What a node
+// does not answer before ctx or 2 s are over stands in Replica.Error.
+func Ask(ctx context.Context, groups []Group, dial ...grpc.DialOption) []Replica {
+	var replicas []Replica
+	for _, group := range groups {
+		for _, member := range group.Members {
+			replicas = append(replicas, Replica{Group: group.ID, Replica: member.Replica, Address: member.Address})
+		}
+	}
+	var asks sync.WaitGroup
+	room := make(chan struct{}, asksMax)
+	for i := range replicas {
+		room <- struct{}{}
+		asks.Go(func() {
+			defer func() { <-room }()
+			replicas[i].ask(ctx, dial)
+		})
+	}
+	asks.Wait()
+	newest := map[uint32]uint64{}
+	for _, r := range replicas {
+		newest[r.Group] = max(newest[r.Group], r.Commit)
+	}
+	for i := range replicas {
+		if r := &replicas[i]; r.Error == "" {
+			r.Lag = newest[r.Group] - r.Commit
+		}
+	}
+	return replicas
+}
+
+func (r *Replica) ask(ctx context.Context, dial []grpc.DialOption) {
+	response, err := AskNode(ctx, r.Address, dial...)
+	if err != nil {
+		r.Error = err.Error()
+		return
+	}
+	at := slices.IndexFunc(response.GetReplicas(), func(s *pb.ReplicaStatus) bool {
+		return s.GetGroup() == r.Group && s.GetReplica() == r.Replica
+	})
+	if at < 0 {
+		r.Error = "the node has no such replica"
+		return
+	}
+	status := response.GetReplicas()[at]
+	r.Cluster, r.Version = hex.EncodeToString(response.GetCluster()), response.GetVersion()
+	r.Role, r.Status, r.Serving, r.Failure = status.GetRole(), status.GetStatus(), status.GetServing(), status.GetFailure()
+	r.View, r.Op, r.Commit = status.GetView(), status.GetOp(), status.GetCommit()
+	r.Applied, r.Checkpoint = status.GetApplied(), status.GetCheckpoint()
+	r.StateHash, r.Counters, r.CPUSeconds = hex.EncodeToString(status.GetStateHash()), status.GetCounters(), response.GetCpuSeconds()
+}
+
+// AskNode asks one node about all its replicas. It waits until the node is reached, at most until ctx or 2 s
+// are over.
+func AskNode(ctx context.Context, address string, dial ...grpc.DialOption) (response *pb.NodeStatusResponse, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	options := append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, dial...)
+	connection, err := grpc.NewClient("passthrough:///"+address, options...)
+	if err != nil {
+		return nil, fmt.Errorf("survey: %w", err)
+	}
+	defer func() { err = errors.Join(err, connection.Close()) }()
+	response, err = pb.NewAdminServiceClient(connection).NodeStatus(ctx, &pb.NodeStatusRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("survey: %s: %w", address, err)
+	}
+	return response, nil
+}

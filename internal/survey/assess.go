@@ -1,0 +1,189 @@
+package survey
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// lagMax is how many operations a replica may be behind and still count as well: the nodes are not asked at the
+// same instant, and a loaded group commits thousands a second.
+const lagMax = 10_000
+
+// Health is what a group or a cluster can still do.
+type Health string
+
+// The healths, best first.
+const (
+	// Whole: every replica is well.
+	Whole Health = "whole"
+	// Reduced: it serves, with fewer replicas than it should have.
+	Reduced Health = "reduced"
+	// Waiting: enough replicas are well, and no primary serves yet.
+	Waiting Health = "waiting"
+	// Down: too few replicas are well.
+	Down Health = "down"
+)
+
+// Assessment is what a survey comes to.
+type Assessment struct {
+	Health Health `json:"health"`
+	// Sentence says what the cluster can still lose and, if something is wrong, what to do.
+	Sentence string        `json:"sentence"`
+	Groups   []GroupHealth `json:"groups"`
+}
+
+// GroupHealth is the same of one group.
+type GroupHealth struct {
+	Group   uint32 `json:"group"`
+	Members int    `json:"members"`
+	Well    int    `json:"well"`
+	// Spare is how many more replicas may be lost before the group stops.
+	Spare   int    `json:"spare"`
+	Primary uint32 `json:"primary"` // that serves; 0 when none does
+	Health  Health `json:"health"`
+
+	troubles []string
+	unwell   []uint32
+}
+
+// Assess judges the answers of all replicas of all groups of one cluster.
+func Assess(replicas []Replica) Assessment {
+	var groups []GroupHealth
+	for start := 0; start < len(replicas); {
+		end := start
+		for end < len(replicas) && replicas[end].Group == replicas[start].Group {
+			end++
+		}
+		groups = append(groups, assessGroup(replicas[start:end]))
+		start = end
+	}
+	result := Assessment{Health: Whole, Groups: groups}
+	for _, health := range []Health{Reduced, Waiting, Down} {
+		if slices.ContainsFunc(groups, func(g GroupHealth) bool { return g.Health == health }) {
+			result.Health = health
+		}
+	}
+	result.Sentence = sentence(groups)
+	return result
+}
+
+func assessGroup(replicas []Replica) GroupHealth {
+	g := GroupHealth{Group: replicas[0].Group, Members: len(replicas)}
+	view := uint64(0)
+	for _, r := range replicas {
+		view = max(view, r.View)
+	}
+	for _, r := range replicas {
+		if r.Error == "" && r.Serving && r.View == view {
+			g.Primary = r.Replica
+		}
+		trouble := r.trouble(view)
+		if trouble == "" {
+			g.Well++
+			continue
+		}
+		g.troubles = append(g.troubles, fmt.Sprintf("replica %d %s", r.Replica, trouble))
+		g.unwell = append(g.unwell, r.Replica)
+	}
+	quorum := g.Members/2 + 1
+	g.Spare = max(0, g.Well-quorum)
+	switch {
+	case g.Well < quorum:
+		g.Health = Down
+	case g.Primary == 0:
+		g.Health = Waiting
+	case g.Well < g.Members:
+		g.Health = Reduced
+	default:
+		g.Health = Whole
+	}
+	return g
+}
+
+// trouble says what is wrong with a replica whose group has reached a view, or is empty.
+func (r *Replica) trouble(view uint64) string {
+	switch {
+	case r.Error != "":
+		return "does not answer"
+	case r.Failure != "":
+		return "has stopped: " + r.Failure
+	case r.Status != "normal":
+		return "is in state " + r.Status
+	case r.View < view:
+		return fmt.Sprintf("is still in view %d of %d", r.View, view)
+	case r.Lag > lagMax:
+		return fmt.Sprintf("lags by %d operations", r.Lag)
+	default:
+		return ""
+	}
+}
+
+func (g *GroupHealth) name() string {
+	if g.Group == 0 {
+		return "the coordinator"
+	}
+	return fmt.Sprintf("shard %d", g.Group)
+}
+
+// sentence says the worst first and ends with what the groups that are whole can lose.
+func sentence(groups []GroupHealth) string {
+	var parts []string
+	for _, health := range []Health{Down, Waiting, Reduced} {
+		for i := range groups {
+			if groups[i].Health == health {
+				parts = append(parts, groups[i].sentence())
+			}
+		}
+	}
+	who := "every group"
+	if len(parts) > 0 {
+		who = "every other group"
+	}
+	whole := slices.DeleteFunc(slices.Clone(groups), func(g GroupHealth) bool { return g.Health != Whole })
+	if len(whole) > 0 {
+		least := slices.MinFunc(whole, func(a, b GroupHealth) int { return a.Spare - b.Spare }).Spare
+		parts = append(parts, fmt.Sprintf("%s can lose %s and go on", who, count(least)))
+	}
+	text := strings.Join(parts, "; ")
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+func (g *GroupHealth) sentence() string {
+	why := strings.Join(g.troubles, ", ")
+	switch g.Health {
+	case Down:
+		return fmt.Sprintf("%s is down: %d of %d replicas are well and it needs %d (%s); start %s",
+			g.name(), g.Well, g.Members, g.Members/2+1, why, list(g.unwell))
+	case Waiting:
+		text := g.name() + " has no serving primary yet: it is changing views, ask again in a second"
+		if why != "" {
+			text += " (" + why + ")"
+		}
+		return text
+	case Reduced, Whole:
+	}
+	return fmt.Sprintf("%s can lose %s more (%s)", g.name(), count(g.Spare), why)
+}
+
+func count(replicas int) string {
+	switch replicas {
+	case 0:
+		return "no replica"
+	case 1:
+		return "1 replica"
+	default:
+		return fmt.Sprintf("%d replicas", replicas)
+	}
+}
+
+func list(replicas []uint32) string {
+	names := make([]string, len(replicas))
+	for i, replica := range replicas {
+		names[i] = fmt.Sprint(replica)
+	}
+	if len(names) == 1 {
+		return "replica " + names[0]
+	}
+	return "replicas " + strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}

@@ -1,0 +1,109 @@
+package survey
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// cluster gives a coordinator and two shards of three, all well, with replica 1 serving each.
+func cluster(changes ...func(replicas []Replica)) []Replica {
+	var replicas []Replica
+	for group := range uint32(3) {
+		for replica := range uint32(3) {
+			replicas = append(replicas, Replica{
+				Group: group, Replica: replica + 1, Status: "normal", Role: "backup", View: 7, Op: 20_500, Commit: 20_500, Applied: 20_500,
+			})
+		}
+	}
+	for group := range 3 {
+		replicas[3*group].Role, replicas[3*group].Serving = "primary", true
+	}
+	for _, change := range changes {
+		change(replicas)
+	}
+	return replicas
+}
+
+func lost(at ...int) func([]Replica) {
+	return func(replicas []Replica) {
+		for _, i := range at {
+			replicas[i] = Replica{Group: replicas[i].Group, Replica: replicas[i].Replica, Error: "refused"}
+		}
+	}
+}
+
+func change(at int, edit func(*Replica)) func([]Replica) {
+	return func(replicas []Replica) { edit(&replicas[at]) }
+}
+
+func TestAssess(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		replicas []Replica
+		health   Health
+		sentence string
+	}{
+		{"all well", cluster(), Whole, "Every group can lose 1 replica and go on."},
+		{"one replica", cluster()[:1], Whole, "Every group can lose no replica and go on."},
+		{
+			"a backup lost", cluster(lost(5)), Reduced,
+			"Shard 1 can lose no replica more (replica 3 does not answer); every other group can lose 1 replica and go on.",
+		},
+		{
+			"a replica of every group lost", cluster(lost(1, 4, 7)), Reduced,
+			"The coordinator can lose no replica more (replica 2 does not answer); shard 1 can lose no replica more (replica 2 does not answer); " +
+				"shard 2 can lose no replica more (replica 2 does not answer).",
+		},
+		{
+			"two replicas lost", cluster(lost(4, 5)), Down,
+			"Shard 1 is down: 1 of 3 replicas are well and it needs 2 (replica 2 does not answer, replica 3 does not answer); " +
+				"start replicas 2 and 3; every other group can lose 1 replica and go on.",
+		},
+		{
+			"the primary lost, nobody serves yet", cluster(lost(6)), Waiting,
+			"Shard 2 has no serving primary yet: it is changing views, ask again in a second (replica 1 does not answer); " +
+				"every other group can lose 1 replica and go on.",
+		},
+		{
+			"lagging", cluster(change(2, func(r *Replica) { r.Commit, r.Lag = 400, 20_100 })), Reduced,
+			"The coordinator can lose no replica more (replica 3 lags by 20100 operations); every other group can lose 1 replica and go on.",
+		},
+		{
+			"a little behind", cluster(change(2, func(r *Replica) { r.Lag = lagMax })), Whole,
+			"Every group can lose 1 replica and go on.",
+		},
+		{
+			"in an old view", cluster(change(8, func(r *Replica) { r.View = 6 })), Reduced,
+			"Shard 2 can lose no replica more (replica 3 is still in view 6 of 7); every other group can lose 1 replica and go on.",
+		},
+		{
+			"stopped", cluster(change(8, func(r *Replica) { r.Status, r.Failure = "stopped", "the disk is full" })), Reduced,
+			"Shard 2 can lose no replica more (replica 3 has stopped: the disk is full); every other group can lose 1 replica and go on.",
+		},
+		{
+			"an old primary that still believes in itself", cluster(change(6, func(r *Replica) { r.View = 6 })), Waiting,
+			"Shard 2 has no serving primary yet: it is changing views, ask again in a second (replica 1 is still in view 6 of 7); " +
+				"every other group can lose 1 replica and go on.",
+		},
+		{
+			"a state transfer", cluster(change(1, func(r *Replica) { r.Status = "transferring" })), Reduced,
+			"The coordinator can lose no replica more (replica 2 is in state transferring); every other group can lose 1 replica and go on.",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assessment := Assess(c.replicas)
+			require.Equal(t, c.sentence, assessment.Sentence)
+			require.Equal(t, c.health, assessment.Health)
+		})
+	}
+}
+
+func TestAssessCountsPerGroup(t *testing.T) {
+	assessment := Assess(cluster(lost(4)))
+	require.Len(t, assessment.Groups, 3)
+	shard := assessment.Groups[1]
+	require.Equal(t, []any{uint32(1), 3, 2, 0, uint32(1), Reduced},
+		[]any{shard.Group, shard.Members, shard.Well, shard.Spare, shard.Primary, shard.Health})
+	require.Equal(t, 1, assessment.Groups[0].Spare)
+}
