@@ -86,8 +86,10 @@ type Message struct {
 	First        OpNumber
 	PreviousHash Hash
 	Entries      []Entry
-	Checkpoint   CheckpointMeta
-	Agree        bool
+	// Hash is that of the sender's log at Op.
+	Hash       Hash
+	Checkpoint CheckpointMeta
+	Agree      bool
 }
 
 // Status is the paper's status of a replica.

@@ -1,0 +1,99 @@
+package core
+
+// CheckpointCreated says that a checkpoint of this replica's own state is durable. The log is kept down to the
+// checkpoint before it, so that a replica that is a little behind needs entries only.
+func (r *Replica) CheckpointCreated(meta CheckpointMeta) {
+	if r.failure != nil || meta.Op <= r.checkpoint.Op {
+		return
+	}
+	if hash, ok := r.log.hashAt(meta.Op); !ok || hash != meta.Hash || meta.Op > r.applied {
+		r.fail("a checkpoint at op-number %d was made, whose hash %x is not that of the log", meta.Op, meta.Hash)
+		return
+	}
+	before := r.checkpoint
+	r.checkpoint = meta
+	if before.Op > r.log.base.Op {
+		r.log.dropBelow(before)
+		r.compacted = before.Op + 1
+	}
+}
+
+// MetaAt describes a checkpoint of the state after applying everything up to an op-number; false when that is
+// not the op-number of a retained entry.
+func (r *Replica) MetaAt(op OpNumber) (CheckpointMeta, bool) {
+	switch {
+	case op == r.checkpoint.Op:
+		return r.checkpoint, true
+	case op == r.log.base.Op:
+		return r.log.base, true
+	case op > r.log.base.Op && op <= r.log.last():
+		e := r.log.at(op)
+		return CheckpointMeta{Op: op, View: e.View, Hash: e.Hash}, true
+	default:
+		return CheckpointMeta{}, false
+	}
+}
+
+// fetchCheckpoint asks the driver for a checkpoint, since the entries that are missing are gone at the sender.
+func (r *Replica) fetchCheckpoint(m *Message) {
+	if m.Checkpoint.Op <= r.applied {
+		return
+	}
+	r.fetching = true
+	r.fetch = &FetchCheckpoint{From: m.From, Meta: m.Checkpoint}
+}
+
+// CheckpointInstalled says that a checkpoint from another replica is durable, and that the state machine has
+// been restored from it. It must lie above everything that was applied. A log that is the same at its
+// op-number goes on; any other is of a dead branch or too short, and starts anew above it.
+func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
+	if r.failure != nil {
+		return
+	}
+	if meta.Op <= r.applied {
+		r.fail("a checkpoint at op-number %d was installed over a state at %d", meta.Op, r.applied)
+		return
+	}
+	hash, retained := r.log.hashAt(meta.Op)
+	same := retained && hash == meta.Hash
+	if retained && !same && meta.Op <= r.commit {
+		r.fail("op-number %d is committed with hash %x here, and has %x in a checkpoint", meta.Op, hash, meta.Hash)
+		return
+	}
+	if !same {
+		r.log.reset(meta)
+		r.compacted = meta.Op + 1
+	}
+	r.checkpoint, r.applied = meta, meta.Op
+	r.commit = max(r.commit, meta.Op)
+	r.commitMax = max(r.commitMax, r.commit)
+	r.overtaken(same)
+	r.checkpointDone()
+}
+
+// overtaken draws the conclusions from a state that came from elsewhere.
+func (r *Replica) overtaken(same bool) {
+	switch {
+	case r.primary != nil && !same:
+		// What this primary proposed is not the group's log any more.
+		r.becomeViewChange(r.view + 1)
+	case r.primary != nil:
+		r.primary.bytes = 0
+		for op := r.commit + 1; op <= r.log.last(); op++ {
+			r.primary.bytes += len(r.log.at(op).Payload)
+		}
+	case r.status == StatusViewChange && r.transfer == nil:
+		r.renewDoViewChange()
+	}
+}
+
+// CheckpointFailed says that the checkpoint which was asked for could not be fetched, or is not needed any more.
+func (r *Replica) CheckpointFailed() { r.checkpointDone() }
+
+// checkpointDone goes on with the transfer that is under way, if one is.
+func (r *Replica) checkpointDone() {
+	r.fetching = false
+	if r.transfer != nil && r.failure == nil {
+		r.restartTransfer()
+	}
+}

@@ -1,0 +1,105 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/viewline/viewline/internal/omit"
+)
+
+// MembersMax bounds the size of a group.
+const MembersMax = 63
+
+// Errors that Propose, ReadBarrier and Step return. All say that the call had no effect.
+var (
+	ErrConfig     = errors.New("vr: bad configuration")
+	ErrRestored   = errors.New("vr: restored state contradicts itself")
+	ErrNotPrimary = errors.New("vr: not the leading primary of that view")
+	ErrOverloaded = errors.New("vr: too much is waiting")
+	ErrStopped    = errors.New("vr: replica has stopped")
+	// ErrRefused is what Step returns for a message that no correct member sends.
+	ErrRefused = errors.New("vr: message refused")
+)
+
+// Config is what a replica is made with. Times are in ticks, the unit of Tick.
+type Config struct {
+	Self ReplicaID
+	// Members are the group's replicas, ascending, 1 to 63 of them, Self included. Primary of view v is
+	// number v mod n of them.
+	Members []ReplicaID
+	// Rand draws time-outs and nonces.
+	Rand func() uint64
+
+	// HeartbeatTicks is how often an idle primary sends COMMIT. Default 5.
+	HeartbeatTicks int
+	// ViewChangeTicksMin and Max bound the time-out after which a backup takes the primary for lost; it is
+	// drawn anew each time. Min must be above HeartbeatTicks. Defaults 30 and 60.
+	ViewChangeTicksMin, ViewChangeTicksMax int
+	// ResendTicks is how long a message that has to be answered waits for its answer. Default 10.
+	ResendTicks int
+	// InFlightMax bounds the PREPAREs that a backup has not acknowledged. Default 64.
+	InFlightMax int
+	// BatchEntriesMax and BatchBytesMax bound the entries of one message; a larger entry travels alone.
+	// Defaults 1024 and 1 MiB.
+	BatchEntriesMax, BatchBytesMax int
+	// ProposalsBytesMax bounds the payloads that are proposed and not committed. Default 64 MiB.
+	ProposalsBytesMax int
+	// ReadsMax bounds the read barriers that wait. Default 65536.
+	ReadsMax int
+
+	// Omit takes rules out, for tests only.
+	Omit omit.Set
+}
+
+func (c Config) withDefaults() Config {
+	for _, field := range []struct {
+		value    *int
+		standard int
+	}{
+		{&c.HeartbeatTicks, 5}, {&c.ViewChangeTicksMin, 30}, {&c.ViewChangeTicksMax, 60}, {&c.ResendTicks, 10},
+		{&c.InFlightMax, 64}, {&c.BatchEntriesMax, 1024}, {&c.BatchBytesMax, 1 << 20}, {&c.ProposalsBytesMax, 64 << 20},
+		{&c.ReadsMax, 65536},
+	} {
+		if *field.value == 0 {
+			*field.value = field.standard
+		}
+	}
+	return c
+}
+
+// Validate names the first thing that is wrong, as an ErrConfig, or returns nil.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	if len(c.Members) == 0 || len(c.Members) > MembersMax {
+		return fmt.Errorf("%w: %d members, need 1 to %d", ErrConfig, len(c.Members), MembersMax)
+	}
+	for i, member := range c.Members {
+		if member == 0 || i > 0 && c.Members[i-1] >= member {
+			return fmt.Errorf("%w: members %v do not ascend from 1", ErrConfig, c.Members)
+		}
+	}
+	if !slices.Contains(c.Members, c.Self) {
+		return fmt.Errorf("%w: replica %d is not among the members %v", ErrConfig, c.Self, c.Members)
+	}
+	if c.Rand == nil {
+		return fmt.Errorf("%w: no source of randomness", ErrConfig)
+	}
+	if c.HeartbeatTicks < 1 || c.HeartbeatTicks >= c.ViewChangeTicksMin || c.ViewChangeTicksMin > c.ViewChangeTicksMax {
+		return fmt.Errorf("%w: heartbeat %d, view change %d to %d ticks: they have to ascend", ErrConfig,
+			c.HeartbeatTicks, c.ViewChangeTicksMin, c.ViewChangeTicksMax)
+	}
+	if c.ResendTicks < 1 || c.InFlightMax < 1 || c.BatchEntriesMax < 1 || c.BatchBytesMax < 1 || c.ProposalsBytesMax < 1 || c.ReadsMax < 1 {
+		return fmt.Errorf("%w: a bound below 1", ErrConfig)
+	}
+	return nil
+}
+
+// Restored is what a replica's storage held when it started; all zero the first time.
+type Restored struct {
+	HardState HardState
+	// Checkpoint is the newest durable one; the state machine has been restored from it.
+	Checkpoint CheckpointMeta
+	// Entries are the retained log, without a gap.
+	Entries []Entry
+}

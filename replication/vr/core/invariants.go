@@ -1,0 +1,23 @@
+package core
+
+// checkInvariants stops the replica when its own state contradicts itself. It costs a few comparisons and runs
+// after every step, in production too.
+func (r *Replica) checkInvariants() {
+	switch {
+	case r.failure != nil:
+	case r.lastNormalView > r.view:
+		r.fail("last-normal-view %d above view %d", r.lastNormalView, r.view)
+	case r.applied > r.commit || r.commit > r.log.last():
+		r.fail("applied %d, commit %d and op-number %d do not ascend", r.applied, r.commit, r.log.last())
+	case r.log.base.Op > r.checkpoint.Op:
+		r.fail("the log begins above op-number %d, the checkpoint is at %d", r.log.base.Op, r.checkpoint.Op)
+	case r.status == StatusNormal && r.view != r.lastNormalView:
+		r.fail("normal in view %d with last-normal-view %d", r.view, r.lastNormalView)
+	case r.primary != nil && (r.status != StatusNormal || r.primaryOf(r.view) != r.config.Self):
+		r.fail("acts as primary of view %d in status %v", r.view, r.status)
+	case r.leads && r.primary == nil:
+		r.fail("leads view %d without being its primary", r.view)
+	case r.status == StatusViewChange && r.viewChange == nil:
+		r.fail("in a view change without its state")
+	}
+}

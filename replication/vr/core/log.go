@@ -1,0 +1,116 @@
+package core
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+)
+
+// chain computes the hash of an entry over that of the entry below it.
+func chain(previous Hash, op OpNumber, view ViewNumber, payload []byte) Hash {
+	var buffer [512]byte
+	head := binary.BigEndian.AppendUint64(buffer[:0], uint64(previous))
+	head = binary.BigEndian.AppendUint64(head, uint64(op))
+	head = binary.BigEndian.AppendUint64(head, uint64(view))
+	if len(payload) <= len(buffer)-len(head) {
+		sum := sha256.Sum256(append(head, payload...))
+		return Hash(binary.BigEndian.Uint64(sum[:]))
+	}
+	digest := sha256.New()
+	digest.Write(head)
+	digest.Write(payload)
+	return Hash(binary.BigEndian.Uint64(digest.Sum(buffer[:0])))
+}
+
+// Chained returns the entry with its hash over that of the entry below it.
+func Chained(previous Hash, op OpNumber, view ViewNumber, payload []byte) Entry {
+	return Entry{Op: op, View: view, Payload: payload, Hash: chain(previous, op, view, payload)}
+}
+
+// log is the retained part of a replica's log. Slices of its entries are handed out in messages, so an entry's
+// place in the array is never written twice: what is cut off leaves no capacity behind.
+type log struct {
+	base    CheckpointMeta // the entry below the first retained one
+	entries []Entry
+	// unstable is the lowest op-number that storage does not have as it is here; persisted is the last that
+	// storage has at all.
+	// Invariant: unstable <= last+1.
+	unstable  OpNumber
+	persisted OpNumber
+}
+
+func (l *log) last() OpNumber { return l.base.Op + OpNumber(len(l.entries)) }
+
+// at returns a retained entry.
+func (l *log) at(op OpNumber) *Entry { return &l.entries[op-l.base.Op-1] }
+
+// hashAt returns the hash at an op-number, if it is retained or the base.
+func (l *log) hashAt(op OpNumber) (Hash, bool) {
+	switch {
+	case op == l.base.Op:
+		return l.base.Hash, true
+	case op > l.base.Op && op <= l.last():
+		return l.at(op).Hash, true
+	default:
+		return 0, false
+	}
+}
+
+// slice returns entries first to last, both included.
+func (l *log) slice(first, last OpNumber) []Entry {
+	if first > last {
+		return nil
+	}
+	from, to := first-l.base.Op-1, last-l.base.Op
+	return l.entries[from:to:to]
+}
+
+// batch returns entries from first on, within bounds but at least one if there is one.
+func (l *log) batch(first OpNumber, entriesMax, bytesMax int) []Entry {
+	size := 0
+	for op := first; op <= l.last(); op++ {
+		size += len(l.at(op).Payload)
+		if op > first && (size > bytesMax || int(op-first) >= entriesMax) {
+			return l.slice(first, op-1)
+		}
+	}
+	return l.slice(first, l.last())
+}
+
+// tail returns the newest entries within bounds, none of them below first.
+func (l *log) tail(first OpNumber, entriesMax, bytesMax int) []Entry {
+	first = max(first, l.base.Op+1)
+	size, from := 0, l.last()+1
+	for from > first {
+		size += len(l.at(from - 1).Payload)
+		if size > bytesMax || int(l.last()-from) >= entriesMax {
+			break
+		}
+		from--
+	}
+	return l.slice(from, l.last())
+}
+
+func (l *log) append(entries ...Entry) {
+	l.unstable = min(l.unstable, l.last()+1)
+	l.entries = append(l.entries, entries...)
+}
+
+// truncateAbove removes everything above an op-number.
+func (l *log) truncateAbove(op OpNumber) {
+	keep := op - l.base.Op
+	l.entries = l.entries[:keep:keep]
+	l.unstable = min(l.unstable, op+1)
+}
+
+// dropBelow makes an entry that is retained the base.
+func (l *log) dropBelow(base CheckpointMeta) {
+	l.entries = slices.Clone(l.entries[base.Op-l.base.Op:])
+	l.base = base
+	l.unstable = max(l.unstable, base.Op+1)
+}
+
+// reset starts the log anew above a checkpoint.
+func (l *log) reset(base CheckpointMeta) {
+	l.base, l.entries, l.unstable = base, nil, base.Op+1
+}

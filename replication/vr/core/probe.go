@@ -1,0 +1,72 @@
+package core
+
+// probing is a replica's question whether the others have lost the primary too. It comes before its own timer
+// may raise a view: a replica that hears nobody would otherwise come back with a view far ahead and stop a
+// group that works. It is not in the paper (docs/DIVERGENCE.md).
+type probing struct {
+	nonce  uint64
+	agreed map[ReplicaID]bool
+	resend int
+}
+
+// tickProbe begins to ask when the time-out is over, and asks again what was not answered.
+func (r *Replica) tickProbe() {
+	if r.primary != nil && !r.primary.deaf || r.elapsed < r.timeout {
+		return
+	}
+	if r.probe == nil {
+		r.probe = &probing{nonce: r.config.Rand(), agreed: map[ReplicaID]bool{r.config.Self: true}}
+		r.raiseView()
+	} else if r.probe.resend++; r.probe.resend < r.config.ResendTicks {
+		return
+	}
+	if r.probe != nil {
+		r.probe.resend = 0
+		r.sendProbe()
+	}
+}
+
+func (r *Replica) sendProbe() {
+	for _, to := range r.others {
+		if !r.probe.agreed[to] {
+			// A probe may be of view 0, so that its view is named by hand.
+			r.out = append(r.out, Outgoing{Message: Message{Kind: KindProbe, From: r.config.Self, To: to, View: r.view, Nonce: r.probe.nonce}})
+		}
+	}
+}
+
+// lost reports whether this replica has lost its primary, or the view change that it is in goes nowhere.
+func (r *Replica) lost() bool {
+	switch {
+	case r.primary != nil:
+		return r.primary.deaf
+	case r.view == 0:
+		return true
+	default:
+		return r.elapsed >= r.config.ViewChangeTicksMin
+	}
+}
+
+// onProbe agrees if this replica has lost the primary of that view, or of an earlier one.
+func (r *Replica) onProbe(m *Message) {
+	agree := m.View >= r.view && r.lost()
+	r.out = append(r.out, Outgoing{Message: Message{
+		Kind: KindProbeOK, From: r.config.Self, To: m.From, View: r.view, Nonce: m.Nonce, Agree: agree,
+	}})
+}
+
+// onProbeOK counts those who agree with the question that is open.
+func (r *Replica) onProbeOK(m *Message) {
+	if r.probe == nil || m.Nonce != r.probe.nonce || !m.Agree || m.View > r.view {
+		return
+	}
+	r.probe.agreed[m.From] = true
+	r.raiseView()
+}
+
+// raiseView starts the next view once a majority has lost this one.
+func (r *Replica) raiseView() {
+	if len(r.probe.agreed) >= r.quorum {
+		r.becomeViewChange(r.view + 1)
+	}
+}

@@ -1,0 +1,105 @@
+package core
+
+// HasReady reports whether Ready would hold anything.
+func (r *Replica) HasReady() bool {
+	if r.failure != nil {
+		return len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil
+	}
+	return len(r.out) > 0 || r.stateChanged() || r.log.unstable <= r.log.last() || r.log.unstable <= r.log.persisted ||
+		r.compacted > 0 || r.commit > r.applied || len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
+		r.primary != nil && (r.primary.proposed || len(r.primary.asked) > 0 || r.primary.room(r.log.last()))
+}
+
+// room reports whether a backup could be sent something.
+func (p *leading) room(last OpNumber) bool {
+	for i := range p.backups {
+		if b := &p.backups[i]; b.joined && b.sent < last && len(b.inFlight) == 0 && !p.deaf {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Replica) stateChanged() bool {
+	return r.view != r.hardState.View || r.lastNormalView != r.hardState.LastNormalView
+}
+
+// Ready returns what the driver has to do. Between Ready and Advance no other method may be called but Status.
+func (r *Replica) Ready() Ready {
+	if r.failure != nil {
+		ready := Ready{Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership}
+		r.ready, r.handed = true, r.applied
+		return ready
+	}
+	r.flushPrimary()
+	ready := Ready{
+		Messages: r.out, FetchCheckpoint: r.fetch, Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership,
+		TruncateBelow: r.compacted,
+	}
+	if r.log.unstable <= r.log.persisted {
+		ready.Truncate, ready.TruncateAbove = true, r.log.unstable-1
+	}
+	if r.log.unstable <= r.log.last() {
+		ready.Entries = r.log.slice(r.log.unstable, r.log.last())
+	}
+	promised := r.stateChanged()
+	if promised || len(ready.Entries) > 0 || ready.Truncate {
+		// The commit-number rides along: it saves work after a restart and costs nothing here.
+		ready.HardState = &HardState{View: r.view, LastNormalView: r.lastNormalView, Commit: min(r.commit, r.log.last())}
+		ready.MustSync = !(r.config.Omit.Has(RuleViewDurable) && len(ready.Entries) == 0 && !ready.Truncate)
+	}
+	if promised && !r.config.Omit.Has(RuleViewDurable) {
+		for i := range ready.Messages {
+			ready.Messages[i].BeforePersist = false
+		}
+	}
+	if r.commit > r.applied {
+		ready.Committed = r.log.slice(r.applied+1, r.commit)
+	}
+	r.ready, r.handed = true, r.commit
+	return ready
+}
+
+// Advance says that everything in the last Ready is done.
+func (r *Replica) Advance() {
+	if !r.ready {
+		return
+	}
+	r.ready = false
+	r.out, r.reads, r.dropped, r.leadership, r.fetch, r.compacted = nil, nil, nil, nil, nil, 0
+	r.applied = r.handed
+	if r.failure != nil {
+		return
+	}
+	r.hardState = HardState{View: r.view, LastNormalView: r.lastNormalView}
+	r.log.persisted, r.log.unstable = r.log.last(), r.log.last()+1
+	if r.primary != nil {
+		r.primary.durable = r.log.last()
+		r.countAcknowledged()
+	}
+	r.checkInvariants()
+}
+
+// ReplicaStatus describes a replica at a moment.
+type ReplicaStatus struct {
+	Status         Status
+	View           ViewNumber
+	LastNormalView ViewNumber
+	Primary        ReplicaID // of View; 0 in view 0
+	Op             OpNumber
+	Commit         OpNumber
+	Applied        OpNumber
+	FirstRetained  OpNumber
+	Checkpoint     CheckpointMeta
+	Leading        bool
+	Transferring   bool
+}
+
+// Status describes the replica.
+func (r *Replica) Status() ReplicaStatus {
+	return ReplicaStatus{
+		Status: r.status, View: r.view, LastNormalView: r.lastNormalView, Primary: r.primaryOf(r.view), Op: r.log.last(),
+		Commit: r.commit, Applied: r.applied, FirstRetained: r.log.base.Op + 1, Checkpoint: r.checkpoint, Leading: r.leads,
+		Transferring: r.transfer != nil,
+	}
+}

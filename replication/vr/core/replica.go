@@ -1,0 +1,283 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Replica is one replica's protocol state. It belongs to one goroutine.
+type Replica struct {
+	config Config
+	others []ReplicaID // ascending
+	// quorum is f+1 of 2f+1 (and a majority of an even group).
+	quorum int
+
+	status Status
+	// view and lastNormalView: the paper's v and v'. Invariant: lastNormalView <= view.
+	view, lastNormalView ViewNumber
+	log                  log
+	// Invariant: applied <= commit <= log.last(). commitMax is the largest commit-number heard of, which may
+	// lie above the log.
+	commit, commitMax, applied OpNumber
+	checkpoint                 CheckpointMeta
+	failure                    error
+
+	// elapsed counts ticks since the primary was heard, or since the view change began; timeout is drawn.
+	// attempts counts view changes since the last normal view that worked.
+	elapsed, timeout, attempts int
+	// claims are views that members named and that are too far ahead to follow on one member's word.
+	claims map[ReplicaID]ViewNumber
+
+	probe      *probing
+	viewChange *viewChanging // while status is view-change
+	transfer   *transferring
+	primary    *leading // while this replica is primary and status is normal
+
+	// What the next Ready will hold.
+	hardState  HardState // as storage has it
+	out        []Outgoing
+	reads      []Read
+	dropped    []Dropped
+	leadership *Leadership
+	leads      bool
+	fetch      *FetchCheckpoint
+	fetching   bool     // a checkpoint is on its way, by the driver: one at a time
+	compacted  OpNumber // first op-number to keep, when it has risen
+	ready      bool     // a Ready is with the driver
+	handed     OpNumber // last op-number of Committed in it
+}
+
+// New makes a replica from what its storage held; the zero Restored the first time. Errors are ErrConfig and
+// ErrRestored.
+func New(config Config, restored Restored) (*Replica, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Replica{config: config.withDefaults(), quorum: len(config.Members)/2 + 1, claims: map[ReplicaID]ViewNumber{}}
+	r.config.Members = slices.Clone(config.Members)
+	for _, member := range r.config.Members {
+		if member != config.Self {
+			r.others = append(r.others, member)
+		}
+	}
+	if err := r.restoreLog(restored); err != nil {
+		return nil, err
+	}
+	r.view, r.lastNormalView = restored.HardState.View, restored.HardState.LastNormalView
+	if r.lastNormalView > r.view {
+		return nil, fmt.Errorf("%w: last-normal-view %d above view %d", ErrRestored, r.lastNormalView, r.view)
+	}
+	r.hardState = restored.HardState
+	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
+	r.commitMax, r.applied = r.commit, r.checkpoint.Op
+	r.restart()
+	return r, nil
+}
+
+// restoreLog takes over checkpoint and entries. Entries that the checkpoint contradicts, or that end below it,
+// were overtaken by a checkpoint from another replica just before the restart, and go.
+func (r *Replica) restoreLog(restored Restored) error {
+	r.checkpoint = restored.Checkpoint
+	entries := restored.Entries
+	for i := 1; i < len(entries); i++ {
+		if entries[i].Op != entries[i-1].Op+1 {
+			return fmt.Errorf("%w: op-number %d follows %d", ErrRestored, entries[i].Op, entries[i-1].Op)
+		}
+	}
+	r.log = log{base: r.checkpoint, unstable: r.checkpoint.Op + 1, persisted: r.checkpoint.Op}
+	if len(entries) == 0 {
+		return nil
+	}
+	first, last := entries[0], entries[len(entries)-1]
+	switch {
+	case first.Op > r.checkpoint.Op+1:
+		return fmt.Errorf("%w: the log starts at %d, the checkpoint is at %d", ErrRestored, first.Op, r.checkpoint.Op)
+	case first.Op == r.checkpoint.Op+1:
+		r.log.entries = slices.Clone(entries)
+	default:
+		// The hash below the first entry is not known any more, so the first entry itself becomes the base.
+		kept := log{base: CheckpointMeta{Op: first.Op, View: first.View, Hash: first.Hash}, entries: slices.Clone(entries[1:])}
+		if hash, ok := kept.hashAt(r.checkpoint.Op); !ok || hash != r.checkpoint.Hash {
+			r.log.persisted = last.Op
+			r.compacted = r.checkpoint.Op + 1
+			return nil
+		}
+		r.log = kept
+	}
+	r.log.persisted, r.log.unstable = last.Op, last.Op+1
+	return nil
+}
+
+// restart decides how the replica takes part again. Its log and its views are durable, so that it needs no
+// recovery protocol (docs/DIVERGENCE.md).
+func (r *Replica) restart() {
+	r.status = StatusNormal
+	r.drawTimeout()
+	switch {
+	case r.view > r.lastNormalView:
+		r.becomeViewChange(r.view)
+	case r.view > 0 && r.primaryOf(r.view) == r.config.Self:
+		// It may have sent PREPAREs that it does not remember; in its old view it could give their op-numbers
+		// to other operations.
+		if r.config.Omit.Has(RuleNeverResume) {
+			r.becomePrimary()
+			return
+		}
+		r.becomeViewChange(r.view + 1)
+	case r.view == 0:
+		// Nobody was ever primary; there is no one to wait for.
+		r.timeout = r.config.HeartbeatTicks + int(r.config.Rand()%uint64(r.config.HeartbeatTicks))
+		if len(r.others) == 0 {
+			r.becomeViewChange(1)
+		}
+	}
+}
+
+// primaryOf gives a view's primary; view 0, before the first, has none.
+func (r *Replica) primaryOf(view ViewNumber) ReplicaID {
+	if view == 0 {
+		return 0
+	}
+	return r.config.Members[uint64(view)%uint64(len(r.config.Members))]
+}
+
+// leadsView reports whether proposals and reads for a view are this replica's to take.
+func (r *Replica) leadsView(view ViewNumber) bool {
+	return r.leads && r.view == view
+}
+
+// drawTimeout draws the time-out anew, longer after each view change that did not work.
+func (r *Replica) drawTimeout() {
+	spread := uint64(r.config.ViewChangeTicksMax - r.config.ViewChangeTicksMin + 1)
+	r.timeout = (r.config.ViewChangeTicksMin + int(r.config.Rand()%spread)) << min(max(r.attempts-1, 0), 3)
+	r.elapsed = 0
+}
+
+// Step takes a message from another member. It returns ErrRefused, saying why, for one that no correct member
+// sends; late and repeated messages are no errors.
+func (r *Replica) Step(m Message) error {
+	if r.failure != nil {
+		return ErrStopped
+	}
+	if err := r.check(&m); err != nil {
+		return err
+	}
+	switch m.Kind {
+	case KindPrepare:
+		r.onPrepare(&m)
+	case KindPrepareOK:
+		r.onPrepareOK(&m)
+	case KindCommit:
+		r.onCommit(&m)
+	case KindCommitOK:
+		r.onCommitOK(&m)
+	case KindStartViewChange:
+		r.onStartViewChange(&m)
+	case KindDoViewChange:
+		r.onDoViewChange(&m)
+	case KindStartView:
+		r.onStartView(&m)
+	case KindGetState:
+		r.onGetState(&m)
+	case KindNewState:
+		r.onNewState(&m)
+	case KindProbe:
+		r.onProbe(&m)
+	case KindProbeOK:
+		r.onProbeOK(&m)
+	}
+	r.checkInvariants()
+	return nil
+}
+
+// check refuses what no correct member sends, whatever state this replica is in.
+func (r *Replica) check(m *Message) error {
+	switch {
+	case m.Kind < KindPrepare || m.Kind > KindProbeOK:
+		return fmt.Errorf("%w: unknown kind %d", ErrRefused, m.Kind)
+	case m.To != r.config.Self:
+		return fmt.Errorf("%w: it is for replica %d", ErrRefused, m.To)
+	case !slices.Contains(r.others, m.From):
+		return fmt.Errorf("%w: replica %d is not another member", ErrRefused, m.From)
+	case m.View == 0 && m.Kind != KindProbe && m.Kind != KindProbeOK && m.Kind != KindNewState:
+		return fmt.Errorf("%w: %v in view 0", ErrRefused, m.Kind)
+	case m.LastNormalView > m.View:
+		return fmt.Errorf("%w: last-normal-view %d above view %d", ErrRefused, m.LastNormalView, m.View)
+	case (m.Kind == KindPrepare || m.Kind == KindCommit || m.Kind == KindStartView) && r.primaryOf(m.View) != m.From:
+		return fmt.Errorf("%w: %v from replica %d, which is not primary of view %d", ErrRefused, m.Kind, m.From, m.View)
+	case m.Kind == KindPrepare && len(m.Entries) == 0:
+		return fmt.Errorf("%w: an empty PREPARE", ErrRefused)
+	case m.Kind == KindDoViewChange && r.primaryOf(m.View) != r.config.Self:
+		return fmt.Errorf("%w: DOVIEWCHANGE of view %d for another primary", ErrRefused, m.View)
+	}
+	return checkEntries(m)
+}
+
+// checkEntries holds a suffix against its own hashes.
+func checkEntries(m *Message) error {
+	previous := m.PreviousHash
+	for i := range m.Entries {
+		e := &m.Entries[i]
+		switch {
+		case e.Op != m.First+OpNumber(i) || e.Op == 0:
+			return fmt.Errorf("%w: entry %d in the place of %d", ErrRefused, e.Op, m.First+OpNumber(i))
+		case e.View > m.View || e.View == 0:
+			return fmt.Errorf("%w: entry %d of view %d in a message of view %d", ErrRefused, e.Op, e.View, m.View)
+		case chain(previous, e.Op, e.View, e.Payload) != e.Hash:
+			return fmt.Errorf("%w: entry %d does not link to the one below", ErrRefused, e.Op)
+		}
+		previous = e.Hash
+	}
+	if last := len(m.Entries) - 1; last >= 0 && m.Kind != KindNewState && (m.Entries[last].Op > m.Op) {
+		return fmt.Errorf("%w: entry %d above op-number %d", ErrRefused, m.Entries[last].Op, m.Op)
+	}
+	return nil
+}
+
+// Tick lets one unit of time pass.
+func (r *Replica) Tick() {
+	if r.failure != nil {
+		return
+	}
+	if r.primary != nil {
+		r.tickPrimary()
+	} else {
+		r.elapsed++
+	}
+	r.tickProbe()
+	r.tickViewChange()
+	r.tickTransfer()
+	r.checkInvariants()
+}
+
+// send queues a message of the replica's own view.
+func (r *Replica) send(to ReplicaID, m Message) {
+	m.From, m.To = r.config.Self, to
+	if m.View == 0 {
+		m.View = r.view
+	}
+	// Only what promises nothing new may overtake the disk: a primary's PREPARE and COMMIT.
+	before := m.Kind == KindPrepare || m.Kind == KindCommit
+	if m.Kind == KindPrepareOK && r.config.Omit.Has(RulePrepareOKDurable) || r.config.Omit.Has(RuleViewDurable) {
+		before = true
+	}
+	r.out = append(r.out, Outgoing{Message: m, BeforePersist: before})
+}
+
+func (r *Replica) broadcast(m Message) {
+	for _, to := range r.others {
+		r.send(to, m)
+	}
+}
+
+// fail stops the replica: an invariant is broken, and going on could destroy more.
+func (r *Replica) fail(format string, arguments ...any) {
+	if r.failure == nil {
+		r.failure = fmt.Errorf("vr: replica %d: broken invariant: %s", r.config.Self, fmt.Sprintf(format, arguments...))
+		r.stopLeading()
+		r.status = StatusStopped
+	}
+}
+
+// Failure says which invariant was broken, or nil. A replica with a failure takes part in nothing.
+func (r *Replica) Failure() error { return r.failure }

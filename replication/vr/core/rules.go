@@ -1,0 +1,40 @@
+package core
+
+import "github.com/viewline/viewline/internal/omit"
+
+// The rules that keep committed operations, by number; a test takes one out through Config.Omit to see that
+// it is missed.
+const (
+	// RulePrepareOKDurable: PREPAREOK leaves only when everything up to its op-number is durable.
+	RulePrepareOKDurable omit.Rule = iota
+	// RuleViewDurable: a view-number is durable before any message that promises it leaves.
+	RuleViewDurable
+	// RuleNeverResume: a primary that restarts never goes on in a view that it was primary of.
+	RuleNeverResume
+	// RuleLink: a suffix is joined only where the entry below it is the same in both logs.
+	RuleLink
+	// RuleLogChoice: the new primary takes the log with the largest last-normal view, not the longest.
+	RuleLogChoice
+	// RuleStartViewOnce: a STARTVIEW of the view that the replica is normal in already does nothing.
+	RuleStartViewOnce
+	// RuleOneDoViewChange: DOVIEWCHANGEs count once for each replica.
+	RuleOneDoViewChange
+	// RuleNoGap: nothing above a gap is acknowledged.
+	RuleNoGap
+	// RuleKeepBeforeTransfer: a state transfer removes nothing before its answer is here.
+	RuleKeepBeforeTransfer
+	// RuleNewStateAsked: NEWSTATE is taken only as the answer to the question that is open.
+	RuleNewStateAsked
+	// RulePrepareOKView: PREPAREOK counts in its own view only.
+	RulePrepareOKView
+	// RulePrepareView: a PREPARE of a later view is not appended; it starts a state transfer.
+	RulePrepareView
+	// RuleWholeInherited: a replica is normal in a view only with everything that the view inherited.
+	RuleWholeInherited
+	// RuleReadRound: a read waits for a round of the quorum that began after it was asked for.
+	RuleReadRound
+	// RuleLeadInherited: a primary leads only when a quorum of its own view has everything inherited.
+	RuleLeadInherited
+	// RuleCheckQuorum: a primary that hears nobody stops leading.
+	RuleCheckQuorum
+)

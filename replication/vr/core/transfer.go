@@ -1,0 +1,240 @@
+package core
+
+// transferKind says what a state transfer is for.
+type transferKind uint8
+
+const (
+	// catchingUp appends what this backup missed within its view.
+	catchingUp transferKind = iota + 1
+	// adopting replaces the log by that of a later view, or of the view that this replica waits to be normal in.
+	adopting
+	// gather is the new primary's, who lacks a part of the log that it has to start the view with.
+	gather
+)
+
+// transferring is a state transfer under way (VRR 5.2). Until it is complete the log stays as it is: a log cut
+// short before the answer is here would lose operations that this replica has acknowledged.
+type transferring struct {
+	kind  transferKind
+	view  ViewNumber
+	from  ReplicaID
+	nonce uint64
+	// next is the op-number to ask for, previous the hash of the one below it.
+	next     OpNumber
+	previous Hash
+	// want is how far the log has to go, wantHash its hash there (gather only). 0: not known yet.
+	want     OpNumber
+	wantHash Hash
+	buffer   []Entry
+	ticks    int
+}
+
+// catchUp asks for what is missing within the view.
+func (r *Replica) catchUp() {
+	if r.transfer != nil && r.transfer.kind == catchingUp {
+		return
+	}
+	r.beginTransfer(&transferring{kind: catchingUp, view: r.view, from: r.primaryOf(r.view)})
+}
+
+// adopt asks a member that is normal in a view for that view's log.
+func (r *Replica) adopt(view ViewNumber, from ReplicaID) {
+	if t := r.transfer; t != nil && t.kind == adopting && t.view >= view {
+		return
+	}
+	if r.config.Omit.Has(RuleKeepBeforeTransfer) && r.commit < r.log.last() && r.primary == nil {
+		r.log.truncateAbove(r.commit)
+	}
+	if r.primary != nil && !r.primary.deaf {
+		// Somebody else is primary by now.
+		r.retire()
+		r.primary.deaf = true
+	}
+	r.beginTransfer(&transferring{kind: adopting, view: view, from: from})
+}
+
+// gather asks the replica whose log was chosen for the part that is missing here.
+func (r *Replica) gather(best *Message) {
+	r.beginTransfer(&transferring{kind: gather, view: r.view, from: best.From, want: best.Op, wantHash: best.Hash})
+}
+
+func (r *Replica) beginTransfer(t *transferring) {
+	r.transfer = t
+	r.restartTransfer()
+}
+
+// restartTransfer asks from this replica's own state: everything up to commit is the same everywhere.
+func (r *Replica) restartTransfer() {
+	t := r.transfer
+	if t.kind == gather && t.want <= r.commit {
+		// A checkpoint has overtaken the choice: make it anew with what this replica has now.
+		r.transfer = nil
+		r.renewDoViewChange()
+		return
+	}
+	t.next, t.buffer = r.commit+1, nil
+	if t.kind == catchingUp {
+		t.next = r.log.last() + 1
+	}
+	t.previous, _ = r.log.hashAt(t.next - 1)
+	r.askState()
+}
+
+func (r *Replica) askState() {
+	t := r.transfer
+	if r.fetching {
+		return
+	}
+	t.nonce, t.ticks = r.config.Rand(), 0
+	r.send(t.from, Message{Kind: KindGetState, View: t.view, First: t.next, Nonce: t.nonce})
+}
+
+// tickTransfer asks again, and somebody else where somebody else can answer.
+func (r *Replica) tickTransfer() {
+	t := r.transfer
+	if t == nil || r.fetching {
+		return
+	}
+	if t.ticks++; t.ticks < r.config.ResendTicks {
+		return
+	}
+	if t.kind != gather {
+		for i, id := range r.others {
+			if id == t.from {
+				t.from = r.others[(i+1)%len(r.others)]
+				break
+			}
+		}
+	}
+	if len(t.buffer) == 0 {
+		r.restartTransfer()
+		return
+	}
+	r.askState()
+}
+
+// onGetState answers from a log that is known to be the view's (VRR 5.2), or, for the new primary of the view
+// change that both are in, from the frozen one.
+func (r *Replica) onGetState(m *Message) {
+	frozen := r.status == StatusViewChange && m.From == r.primaryOf(m.View)
+	if m.View != r.view || r.status != StatusNormal && !frozen || m.First == 0 || m.First > r.log.last()+1 {
+		return
+	}
+	answer := Message{Kind: KindNewState, Nonce: m.Nonce, Op: r.log.last(), Commit: r.commit, First: m.First}
+	answer.Hash, _ = r.log.hashAt(answer.Op)
+	if m.First <= r.log.base.Op {
+		answer.Checkpoint = r.checkpoint
+	} else {
+		answer.Entries = r.log.batch(m.First, r.config.BatchEntriesMax, r.config.BatchBytesMax)
+		answer.PreviousHash, _ = r.log.hashAt(m.First - 1)
+	}
+	r.send(m.From, answer)
+}
+
+// onNewState takes the answer to the question that is open, and no other.
+func (r *Replica) onNewState(m *Message) {
+	t := r.transfer
+	if r.config.Omit.Has(RuleNewStateAsked) && (t == nil || m.Nonce != t.nonce) {
+		r.takeUnasked(m)
+		return
+	}
+	if t == nil || r.fetching || m.Nonce != t.nonce || m.View != t.view || m.From != t.from {
+		return
+	}
+	if t.kind == catchingUp && (r.status != StatusNormal || r.view != t.view) {
+		r.transfer = nil
+		return
+	}
+	t.ticks, r.elapsed = 0, 0
+	r.commitMax = max(r.commitMax, m.Commit)
+	if m.Checkpoint.Op > 0 {
+		r.fetchCheckpoint(m)
+		return
+	}
+	switch t.kind {
+	case catchingUp:
+		r.takeMissing(m)
+	default:
+		r.takeLog(m)
+	}
+}
+
+// takeUnasked is what RuleNewStateAsked keeps from happening.
+func (r *Replica) takeUnasked(m *Message) {
+	if m.View == 0 || m.Checkpoint.Op > 0 || r.primary != nil || r.status == StatusStopped {
+		return
+	}
+	if hash, ok := r.log.hashAt(m.First - 1); !ok || hash != m.PreviousHash {
+		return
+	}
+	r.replaceAbove(m.First-1, m.Entries)
+	r.viewChange = nil
+	r.status, r.view, r.lastNormalView = StatusNormal, m.View, m.View
+}
+
+// takeMissing appends entries of the view that this replica is normal in.
+func (r *Replica) takeMissing(m *Message) {
+	before := r.log.last()
+	if m.First > before+1 || !r.appendLinked(m.First, m.PreviousHash, m.Entries) {
+		return
+	}
+	r.advanceCommit(r.commitMax)
+	r.acknowledge()
+	if r.log.last() < m.Op && r.log.last() > before {
+		r.restartTransfer()
+		return
+	}
+	r.transfer = nil
+}
+
+// takeLog gathers the log of another view and, once it is whole, takes it over in one step. Whole means: up to
+// where the sender's log went when it first answered, which no view inherited less than.
+func (r *Replica) takeLog(m *Message) {
+	t := r.transfer
+	if m.First != t.next || m.PreviousHash != t.previous {
+		if len(t.buffer) == 0 && m.First == t.next && t.next <= r.commit+1 {
+			r.fail("op-number %d is committed with hash %x here, and has %x in view %d", t.next-1, t.previous, m.PreviousHash, m.View)
+		}
+		return
+	}
+	if t.want == 0 || r.config.Omit.Has(RuleWholeInherited) {
+		t.want = m.Op
+	}
+	t.buffer = append(t.buffer, m.Entries...)
+	if last := len(t.buffer) - 1; last >= 0 {
+		t.next, t.previous = t.buffer[last].Op+1, t.buffer[last].Hash
+	}
+	if t.next <= t.want && !r.config.Omit.Has(RuleWholeInherited) {
+		if len(m.Entries) > 0 {
+			r.askState()
+		}
+		return
+	}
+	r.takeOver()
+}
+
+// takeOver ends a transfer that is complete.
+func (r *Replica) takeOver() {
+	t := r.transfer
+	if t.kind == gather {
+		t.buffer = t.buffer[:len(t.buffer)-int(t.next-1-t.want)]
+		if last := len(t.buffer) - 1; last < 0 || t.buffer[last].Hash != t.wantHash {
+			r.restartTransfer()
+			return
+		}
+	}
+	first := t.next - OpNumber(len(t.buffer))
+	r.replaceAbove(first-1, t.buffer)
+	if r.failure != nil {
+		return
+	}
+	if t.kind == gather {
+		r.transfer = nil
+		r.startView()
+		return
+	}
+	r.stopLeading()
+	r.enterNormal(t.view)
+	r.advanceCommit(r.commitMax)
+	r.acknowledge()
+}
