@@ -32,7 +32,9 @@ type SyntaxError struct {
 }
 
 // Error gives line and reason.
-func (e *SyntaxError) Error() string { return fmt.Sprintf("%v: line %d: %s", ErrSyntax, e.Line, e.What) }
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("%v: line %d: %s", ErrSyntax, e.Line, e.What)
+}
 
 // Is makes every SyntaxError an ErrSyntax.
 func (e *SyntaxError) Is(target error) bool { return target == ErrSyntax }
