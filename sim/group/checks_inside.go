@@ -1,0 +1,153 @@
+package group
+
+import (
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// restarted checks what a replica starts from: a checkpoint of committed operations.
+func (c *checks) restarted(h *host) {
+	if c.violation == nil {
+		c.installs(h, h.disk.checkpoint)
+		c.observe(h)
+	}
+}
+
+// installs checks that a checkpoint has the state that was committed at its op-number.
+func (c *checks) installs(h *host, from checkpoint) {
+	op := from.meta.Op
+	if op == 0 {
+		return
+	}
+	if int(op) > len(c.committed) {
+		c.s.violated(claimCommitted, "r%d takes checkpoint %d; %d are committed", h.id, op, len(c.committed))
+		return
+	}
+	at := c.committed[op-1]
+	if at.state != from.state || at.hash != from.meta.Hash || at.view != from.meta.View {
+		c.s.violated(claimState, "r%d takes a checkpoint at %d of view %d and state %x; committed are view %d and state %x",
+			h.id, op, from.meta.View, from.state, at.view, at.state)
+	}
+}
+
+// observe compares a replica's status with the one seen before, in this life, and with its disk.
+func (c *checks) observe(h *host) {
+	before, now := &h.status, h.replica.Status()
+	if failure := h.replica.Failure(); failure != nil {
+		c.s.violated(claimRuns, "r%d has stopped: %v", h.id, failure)
+		return
+	}
+	if now.View < before.View || now.Commit < before.Commit || now.View < h.disk.hardState.View {
+		c.s.violated(claimNumbers, "r%d goes from view %d commit %d to view %d commit %d, with view %d on its disk",
+			h.id, before.View, before.Commit, now.View, now.Commit, h.disk.hardState.View)
+		return
+	}
+	if now.View != before.View || c.primaries[now.View] == 0 {
+		if primary := c.primaries[now.View]; primary != 0 && primary != now.Primary {
+			c.s.violated(claimPrimary, "r%d takes r%d for the primary of view %d, another takes r%d", h.id, now.Primary, now.View, primary)
+			return
+		}
+		c.primaries[now.View] = now.Primary
+	}
+	if now.Status == core.StatusNormal && (before.Status != core.StatusNormal || before.View != now.View) {
+		c.s.covered.count(EventViewEntered)
+	}
+	if before.Status == core.StatusViewChange && before.View < now.View {
+		c.s.covered.count(EventViewAbandoned)
+	}
+	h.status = now
+}
+
+// sent checks a message that leaves: whoever speaks for a view is its primary, and what is promised is
+// durable.
+func (c *checks) sent(h *host, m *core.Message) {
+	if m.From != h.id || m.To == h.id || m.To < 1 || int(m.To) > len(c.s.hosts) {
+		c.s.violated(claimReady, "r%d sends %s", h.id, describe(m))
+		return
+	}
+	switch m.Kind {
+	case core.KindPrepare, core.KindCommit, core.KindStartView:
+		if c.primaries[m.View] != h.id {
+			c.s.violated(claimPrimary, "r%d sends %s; the primary of view %d is r%d", h.id, describe(m), m.View, c.primaries[m.View])
+			return
+		}
+	case core.KindPrepareOK, core.KindStartViewChange, core.KindDoViewChange, core.KindNewState, core.KindCommitOK:
+	case core.KindGetState, core.KindProbe, core.KindProbeOK:
+		return // they promise nothing
+	default:
+		c.s.violated(claimReady, "r%d sends %s", h.id, describe(m))
+		return
+	}
+	if !c.s.options.OutcomesOnly {
+		c.promised(h, m)
+	}
+}
+
+// promised checks a message that promises something about its sender against the sender's disk.
+func (c *checks) promised(h *host, m *core.Message) {
+	durable := &h.disk.hardState
+	switch {
+	case m.View > durable.View:
+		c.s.violated(claimPromise, "r%d sends %s with view %d on its disk", h.id, describe(m), durable.View)
+	case m.Kind == core.KindDoViewChange && m.LastNormalView > durable.LastNormalView:
+		c.s.violated(claimPromise, "r%d sends %s with last-normal view %d on its disk", h.id, describe(m), durable.LastNormalView)
+	case m.Kind == core.KindPrepareOK && m.View == durable.View && m.Op > h.disk.durableTo():
+		c.s.violated(claimPromise, "r%d sends %s with %d on its disk", h.id, describe(m), h.disk.durableTo())
+	}
+}
+
+// aboutToChange checks a batch before it becomes durable.
+func (c *checks) aboutToChange(h *host, b *batch) {
+	if c.s.options.OutcomesOnly {
+		return
+	}
+	if state, durable := b.hardState, &h.disk.hardState; state != nil {
+		if state.View < durable.View || state.LastNormalView < durable.LastNormalView || state.Commit < durable.Commit || state.LastNormalView > state.View {
+			c.s.violated(claimDurable, "r%d goes from %+v to %+v", h.id, *durable, *state)
+			return
+		}
+	}
+	for i := range b.entries {
+		entry := &b.entries[i]
+		at := viewstamp{view: entry.View, op: entry.Op}
+		if hash, known := c.viewstamps[at]; known && hash != entry.Hash {
+			c.s.violated(claimViewstamp, "r%d writes %d/v%d with operation %d; another operation has that viewstamp",
+				h.id, at.op, at.view, operationID(entry.Payload))
+			return
+		}
+		c.viewstamps[at] = entry.Hash
+	}
+	if b.truncate {
+		c.truncates(h, b)
+	}
+	if b.truncateBelow > 0 {
+		c.s.covered.count(EventLogTruncatedBelow)
+	}
+}
+
+// truncates checks that a log which has a committed operation has it afterwards too, in itself or in its
+// checkpoint.
+func (c *checks) truncates(h *host, b *batch) {
+	last, any := h.disk.last()
+	if !any || last <= b.truncateAbove {
+		return
+	}
+	c.s.covered.count(EventLogTruncatedAbove)
+	for op := max(b.truncateAbove, h.disk.checkpoint.meta.Op) + 1; op <= last && int(op) <= len(c.committed); op++ {
+		committed := c.committed[op-1].hash
+		if entry := h.disk.entry(op); entry == nil || entry.Hash != committed {
+			return
+		}
+		if !contains(b.entries, op, committed) {
+			c.s.violated(claimKept, "r%d removes %d from its log, which is committed", h.id, op)
+			return
+		}
+	}
+}
+
+func contains(entries []core.Entry, op core.OpNumber, hash core.Hash) bool {
+	if len(entries) == 0 || op < entries[0].Op {
+		return false
+	}
+	at := int(op - entries[0].Op)
+	return at < len(entries) && entries[at].Hash == hash
+}

@@ -1,0 +1,163 @@
+package group
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// Event is a fault or something worth having met; Coverage counts each.
+type Event int
+
+// The faults, and then what the protocol made of them.
+const (
+	EventMessageLost Event = iota
+	EventMessageDuplicated
+	EventMessageLate
+	EventMessageBlocked
+	EventMessageClogged
+	EventClogOverflowed
+	EventPartitionSymmetric
+	EventPartitionOneWay
+	EventPrimaryIsolated
+	EventCrash
+	EventCrashOfPrimary
+	EventCrashOfAll
+	EventCrashBeforeReady
+	EventCrashAmongEarlySends
+	EventCrashBeforeWrite
+	EventCrashBeforeSync
+	EventCrashBeforeLateSends
+	EventCrashAmongLateSends
+	EventCrashBeforeFetch
+	EventCrashBeforeApply
+	EventCrashBeforeAnswer
+	EventCrashBeforeAdvance
+	EventCrashDuringCheckpoint
+	EventCrashDuringTransfer
+	EventWritesLostAtCrash
+	EventWritesKeptAtCrash
+	EventPause
+	EventClocksDrift
+	EventSlowWrite
+	EventInboxOverflowed
+	EventInputsGathered
+	EventRestart
+	EventRestartInViewChange
+	EventRestartOfPrimary
+	EventRestartAboveLog
+	EventTransferLost
+	EventTransferRefused
+	EventTransferDone
+	EventCrashAfterInstall
+
+	EventPrepareSent
+	EventPrepareOKSent
+	EventCommitSent
+	EventCommitOKSent
+	EventStartViewChangeSent
+	EventDoViewChangeSent
+	EventStartViewSent
+	EventGetStateSent
+	EventNewStateSent
+	EventProbeSent
+	EventProbeAgreed
+	EventProbeRefused
+	EventPrepareResent
+	EventStartViewChangeResent
+	EventDoViewChangeResent
+	EventStartViewResent
+	EventStateWantedSameView
+	EventStateWantedLaterView
+	EventStateWantedInViewChange
+	EventCheckpointWanted
+	EventCheckpointCreated
+	EventViewEntered
+	EventViewAbandoned
+	EventLed
+	EventSteppedDown
+	EventLogTruncatedAbove
+	EventLogTruncatedBelow
+	EventInheritedCommitted
+	EventCommitted
+	EventAcknowledged
+	EventProposalDropped
+	EventNotPrimaryRefused
+	EventOverloadRefused
+	EventReadOK
+	EventReadFailed
+	EventReadRefused
+	EventMessageRefused
+	EventGroupOfOne
+	EventGroupOfSeven
+	EventHealed
+	EventLeftDead
+	EventLeftAlone
+	EventLeftDeaf
+	EventLeftMute
+
+	eventCount
+)
+
+// String names the event as the coverage table does.
+func (e Event) String() string {
+	if e >= 0 && e < eventCount {
+		return eventNames()[e]
+	}
+	return fmt.Sprintf("event %d", int(e))
+}
+
+func eventNames() [eventCount]string {
+	return [eventCount]string{
+		"message lost", "message duplicated", "message late", "message blocked", "message held by a clog",
+		"clog overflowed", "partition, symmetric", "partition, one-way", "primary isolated", "crash",
+		"crash of a primary", "crash of all", "crash before a Ready", "crash among early sends",
+		"crash before write", "crash before sync", "crash before late sends", "crash among late sends",
+		"crash before fetch", "crash before apply", "crash before answers", "crash before Advance",
+		"crash during checkpoint", "crash during transfer", "writes lost at crash", "writes kept at crash",
+		"pause", "clocks drift", "slow write", "inbox overflowed", "inputs gathered", "restart",
+		"restart in view change", "restart of a primary", "restart with checkpoint above log",
+		"transfer lost", "transfer refused", "transfer done", "crash after install",
+		"PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW",
+		"GETSTATE", "NEWSTATE", "PROBE", "probe agreed", "probe refused", "PREPARE resent",
+		"STARTVIEWCHANGE resent", "DOVIEWCHANGE resent", "STARTVIEW resent", "state wanted, same view",
+		"state wanted, later view", "state wanted in view change", "checkpoint wanted",
+		"checkpoint created", "view entered", "view abandoned", "led", "stepped down by check-quorum",
+		"log truncated above", "log truncated below", "inherited operation committed", "committed",
+		"acknowledged", "proposal dropped", "proposal refused, not primary", "proposal refused, overload",
+		"read ok", "read failed", "read refused", "message refused", "group of one", "group of seven", "healed",
+		"left dead", "left alone", "left deaf", "left mute",
+	}
+}
+
+// Coverage counts events, over one seed or over many.
+type Coverage [eventCount]uint64
+
+func (c *Coverage) count(e Event) { c[e]++ }
+
+// Add sums up.
+func (c *Coverage) Add(other *Coverage) {
+	for e := range c {
+		c[e] += other[e]
+	}
+}
+
+// Missing are the events that never happened.
+func (c *Coverage) Missing() []Event {
+	var missing []Event
+	for e := range c {
+		if c[e] == 0 {
+			missing = append(missing, Event(e))
+		}
+	}
+	return missing
+}
+
+// WriteTable writes one line an event: its count in all, and a thousand seeds.
+func (c *Coverage) WriteTable(w io.Writer, seeds uint64) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for e := range c {
+		fmt.Fprintf(table, "%s\t%d\t%.1f a thousand seeds\t\n", Event(e), c[e], float64(c[e])*1000/float64(max(seeds, 1)))
+	}
+	return table.Flush()
+}

@@ -1,0 +1,78 @@
+package group
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+func entriesOf(ops ...core.OpNumber) []core.Entry {
+	entries := make([]core.Entry, 0, len(ops))
+	for _, op := range ops {
+		entries = append(entries, core.Entry{Op: op, View: 1, Hash: core.Hash(op * 10)})
+	}
+	return entries
+}
+
+func TestCrashLosesTheLastUnsyncedWrites(t *testing.T) {
+	for survivors := range 4 {
+		d := disk{}
+		d.write(batch{entries: entriesOf(1, 2), hardState: &core.HardState{View: 1}})
+		require.NoError(t, d.sync())
+		d.write(batch{entries: entriesOf(3)})
+		d.write(batch{entries: entriesOf(4), hardState: &core.HardState{View: 2}})
+		d.write(batch{entries: entriesOf(5)})
+		require.EqualValues(t, 2, d.durableTo(), "unsynced writes are not durable")
+		require.NoError(t, d.crash(survivors))
+		require.EqualValues(t, 2+survivors, d.durableTo())
+		view := core.ViewNumber(1)
+		if survivors >= 2 {
+			view = 2 // a batch survives whole or not at all
+		}
+		require.Equal(t, view, d.hardState.View)
+		require.Empty(t, d.unsynced)
+	}
+}
+
+func TestBatchIsOneChangeInTheOrderOfReady(t *testing.T) {
+	d := disk{}
+	d.write(batch{entries: entriesOf(1, 2, 3, 4)})
+	require.NoError(t, d.sync())
+	d.install(checkpoint{meta: core.CheckpointMeta{Op: 1}})
+	d.write(batch{truncate: true, truncateAbove: 2, entries: []core.Entry{{Op: 3, View: 2, Hash: 99}}, truncateBelow: 2})
+	require.NoError(t, d.sync())
+	require.Nil(t, d.entry(1))
+	require.EqualValues(t, 20, d.entry(2).Hash)
+	require.EqualValues(t, 99, d.entry(3).Hash)
+	require.Nil(t, d.entry(4))
+	require.True(t, d.holds(1, 10), "it is below the checkpoint")
+	require.True(t, d.holds(3, 99))
+	require.False(t, d.holds(3, 30))
+	d.install(checkpoint{meta: core.CheckpointMeta{Op: 7}})
+	require.EqualValues(t, 7, d.durableTo())
+}
+
+func TestDiskRefusesAGap(t *testing.T) {
+	d := disk{}
+	d.write(batch{entries: entriesOf(1, 2)})
+	d.write(batch{entries: entriesOf(4)})
+	require.ErrorContains(t, d.sync(), "entry 4 written after entry 2")
+	d = disk{}
+	d.write(batch{entries: entriesOf(2)})
+	require.ErrorContains(t, d.sync(), "nothing below")
+}
+
+func TestRestartSeesItsOwnCopyOfTheLog(t *testing.T) {
+	d := disk{}
+	d.write(batch{entries: entriesOf(1, 2, 3)})
+	require.NoError(t, d.sync())
+	restored := d.restored()
+	restored.Entries[0].Hash = 1
+	d.install(checkpoint{meta: core.CheckpointMeta{Op: 1}})
+	d.write(batch{truncateBelow: 2})
+	require.NoError(t, d.sync())
+	require.Len(t, restored.Entries, 3)
+	require.EqualValues(t, 20, d.entry(2).Hash)
+}

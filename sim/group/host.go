@@ -1,0 +1,258 @@
+package group
+
+import (
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// host is one replica with what is around it: the driver, the state machine, the disk and the clock. Being a
+// driver it decides nothing about the protocol.
+type host struct {
+	number int // from 0
+	id     core.ReplicaID
+	random stream
+	// tickEvery is what this host's clock takes for a tick.
+	tickEvery instant
+	disk      disk
+
+	// replica is nil while the process is down; dead: it stays down.
+	replica     *core.Replica
+	incarnation uint32
+	paused      bool
+	dead        bool
+	machine     machine
+	// inbox holds what has arrived and waits for its turn; tickOwed that a tick does.
+	inbox    []input
+	tickOwed bool
+	// busy: a Ready is being acted on. crashStep is where in it the process will die, or -1.
+	busy      bool
+	ready     core.Ready
+	crashStep Event
+	// creating and fetching: a checkpoint is under way.
+	creating, fetching bool
+	// proposals are the accepted ones that wait for their fate, reads those that wait for an answer, with
+	// what they have to see.
+	proposals map[core.OpNumber]operation
+	reads     map[uint64]core.OpNumber
+	// status is the last one seen; leading is what the replica last reported.
+	status  core.ReplicaStatus
+	leading bool
+	// sent is what this replica has sent to each other one.
+	sent [membersMax]sentBefore
+}
+
+// inputKind is what a replica is told.
+type inputKind uint8
+
+const (
+	inputMessage inputKind = iota + 1
+	inputCreated
+	inputInstalled
+	inputFetchFailed
+	inputPropose
+	inputRead
+)
+
+// input is one thing that a replica is told.
+type input struct {
+	kind       inputKind
+	message    core.Message
+	checkpoint checkpoint
+	view       core.ViewNumber
+	operations []operation
+	filler     int
+	token      uint64
+	floor      core.OpNumber
+}
+
+func newHost(s *simulation, number int) *host {
+	h := &host{
+		number: number, id: core.ReplicaID(number + 1), random: newStream(s.options.Seed, streamReplica+uint64(number)),
+		tickEvery: momentsPerTick, crashStep: -1,
+	}
+	if s.mixture.fault.drift {
+		h.tickEvery = s.faultRandom.span(momentsPerTick-2, momentsPerTick+3)
+	}
+	h.disk.inspect = func(b *batch) { s.checks.aboutToChange(h, b) }
+	return h
+}
+
+func (h *host) running() bool { return h.replica != nil }
+
+// boot starts the process from what its disk holds.
+func (s *simulation) boot(h *host) {
+	config := s.mixture.limits.config
+	config.Self, config.Rand, config.Omit = h.id, h.random.source.Uint64, s.options.Omit
+	for member := range s.mixture.members {
+		config.Members = append(config.Members, core.ReplicaID(member+1))
+	}
+	again := h.incarnation > 0
+	h.machine.restore(h.disk.checkpoint)
+	replica, err := core.New(config, h.disk.restored())
+	if err != nil {
+		s.violated(claimRuns, "r%d does not start: %v", h.id, err)
+		return
+	}
+	h.replica, h.status = replica, core.ReplicaStatus{}
+	h.proposals, h.reads = map[core.OpNumber]operation{}, map[uint64]core.OpNumber{}
+	if again {
+		s.coverRestart(h)
+	}
+	s.trace(h, "started, incarnation %d", h.incarnation)
+	s.checks.restarted(h)
+	s.pump(h)
+}
+
+func (s *simulation) coverRestart(h *host) {
+	s.covered.count(EventRestart)
+	state := &h.disk.hardState
+	if state.View > state.LastNormalView {
+		s.covered.count(EventRestartInViewChange)
+	}
+	if s.checks.primaryOf(state.View) == h.id {
+		s.covered.count(EventRestartOfPrimary)
+	}
+	if last, any := h.disk.last(); any && last < h.disk.checkpoint.meta.Op {
+		s.covered.count(EventRestartAboveLog)
+	}
+}
+
+// crash kills the process, and with the power all that was not synced.
+func (s *simulation) crash(h *host, restart bool) {
+	unsynced := len(h.disk.unsynced)
+	survivors := unsynced
+	if s.mixture.disk.powerFails {
+		survivors = s.diskRandom.below(unsynced + 1)
+	}
+	if survivors < unsynced {
+		s.covered.count(EventWritesLostAtCrash)
+	} else if unsynced > 0 {
+		s.covered.count(EventWritesKeptAtCrash)
+	}
+	if err := h.disk.crash(survivors); err != nil {
+		s.violated(claimDisk, "r%d: %v", h.id, err)
+	}
+	if h.creating {
+		s.covered.count(EventCrashDuringCheckpoint)
+	}
+	if h.fetching {
+		s.covered.count(EventCrashDuringTransfer)
+	}
+	s.trace(h, "crash, %d of %d unsynced writes kept", survivors, unsynced)
+	h.replica, h.inbox, h.ready = nil, nil, core.Ready{}
+	h.busy, h.paused, h.tickOwed, h.creating, h.fetching, h.leading = false, false, false, false, false, false
+	h.crashStep = -1
+	h.incarnation++
+	if restart {
+		down := s.faultRandom.span(0, instant(s.mixture.fault.downTickMax)*momentsPerTick)
+		s.after(down, eventRestart, h, 0)
+	}
+}
+
+// tick lets the host's clock tick. A clock does not wait for a busy or stopped process, and such a process
+// finds one tick when it comes back, not all that it missed.
+func (s *simulation) tick(h *host) {
+	if !h.dead {
+		s.events.push(event{at: s.now + h.tickEvery, kind: eventTick, replica: h.number})
+	}
+	if !h.running() {
+		return
+	}
+	h.tickOwed = true
+	s.pump(h)
+}
+
+// deliver brings a message to its replica.
+func (s *simulation) deliver(slot int) {
+	message := s.network.take(slot)
+	h := s.hosts[message.To-1]
+	if h.running() {
+		s.enqueue(h, input{kind: inputMessage, message: message})
+	}
+}
+
+// enqueue gives an input to a host, if there is room; inputs that nobody repeats are never refused.
+func (s *simulation) enqueue(h *host, in input) {
+	if len(h.inbox) >= s.mixture.limits.inboxMax && (in.kind == inputMessage || in.kind == inputPropose) {
+		s.covered.count(EventInboxOverflowed)
+		if in.kind == inputPropose {
+			s.checks.refused(in.operations)
+		}
+		return
+	}
+	h.inbox = append(h.inbox, in)
+	s.pump(h)
+}
+
+// readiesMax is how many Readies may follow one another without any input.
+const readiesMax = 1000
+
+// pump lets a host work until it waits for the disk or has nothing to do.
+func (s *simulation) pump(h *host) {
+	for range readiesMax {
+		if !h.running() || h.paused || h.busy || s.checks.violation != nil {
+			return
+		}
+		if !s.takeInputs(h) {
+			return
+		}
+		s.checks.observe(h)
+		if !h.replica.HasReady() {
+			return
+		}
+		if s.faultRandom.chance(s.mixture.fault.gather) {
+			s.covered.count(EventInputsGathered)
+			return
+		}
+		s.startReady(h)
+	}
+	s.violated(claimProgress, "r%d: %d Readies without an input", h.id, readiesMax)
+}
+
+// takeInputs tells the replica everything that waits; false: it died on the way.
+func (s *simulation) takeInputs(h *host) bool {
+	if h.tickOwed {
+		h.tickOwed = false
+		h.replica.Tick()
+	}
+	for i := 0; i < len(h.inbox); i++ {
+		s.take(h, &h.inbox[i])
+		if !h.running() || s.checks.violation != nil {
+			return false
+		}
+	}
+	h.inbox = h.inbox[:0]
+	return true
+}
+
+func (s *simulation) take(h *host, in *input) {
+	switch in.kind {
+	case inputMessage:
+		s.step(h, &in.message)
+	case inputCreated:
+		h.replica.CheckpointCreated(in.checkpoint.meta)
+	case inputInstalled:
+		s.installCheckpoint(h, in.checkpoint)
+	case inputFetchFailed:
+		h.fetching = false
+		h.replica.CheckpointFailed()
+	case inputPropose:
+		s.propose(h, in)
+	case inputRead:
+		s.readBarrier(h, in)
+	}
+}
+
+func (s *simulation) step(h *host, m *core.Message) {
+	s.hash = mix(s.hash, uint64(m.Kind)<<56^uint64(m.From)<<48^uint64(m.View)<<32^uint64(m.Op)<<16^uint64(m.Commit))
+	err := h.replica.Step(*m)
+	if err != nil {
+		s.covered.count(EventMessageRefused)
+	}
+	if s.tracing() {
+		if err != nil {
+			s.trace(h, "<- %s: refused, %v", describe(m), err)
+		} else {
+			s.trace(h, "<- %s", describe(m))
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package group
+
+import (
+	"fmt"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// liveness is the second phase: what has to happen once the faults are over.
+type liveness struct {
+	begun, done bool
+	since       instant
+	core        []*host
+	// proposed and read are what the client has asked for in this phase; committedAtStart is how far the
+	// group was.
+	proposed         int
+	readOK           bool
+	committedAtStart int
+}
+
+// The liveness phase: how long it may take, and how many operations it has to commit.
+const (
+	livenessTicksMax  = 1500
+	livenessOperation = 3
+)
+
+func (l *liveness) ticks(now instant) int {
+	if !l.begun {
+		return 0
+	}
+	return int((now - l.since) / momentsPerTick)
+}
+
+// fate is what the others are for ever once a quorum is healed. A group has to live with any of them.
+type fate int
+
+const (
+	fateDead  fate = iota
+	fateAlone      // runs, and is cut off
+	fateDeaf       // is heard and hears nobody
+	fateMute       // hears and is not heard
+	fateCount
+)
+
+// heal ends the safety phase: a random quorum is healed, and the others stay broken.
+func (s *simulation) heal() {
+	s.covered.count(EventHealed)
+	random := newStream(s.options.Seed, streamLiveness)
+	order := append([]*host(nil), s.hosts...)
+	for i := len(order) - 1; i > 0; i-- {
+		j := random.below(i + 1)
+		order[i], order[j] = order[j], order[i]
+	}
+	quorum := len(order)/2 + 1
+	s.liveness = liveness{begun: true, since: s.now, core: order[:quorum], committedAtStart: len(s.checks.committed)}
+	s.network.healAll()
+	s.mixture.fault = faultMixture{downTickMax: 1}
+	s.mixture.disk.slow = 0
+	s.trace(nil, "the faults are over")
+	for _, h := range order[quorum:] {
+		s.condemn(h, fate(random.below(int(fateCount))))
+	}
+	for _, h := range s.liveness.core {
+		h.crashStep = -1
+		if h.running() {
+			s.resume(h)
+			continue
+		}
+		h.incarnation++ // a restart that was to come later does not come twice
+		s.boot(h)
+	}
+	s.waitForLiveness()
+}
+
+// condemn gives a replica outside the healed quorum its fate.
+func (s *simulation) condemn(h *host, to fate) {
+	if !h.running() {
+		to = fateDead
+	}
+	self := func(replica int) bool { return replica == h.number }
+	others := func(replica int) bool { return replica != h.number }
+	switch to {
+	case fateAlone:
+		s.covered.count(EventLeftAlone)
+		s.network.cut(self, false)
+	case fateDeaf:
+		s.covered.count(EventLeftDeaf)
+		s.network.cut(others, true)
+	case fateMute:
+		s.covered.count(EventLeftMute)
+		s.network.cut(self, true)
+	default:
+		s.covered.count(EventLeftDead)
+		h.dead = true
+		if h.running() {
+			s.crash(h, false)
+		}
+	}
+	if h.running() {
+		h.crashStep = -1
+		s.resume(h)
+	}
+}
+
+// liveRequest is the client in the liveness phase: a few operations and a read, at whoever leads.
+func (s *simulation) liveRequest() {
+	if s.waitForLiveness() {
+		return
+	}
+	for _, h := range s.liveness.core {
+		if !h.running() || !h.status.Leading {
+			continue
+		}
+		if s.liveness.proposed < livenessOperation || s.client.random.chance(200) {
+			s.liveness.proposed++
+			s.askPropose(h, 1)
+		}
+		if !s.liveness.readOK {
+			s.askRead(h)
+		}
+		return
+	}
+}
+
+// waitForLiveness ends the run when everything is finished, or has taken too long.
+func (s *simulation) waitForLiveness() bool {
+	if missing := s.unfinished(); missing == "" {
+		s.liveness.done = true
+		s.checks.finally(s.liveness.core)
+	} else if s.liveness.ticks(s.now) > livenessTicksMax {
+		s.violated(claimProgress, "%s, %d ticks after the faults ended: %s", missing, livenessTicksMax, s.situation())
+	}
+	return s.liveness.done
+}
+
+// unfinished names something that is still outstanding.
+func (s *simulation) unfinished() string {
+	committed := len(s.checks.committed)
+	if committed < s.liveness.committedAtStart+livenessOperation {
+		return fmt.Sprintf("only %d new operations are committed", committed-s.liveness.committedAtStart)
+	}
+	if !s.liveness.readOK {
+		return "no read was answered"
+	}
+	view := s.liveness.core[0].status.View
+	for _, h := range s.liveness.core {
+		switch {
+		case h.status.Status != core.StatusNormal || h.status.View != view:
+			return fmt.Sprintf("r%d is in status %s of view %d", h.id, h.status.Status, h.status.View)
+		case int(h.machine.applied) != committed:
+			return fmt.Sprintf("r%d has applied %d of %d", h.id, h.machine.applied, committed)
+		case len(h.proposals) > 0 || len(h.reads) > 0 || h.fetching:
+			return fmt.Sprintf("r%d has %d proposals and %d reads outstanding", h.id, len(h.proposals), len(h.reads))
+		}
+	}
+	return ""
+}

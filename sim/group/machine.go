@@ -1,0 +1,70 @@
+package group
+
+import (
+	"encoding/binary"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// machine is the replicated state: a hash over all operations applied so far, in their order. Two machines
+// that applied the same operations have the same hash, and (but for chance) no others have.
+type machine struct {
+	applied core.OpNumber
+	view    core.ViewNumber // of the last entry applied
+	entry   core.Hash       // of the last entry applied
+	state   uint64
+}
+
+// checkpoint is a machine's state at an op-number, with what the protocol says of it.
+type checkpoint struct {
+	meta  core.CheckpointMeta
+	state uint64
+}
+
+func (m *machine) apply(entry *core.Entry) {
+	m.applied, m.view, m.entry = entry.Op, entry.View, entry.Hash
+	m.state = mix(m.state, mix(uint64(entry.Op), uint64(operationID(entry.Payload))))
+}
+
+func (m *machine) checkpoint() checkpoint {
+	return checkpoint{meta: core.CheckpointMeta{Op: m.applied, View: m.view, Hash: m.entry}, state: m.state}
+}
+
+func (m *machine) restore(c checkpoint) {
+	*m = machine{applied: c.meta.Op, view: c.meta.View, entry: c.meta.Hash, state: c.state}
+}
+
+// operation is the number of one proposed operation; the client never uses one twice.
+type operation uint64
+
+const operationBytes = 8
+
+// payload encodes an operation, with so many bytes after it to make it larger.
+func (o operation) payload(filler int) []byte {
+	bytes := make([]byte, operationBytes+filler)
+	binary.LittleEndian.PutUint64(bytes, uint64(o))
+	for i := operationBytes; i < len(bytes); i++ {
+		bytes[i] = byte(o)
+	}
+	return bytes
+}
+
+// operationID decodes a payload; 0 is not an operation.
+func operationID(payload []byte) operation {
+	if len(payload) < operationBytes {
+		return 0
+	}
+	for _, b := range payload[operationBytes:] {
+		if b != payload[0] {
+			return 0
+		}
+	}
+	return operation(binary.LittleEndian.Uint64(payload))
+}
+
+// mix is a cheap hash of two numbers, for event and state hashes.
+func mix(a, b uint64) uint64 {
+	a = (a ^ b) * 0x9e3779b97f4a7c15
+	a = (a ^ a>>32) * 0xd6e8feb86659fd93
+	return a ^ a>>29
+}

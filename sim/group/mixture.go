@@ -1,0 +1,173 @@
+package group
+
+import "github.com/viewline/viewline/replication/vr/core"
+
+// membersMax is the largest group that is simulated.
+const membersMax = 7
+
+// mixture is what one seed drew: which faults are on, how often they happen, and how small the limits are.
+// Rates are in a thousand; zero is off.
+type mixture struct {
+	members int
+	// safetyTicks is how long the faults go on.
+	safetyTicks int
+
+	network networkMixture
+	disk    diskMixture
+	fault   faultMixture
+	client  clientMixture
+	limits  limits
+}
+
+// networkMixture is what happens to messages and links. Lengths of time are in moments.
+type networkMixture struct {
+	loss, duplicate  int // of messages
+	delayMax         instant
+	tail             int // messages that take up to tailMax
+	tailMax          instant
+	clog             int // clogs that begin, a tick
+	partition        int // symmetric partitions that begin, a tick
+	oneWay           int // one-way partitions, a tick
+	isolatePrimary   int // partitions around whoever believes to be primary, a tick
+	clogCapacity     int // messages that wait in a clogged link; more are lost
+	partitionTickMax int
+}
+
+// diskMixture is how the disk behaves, and what a crash leaves of it.
+type diskMixture struct {
+	slow       int // writes that take up to slowMax
+	slowMax    instant
+	powerFails bool // a crash loses what was not synced; otherwise only the process dies
+}
+
+// faultMixture is what happens to processes and clocks.
+type faultMixture struct {
+	crash        int // of a random replica, a tick
+	crashAll     int // of all at once, a tick
+	crashPrimary int // of whoever believes to be primary, a tick
+	crashAtStep  int // between two steps of a Ready, a Ready
+	downTickMax  int
+	pause        int // of a random replica, a tick
+	pauseTickMax int
+	drift        bool // clocks of different rates
+	gather       int  // inputs after which a replica does not act at once, but takes more
+	transferLoss int  // of checkpoint transfers
+}
+
+// clientMixture is what the client does.
+type clientMixture struct {
+	everyTickMax int // between two requests
+	reads        int // requests that are reads
+	misdirected  int // requests to whoever, not to a primary
+	batchMax     int // operations in a request
+	fillerMax    int // bytes that make an operation larger
+}
+
+// limits are the replicas' own: time-outs in ticks, and sizes.
+type limits struct {
+	config          core.Config
+	checkpointEvery core.OpNumber
+	inboxMax        int
+}
+
+// groupSizes holds each size as often as it is drawn: three and five most often.
+func groupSizes() []int {
+	return []int{1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 5, 5, 6, 7, 7}
+}
+
+// drawMixture draws a seed's mixture. Each fault is on in about half of the seeds, so that faults which hide
+// each other are met apart.
+func drawMixture(seed uint64) mixture {
+	s := newStream(seed, streamMixture)
+	sizes := groupSizes()
+	return mixture{
+		members:     sizes[s.below(len(sizes))],
+		safetyTicks: s.between(120, 420),
+		network:     drawNetwork(&s),
+		disk:        drawDisk(&s),
+		fault:       drawFaults(&s),
+		client: clientMixture{
+			everyTickMax: s.between(1, 8),
+			reads:        s.between(50, 400),
+			misdirected:  s.between(0, 100),
+			batchMax:     s.between(1, 6),
+			fillerMax:    s.between(0, 40),
+		},
+		limits: drawLimits(&s),
+	}
+}
+
+// sometimes is a rate between low and high in half of the seeds and zero in the others.
+func sometimes(s *stream, low, high int) int {
+	on, rate := s.chance(500), s.between(low, high)
+	if !on {
+		return 0
+	}
+	return rate
+}
+
+func drawNetwork(s *stream) networkMixture {
+	return networkMixture{
+		loss:             sometimes(s, 1, 20) * s.between(1, 10),
+		duplicate:        sometimes(s, 10, 300),
+		delayMax:         momentsPerTick/2 + instant(sometimes(s, 1, 6*momentsPerTick)),
+		tail:             sometimes(s, 5, 60),
+		tailMax:          s.span(10, 120) * momentsPerTick,
+		clog:             sometimes(s, 5, 60),
+		partition:        sometimes(s, 3, 25),
+		oneWay:           sometimes(s, 3, 25),
+		isolatePrimary:   sometimes(s, 2, 20),
+		clogCapacity:     s.between(2, 20),
+		partitionTickMax: s.between(5, 80),
+	}
+}
+
+func drawDisk(s *stream) diskMixture {
+	return diskMixture{
+		slow:       sometimes(s, 10, 200),
+		slowMax:    s.span(1, 8) * momentsPerTick,
+		powerFails: s.chance(500),
+	}
+}
+
+func drawFaults(s *stream) faultMixture {
+	return faultMixture{
+		crash:        sometimes(s, 2, 30),
+		crashAll:     sometimes(s, 1, 6),
+		crashPrimary: sometimes(s, 1, 15),
+		crashAtStep:  sometimes(s, 1, 12),
+		downTickMax:  s.between(1, 60),
+		pause:        sometimes(s, 2, 20),
+		pauseTickMax: s.between(2, 60),
+		drift:        s.chance(500),
+		gather:       sometimes(s, 50, 500),
+		transferLoss: sometimes(s, 50, 500),
+	}
+}
+
+func drawLimits(s *stream) limits {
+	shortest := s.between(5, 12)
+	config := core.Config{
+		HeartbeatTicks:     s.between(1, 3),
+		ViewChangeTicksMin: shortest,
+		ViewChangeTicksMax: shortest + s.between(3, 15),
+		ResendTicks:        s.between(2, 5),
+		InFlightMax:        32,
+		BatchEntriesMax:    64,
+		BatchBytesMax:      1 << 16,
+		ProposalsBytesMax:  1 << 16,
+		ReadsMax:           64,
+	}
+	if tiny := s.chance(500); tiny {
+		config.InFlightMax = s.between(1, 4)
+		config.BatchEntriesMax = s.between(1, 4)
+		config.BatchBytesMax = s.between(32, 128)
+		config.ProposalsBytesMax = s.between(64, 256)
+		config.ReadsMax = s.between(1, 3)
+	}
+	return limits{
+		config:          config,
+		checkpointEvery: core.OpNumber(s.between(4, 64)),
+		inboxMax:        s.between(8, 64),
+	}
+}

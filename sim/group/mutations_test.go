@@ -1,0 +1,150 @@
+package group
+
+import (
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"text/tabwriter"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/internal/omit"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+var mutantSeedsFlag = flag.Uint64("mutant-seeds", 0,
+	"play so many seeds with each rule out, to the last one, instead of stopping at the first find")
+
+// mutant is a core without one of its rules.
+type mutant struct {
+	name string
+	rule omit.Rule
+	// directed names the test in the core that shows what the rule is for, where seeds do not reach it within
+	// the budget.
+	directed string
+}
+
+// mutants are all rules of the core, in its own order.
+func mutants() []mutant {
+	return []mutant{
+		{name: "RulePrepareOKDurable", rule: core.RulePrepareOKDurable},
+		{name: "RuleViewDurable", rule: core.RuleViewDurable},
+		{name: "RuleNeverResume", rule: core.RuleNeverResume},
+		{name: "RuleLink", rule: core.RuleLink},
+		{name: "RuleLogChoice", rule: core.RuleLogChoice},
+		{name: "RuleStartViewOnce", rule: core.RuleStartViewOnce},
+		{name: "RuleOneDoViewChange", rule: core.RuleOneDoViewChange},
+		{name: "RuleNoGap", rule: core.RuleNoGap},
+		{name: "RuleKeepBeforeTransfer", rule: core.RuleKeepBeforeTransfer},
+		{name: "RuleNewStateAsked", rule: core.RuleNewStateAsked},
+		{name: "RulePrepareOKView", rule: core.RulePrepareOKView},
+		{name: "RulePrepareView", rule: core.RulePrepareView},
+		{name: "RuleWholeInherited", rule: core.RuleWholeInherited},
+		{name: "RuleReadRound", rule: core.RuleReadRound},
+		{name: "RuleLeadInherited", rule: core.RuleLeadInherited},
+		{name: "RuleCheckQuorum", rule: core.RuleCheckQuorum},
+	}
+}
+
+// TestEveryRuleIsAMutant: a rule that is added to the core is added here.
+func TestEveryRuleIsAMutant(t *testing.T) {
+	parsed, err := parser.ParseFile(token.NewFileSet(), "../../replication/vr/core/rules.go", nil, 0)
+	require.NoError(t, err)
+	var rules, listed []string
+	ast.Inspect(parsed, func(node ast.Node) bool {
+		if spec, ok := node.(*ast.ValueSpec); ok && strings.HasPrefix(spec.Names[0].Name, "Rule") {
+			rules = append(rules, spec.Names[0].Name)
+		}
+		return true
+	})
+	for i, m := range mutants() {
+		listed = append(listed, m.name)
+		require.EqualValues(t, i, m.rule, "the table is in the core's order")
+	}
+	require.NotEmpty(t, rules)
+	require.Equal(t, rules, listed)
+}
+
+// sighting is what came of looking for a mutant.
+type sighting struct {
+	seeds, found uint64
+	// first is the lowest finding seed that was met, with the claim that it broke.
+	first uint64
+	claim string
+}
+
+// hunt plays seeds with a rule out, to the last or to the first find.
+func hunt(rule omit.Rule, outcomesOnly bool, count uint64, toTheLast bool) sighting {
+	var (
+		seen    sighting
+		mu      sync.Mutex // guards seen
+		next    atomic.Uint64
+		stop    atomic.Bool
+		workers sync.WaitGroup
+	)
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for seed := next.Add(1); seed <= count && !stop.Load(); seed = next.Add(1) {
+				report := Run(Options{Seed: seed, Omit: omit.Of(rule), OutcomesOnly: outcomesOnly})
+				mu.Lock()
+				seen.seeds++
+				if report.Violation != nil {
+					seen.found++
+					stop.Store(!toTheLast)
+					if seen.first == 0 || seed < seen.first {
+						seen.first, seen.claim = seed, report.Violation.Claim
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return seen
+}
+
+// mutantSeedsMax is how many seeds a rule's absence may stay unnoticed in the ordinary run.
+const mutantSeedsMax = 3000
+
+// TestMutations takes each rule of the core out: seeds have to notice, both with every check and with those
+// alone that a user could make, or the table names the directed test that does.
+func TestMutations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays thousands of seeds")
+	}
+	count, toTheLast := uint64(mutantSeedsMax), *mutantSeedsFlag > 0
+	if toTheLast {
+		count = *mutantSeedsFlag
+	}
+	var table strings.Builder
+	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(rows, "without\tevery check\t\toutcomes alone\t\tdirected test\n")
+	for _, m := range mutants() {
+		if m.directed != "" && !toTheLast {
+			fmt.Fprintf(rows, "%s\t\t\t\t\t%s\n", m.name, m.directed)
+			continue
+		}
+		whole, outcome := hunt(m.rule, false, count, toTheLast), hunt(m.rule, true, count, toTheLast)
+		fmt.Fprintf(rows, "%s\t%s\t%s\t%s\t%s\t%s\n", m.name, whole, whole.claim, outcome, outcome.claim, m.directed)
+		if m.directed == "" && whole.found == 0 {
+			t.Errorf("nothing notices in %d seeds that %s is missing", count, m.name)
+		}
+	}
+	require.NoError(t, rows.Flush())
+	t.Log("\n" + table.String())
+}
+
+// String tells how often, and where first.
+func (s sighting) String() string {
+	if s.found == 0 {
+		return fmt.Sprintf("0 of %d", s.seeds)
+	}
+	return fmt.Sprintf("%d of %d (seed %d)", s.found, s.seeds, s.first)
+}

@@ -1,0 +1,225 @@
+package group
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"github.com/viewline/viewline/internal/omit"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// Options says what to run. The zero value runs seed 0 with every rule in force.
+type Options struct {
+	// Seed decides everything.
+	Seed uint64
+	// Omit takes rules of the core out, to see that the checks notice.
+	Omit omit.Set
+	// OutcomesOnly leaves out the checks that look into messages and disks on the way, and judges only what
+	// was applied, acknowledged and read.
+	OutcomesOnly bool
+	// Trace gets one line an event, as a table; nil: no trace.
+	Trace io.Writer
+}
+
+// Report is what came of one seed.
+type Report struct {
+	Seed uint64
+	// Violation is the first claim found broken, or nil.
+	Violation *Violation
+	// EventHash is over every event of the run: equal for equal Options.
+	EventHash uint64
+	Coverage  Coverage
+	// Committed counts operations, ViewChanges the views after the first that got a primary.
+	Committed, ViewChanges int
+	// HealTicks is how long the liveness phase took.
+	HealTicks int
+	Events    uint64
+}
+
+// Violation is a claim of the protocol found broken.
+type Violation struct {
+	Claim  string
+	Detail string
+	Tick   int
+}
+
+// Error tells all of it.
+func (v *Violation) Error() string {
+	return fmt.Sprintf("tick %d: %s: %s", v.Tick, v.Claim, v.Detail)
+}
+
+// simulation is one seed's run.
+type simulation struct {
+	options   Options
+	mixture   mixture
+	now       instant
+	events    eventQueue
+	network   network
+	hosts     []*host
+	transfers []transfer
+	client    client
+	checks    checks
+	covered   Coverage
+	hash      uint64
+	happened  uint64
+	liveness  liveness
+
+	diskRandom, faultRandom, transferRandom stream
+}
+
+// eventsMax ends a run that goes round in circles.
+const eventsMax = 2_000_000
+
+// Run plays one seed. A panic of the core is a violation like any other.
+func Run(options Options) Report {
+	return newSimulation(options, drawMixture(options.Seed)).run()
+}
+
+func (s *simulation) run() (report Report) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.violated("panic", "%v\n%s", reason, debug.Stack())
+		}
+		report = s.report()
+	}()
+	s.start()
+	for s.checks.violation == nil && !s.liveness.done {
+		e, any := s.events.pop()
+		if !any || s.happened >= eventsMax {
+			s.violated(claimProgress, "after %d events: %s", s.happened, s.situation())
+			break
+		}
+		s.happened++
+		s.now = e.at
+		s.happen(&e)
+	}
+	return report
+}
+
+func newSimulation(options Options, mixture mixture) *simulation {
+	seed := options.Seed
+	s := &simulation{
+		options: options, mixture: mixture, hash: seed,
+		diskRandom: newStream(seed, streamDisk), faultRandom: newStream(seed, streamFaults),
+		transferRandom: newStream(seed, streamTransfer),
+	}
+	s.network = newNetwork(seed, s.mixture.members, s.mixture.network)
+	s.client = newClient(seed)
+	s.checks = newChecks(s)
+	for number := range s.mixture.members {
+		s.hosts = append(s.hosts, newHost(s, number))
+	}
+	return s
+}
+
+func (s *simulation) start() {
+	s.traceHeader()
+	switch s.mixture.members {
+	case 1:
+		s.covered.count(EventGroupOfOne)
+	case membersMax:
+		s.covered.count(EventGroupOfSeven)
+	}
+	for _, h := range s.hosts {
+		s.boot(h)
+		if h.tickEvery != momentsPerTick {
+			s.covered.count(EventClocksDrift)
+		}
+		s.events.push(event{at: s.faultRandom.span(1, h.tickEvery), kind: eventTick, replica: h.number})
+	}
+	s.events.push(event{at: momentsPerTick, kind: eventFaults})
+	s.events.push(event{at: momentsPerTick, kind: eventClient})
+}
+
+// happen lets one event happen, unless it was of an earlier life of its replica.
+func (s *simulation) happen(e *event) {
+	s.hash = mix(s.hash, uint64(e.at)<<24^uint64(e.kind)<<16^uint64(e.replica)<<8^uint64(e.argument))
+	h := s.hosts[e.replica]
+	switch e.kind {
+	case eventTick:
+		s.tick(h)
+	case eventDeliver:
+		s.deliver(e.argument)
+	case eventFaults:
+		s.strike()
+	case eventClient:
+		s.request()
+	case eventHealPartition:
+		s.healPartition(e.argument)
+	case eventServeCheckpoint:
+		s.serveCheckpoint(e.argument)
+	case eventRestart:
+		if h.incarnation == e.incarnation && !h.dead {
+			s.boot(h)
+		}
+	default:
+		if h.incarnation == e.incarnation && h.running() {
+			s.happenTo(h, e)
+		}
+	}
+}
+
+// happenTo is happen for what only one life of one replica is concerned by.
+func (s *simulation) happenTo(h *host, e *event) {
+	switch e.kind {
+	case eventResume:
+		s.resume(h)
+	case eventDiskDone:
+		if h.paused {
+			s.later(e, momentsPerTick)
+			return
+		}
+		s.finishReady(h)
+		s.pump(h)
+	case eventCheckpointCreated:
+		if h.paused {
+			s.later(e, momentsPerTick)
+			return
+		}
+		s.checkpointCreated(h, e.argument)
+	case eventCheckpointArrived, eventCheckpointFailed:
+		s.checkpointFetched(h, e.argument, e.kind == eventCheckpointArrived)
+	default:
+		panic(fmt.Sprintf("event of kind %d is nobody's", e.kind))
+	}
+}
+
+// later puts an event off.
+func (s *simulation) later(e *event, delay instant) {
+	e.at = s.now + delay
+	s.events.push(*e)
+}
+
+// after schedules something for this life of a replica.
+func (s *simulation) after(delay instant, kind eventKind, h *host, argument int) {
+	s.events.push(event{at: s.now + delay, kind: kind, replica: h.number, incarnation: h.incarnation, argument: argument})
+}
+
+func (s *simulation) report() Report {
+	return Report{
+		Seed: s.options.Seed, Violation: s.checks.violation, EventHash: mix(s.hash, s.checks.stateHash()),
+		Coverage: s.covered, Committed: len(s.checks.committed), ViewChanges: s.checks.viewChanges(),
+		HealTicks: s.liveness.ticks(s.now), Events: s.happened,
+	}
+}
+
+// violated records the first broken claim.
+func (s *simulation) violated(claim, format string, arguments ...any) {
+	if s.checks.violation == nil {
+		s.checks.violation = &Violation{
+			Claim: claim, Detail: fmt.Sprintf(format, arguments...), Tick: int(s.now / momentsPerTick),
+		}
+	}
+}
+
+// believers are the replicas that run and believe to be primary.
+func (s *simulation) believers() []*host {
+	var found []*host
+	for _, h := range s.hosts {
+		if h.running() && !h.paused && h.status.Status == core.StatusNormal && h.status.Primary == h.id {
+			found = append(found, h)
+		}
+	}
+	return found
+}
