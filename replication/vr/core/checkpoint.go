@@ -61,6 +61,7 @@ func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
 		return
 	}
 	if !same {
+		r.abdicate()
 		r.log.reset(meta)
 		r.compacted = meta.Op + 1
 	}

@@ -26,7 +26,6 @@ func (r *Replica) Propose(view ViewNumber, payloads [][]byte) (OpNumber, error) 
 		previous = e.Hash
 	}
 	r.primary.bytes += size
-	r.primary.proposed = true
 	return first, nil
 }
 
@@ -99,7 +98,8 @@ func (r *Replica) onCommit(m *Message) {
 	if !r.heardPrimary(m) {
 		return
 	}
-	r.send(m.From, Message{Kind: KindCommitOK, Round: m.Round})
+	// The answer acknowledges the log too: the PREPAREOK may have been lost, and nothing else would repeat it.
+	r.send(m.From, Message{Kind: KindCommitOK, Round: m.Round, Op: r.log.last()})
 	r.commitMax = max(r.commitMax, m.Commit)
 	r.advanceCommit(r.commitMax)
 	if r.commitMax > r.log.last() {
@@ -114,7 +114,6 @@ func (r *Replica) heardPrimary(m *Message) bool {
 		return false
 	}
 	if m.View > r.view || r.status != StatusNormal {
-		r.commitMax = max(r.commitMax, m.Commit)
 		r.elapsed = 0 // there is a primary, whatever this replica still lacks
 		r.adopt(m.View, m.From)
 		return false

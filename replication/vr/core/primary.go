@@ -15,8 +15,7 @@ type leading struct {
 	bytes     int // of payloads above commit
 	heartbeat int // ticks since the last COMMIT to all
 	// deaf: too few backups were heard; this view is over for this primary, whatever comes back.
-	deaf     bool
-	proposed bool // since the last Ready
+	deaf bool
 
 	// round numbers the COMMITs that ask for an answer; waiting are reads by the round that they wait for.
 	round   uint64
@@ -72,6 +71,15 @@ func (r *Replica) stopLeading() {
 	r.primary = nil
 }
 
+// abdicate makes a primary silent that has learnt of another one. It comes before anything of the other's log
+// is taken over, so that what this primary proposed is still known.
+func (r *Replica) abdicate() {
+	if r.primary != nil {
+		r.retire()
+		r.primary.deaf = true
+	}
+}
+
 // retire ends the leading, though perhaps not yet the view.
 func (r *Replica) retire() {
 	p := r.primary
@@ -84,8 +92,11 @@ func (r *Replica) retire() {
 	}
 	r.leads = false
 	r.leadership = &Leadership{Leading: false, View: r.view}
-	if last := r.log.last(); last > r.applied {
-		r.dropped = append(r.dropped, Dropped{First: r.applied + 1, Last: last})
+	if last := r.log.last(); last > r.commit {
+		// What is committed by now is this replica's own and can be answered; what is committed later may be
+		// another's in the same place, and waits for the next Ready.
+		r.dropped = append(r.dropped, Dropped{First: r.commit + 1, Last: last})
+		r.applyMax = r.commit
 	}
 }
 
@@ -105,13 +116,17 @@ func (r *Replica) onPrepareOK(m *Message) {
 	if p == nil || m.View != r.view && !(r.config.Omit.Has(RulePrepareOKView) && m.View < r.view) || m.Op > r.log.last() {
 		return
 	}
-	b := p.backup(m.From)
+	r.acknowledged(p.backup(m.From), m.Op)
+}
+
+// acknowledged notes how far a backup's durable log goes.
+func (r *Replica) acknowledged(b *backup, op OpNumber) {
 	b.quiet = 0
 	if !b.joined {
-		b.joined, b.match, b.sent, b.inFlight = true, m.Op, m.Op, nil
+		b.joined, b.match, b.sent, b.inFlight = true, op, op, nil
 	}
-	if m.Op > b.match {
-		b.match, b.stuck = m.Op, 0
+	if op > b.match {
+		b.match, b.stuck = op, 0
 	}
 	b.sent = max(b.sent, b.match)
 	for len(b.inFlight) > 0 && b.inFlight[0] <= b.match {
@@ -187,7 +202,7 @@ func (r *Replica) flushPrimary() {
 	}
 	for i := range p.backups {
 		b := &p.backups[i]
-		for b.joined && b.sent < r.log.last() && len(b.inFlight) < r.config.InFlightMax && b.sent >= r.log.base.Op {
+		for r.hasRoom(*b) {
 			entries := r.log.batch(b.sent+1, r.config.BatchEntriesMax, r.config.BatchBytesMax)
 			previous, _ := r.log.hashAt(b.sent)
 			b.sent += OpNumber(len(entries))
@@ -197,8 +212,13 @@ func (r *Replica) flushPrimary() {
 			})
 		}
 	}
-	p.proposed = false
 	r.flushReads()
+}
+
+// hasRoom reports whether a backup can be sent a PREPARE. One that lacks what is not retained any more has to
+// ask for it.
+func (r *Replica) hasRoom(b backup) bool {
+	return b.joined && b.sent < r.log.last() && len(b.inFlight) < r.config.InFlightMax && b.sent >= r.log.base.Op
 }
 
 // String describes the replica in one line, for logs and traces.

@@ -1,5 +1,7 @@
 package core
 
+import "slices"
+
 // HasReady reports whether Ready would hold anything.
 func (r *Replica) HasReady() bool {
 	if r.failure != nil {
@@ -7,17 +9,7 @@ func (r *Replica) HasReady() bool {
 	}
 	return len(r.out) > 0 || r.stateChanged() || r.log.unstable <= r.log.last() || r.log.unstable <= r.log.persisted ||
 		r.compacted > 0 || r.commit > r.applied || len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
-		r.primary != nil && (r.primary.proposed || len(r.primary.asked) > 0 || r.primary.room(r.log.last()))
-}
-
-// room reports whether a backup could be sent something.
-func (p *leading) room(last OpNumber) bool {
-	for i := range p.backups {
-		if b := &p.backups[i]; b.joined && b.sent < last && len(b.inFlight) == 0 && !p.deaf {
-			return true
-		}
-	}
-	return false
+		r.primary != nil && !r.primary.deaf && (len(r.primary.asked) > 0 || slices.ContainsFunc(r.primary.backups, r.hasRoom))
 }
 
 func (r *Replica) stateChanged() bool {
@@ -53,10 +45,11 @@ func (r *Replica) Ready() Ready {
 			ready.Messages[i].BeforePersist = false
 		}
 	}
-	if r.commit > r.applied {
-		ready.Committed = r.log.slice(r.applied+1, r.commit)
-	}
 	r.ready, r.handed = true, r.commit
+	if len(r.dropped) > 0 {
+		r.handed = max(r.applied, min(r.commit, r.applyMax))
+	}
+	ready.Committed = r.log.slice(r.applied+1, r.handed)
 	return ready
 }
 

@@ -47,11 +47,11 @@ func (r *Replica) flushReads() {
 // onCommitOK counts a backup's answer to a round.
 func (r *Replica) onCommitOK(m *Message) {
 	p := r.primary
-	if p == nil || m.View != r.view || m.Round > p.round {
+	if p == nil || m.View != r.view || m.Round > p.round || m.Op > r.log.last() {
 		return
 	}
 	b := p.backup(m.From)
-	b.quiet = 0
+	r.acknowledged(b, m.Op)
 	b.round = max(b.round, m.Round)
 	r.finishReads()
 }

@@ -16,8 +16,8 @@ type Replica struct {
 	// view and lastNormalView: the paper's v and v'. Invariant: lastNormalView <= view.
 	view, lastNormalView ViewNumber
 	log                  log
-	// Invariant: applied <= commit <= log.last(). commitMax is the largest commit-number heard of, which may
-	// lie above the log.
+	// Invariant: applied <= commit <= log.last(). commitMax is the largest commit-number heard of in this view
+	// or before it, which may lie above the log.
 	commit, commitMax, applied OpNumber
 	checkpoint                 CheckpointMeta
 	failure                    error
@@ -45,6 +45,7 @@ type Replica struct {
 	compacted  OpNumber // first op-number to keep, when it has risen
 	ready      bool     // a Ready is with the driver
 	handed     OpNumber // last op-number of Committed in it
+	applyMax   OpNumber // when dropped is not empty: the last op-number that Committed may go to
 }
 
 // New makes a replica from what its storage held; the zero Restored the first time. Errors are ErrConfig and

@@ -26,7 +26,10 @@ type transferring struct {
 	want     OpNumber
 	wantHash Hash
 	buffer   []Entry
-	ticks    int
+	// commit is the largest commit-number heard from that view. It says nothing about this replica's log
+	// before the transfer is complete: a log of an earlier view may have other operations there.
+	commit OpNumber
+	ticks  int
 }
 
 // catchUp asks for what is missing within the view.
@@ -45,11 +48,7 @@ func (r *Replica) adopt(view ViewNumber, from ReplicaID) {
 	if r.config.Omit.Has(RuleKeepBeforeTransfer) && r.commit < r.log.last() && r.primary == nil {
 		r.log.truncateAbove(r.commit)
 	}
-	if r.primary != nil && !r.primary.deaf {
-		// Somebody else is primary by now.
-		r.retire()
-		r.primary.deaf = true
-	}
+	r.abdicate()
 	r.beginTransfer(&transferring{kind: adopting, view: view, from: from})
 }
 
@@ -145,8 +144,14 @@ func (r *Replica) onNewState(m *Message) {
 		r.transfer = nil
 		return
 	}
-	t.ticks, r.elapsed = 0, 0
-	r.commitMax = max(r.commitMax, m.Commit)
+	t.ticks = 0
+	if len(m.Entries) > 0 {
+		r.elapsed = 0 // the transfer gets on
+	}
+	t.commit = max(t.commit, m.Commit)
+	if t.kind == catchingUp {
+		r.commitMax = max(r.commitMax, m.Commit)
+	}
 	if m.Checkpoint.Op > 0 {
 		r.fetchCheckpoint(m)
 		return
@@ -197,7 +202,9 @@ func (r *Replica) takeLog(m *Message) {
 		}
 		return
 	}
-	if t.want == 0 || r.config.Omit.Has(RuleWholeInherited) {
+	if t.want == 0 || t.kind == adopting && m.Op < t.want {
+		// Another sender, whose log is shorter, will do: it is normal in the view too, and whoever named more
+		// may be gone.
 		t.want = m.Op
 	}
 	t.buffer = append(t.buffer, m.Entries...)
@@ -233,8 +240,14 @@ func (r *Replica) takeOver() {
 		r.startView()
 		return
 	}
+	r.commitMax = max(r.commitMax, t.commit)
+	r.takePart(t.view)
+}
+
+// takePart makes the replica a normal backup of a view whose log it has.
+func (r *Replica) takePart(view ViewNumber) {
 	r.stopLeading()
-	r.enterNormal(t.view)
+	r.enterNormal(view)
 	r.advanceCommit(r.commitMax)
 	r.acknowledge()
 }

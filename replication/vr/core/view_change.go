@@ -234,7 +234,7 @@ func (r *Replica) onStartView(m *Message) {
 		m.View > r.view && !r.mayFollow(m.From, m.View) {
 		return
 	}
-	r.commitMax = max(r.commitMax, m.Commit)
+	r.abdicate()
 	if hash, ok := r.log.hashAt(m.Op); ok && hash == m.Hash {
 		r.replaceAbove(m.Op, nil)
 	} else if !r.join(m) {
@@ -244,10 +244,8 @@ func (r *Replica) onStartView(m *Message) {
 	if r.failure != nil {
 		return
 	}
-	r.stopLeading()
-	r.enterNormal(m.View)
-	r.advanceCommit(r.commitMax)
-	r.acknowledge()
+	r.commitMax = max(r.commitMax, m.Commit)
+	r.takePart(m.View)
 }
 
 // join puts a message's suffix in the place of this log's, if the two logs are the same just below it, and
