@@ -32,7 +32,9 @@ type memory struct {
 func (m *memory) committed() bool { return m.status == txn.StatusCommitted }
 
 // attempt returns the decided attempt.
-func (m *memory) attempt(id txn.TxnID) txn.Attempt { return txn.Attempt{ID: id, Number: m.number, TS: m.ts} }
+func (m *memory) attempt(id txn.TxnID) txn.Attempt {
+	return txn.Attempt{ID: id, Number: m.number, TS: m.ts}
+}
 
 // forgetDecision leaves what is prepared and whether the id is closed.
 func (m *memory) forgetDecision() { *m = memory{closed: m.closed, prepared: m.prepared} }

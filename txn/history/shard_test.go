@@ -184,7 +184,9 @@ func (b *builder) put(oid, value string) *builder {
 	return b.write(txn.WriteEntry{OID: oid, Kind: txn.Put, Value: []byte(value)})
 }
 
-func (b *builder) del(oid string) *builder { return b.write(txn.WriteEntry{OID: oid, Kind: txn.Delete}) }
+func (b *builder) del(oid string) *builder {
+	return b.write(txn.WriteEntry{OID: oid, Kind: txn.Delete})
+}
 
 func (b *builder) write(w txn.WriteEntry) *builder {
 	b.Writes = slices.DeleteFunc(b.Writes, func(other txn.WriteEntry) bool { return other.OID == w.OID })
