@@ -1,0 +1,142 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/transport"
+)
+
+// SessionVersion is the version of the session format that this package speaks.
+const SessionVersion = 1
+
+// MessageBytesMax is the largest answer, in bytes; a frame may be larger by FrameOverhead.
+const (
+	MessageBytesMax = 20 << 20
+	FrameOverhead   = 128 << 10
+)
+
+// The values that stand for fields of Options that are 0.
+const (
+	RequestsMaxDefault    = 256
+	AnswerBytesMaxDefault = 64 << 20
+	SessionsMaxDefault    = 4096
+	ConnectionsMaxDefault = 16384
+)
+
+// Options configures a Node. Cluster and one of Listen and Listener have to be set.
+type Options struct {
+	// Listen is the address to listen on: host and port. Port 0 takes a free one; see Addr.
+	Listen string
+	// Listener is used instead of Listen. The node owns it once Open has returned without an error.
+	Listener net.Listener
+	// Advertise is the address by which others reach the node; empty stands for Addr.
+	Advertise string
+	// Cluster is the cluster's id. Not all zero.
+	Cluster [16]byte
+	// Logger gets what an operator should know. nil: nothing is logged.
+	Logger *slog.Logger
+	// Insecure allows an address that other machines reach.
+	Insecure bool
+	// Version is the program's, as NodeStatus tells it.
+	Version string
+	// Transport configures the way to the other nodes; its Cluster and Logger are the node's.
+	Transport transport.Options
+	// RequestsMax bounds the unanswered requests of one session; more are refused with CODE_OVERLOADED.
+	RequestsMax int
+	// AnswerBytesMax bounds what waits on one session for a client that is slow to read. Reads beyond it are
+	// refused with CODE_OVERLOADED; where anything else does not fit, the session ends.
+	AnswerBytesMax int
+	// SessionsMax and ConnectionsMax bound the sessions and connections at one time; more are turned away.
+	SessionsMax    int
+	ConnectionsMax int
+}
+
+// Validate returns an ErrOptions or *InsecureListenError that names what makes no sense, or nil.
+func (o Options) Validate() error {
+	if (o.Listen == "") == (o.Listener == nil) {
+		return fmt.Errorf("%w: one of Listen and Listener has to be set", ErrOptions)
+	}
+	if o.Cluster == [16]byte{} {
+		return fmt.Errorf("%w: Cluster is not set", ErrOptions)
+	}
+	for _, field := range []struct {
+		name  string
+		value int
+	}{
+		{"RequestsMax", o.RequestsMax},
+		{"AnswerBytesMax", o.AnswerBytesMax},
+		{"SessionsMax", o.SessionsMax},
+		{"ConnectionsMax", o.ConnectionsMax},
+	} {
+		if field.value < 0 {
+			return fmt.Errorf("%w: %s is %d, less than 0", ErrOptions, field.name, field.value)
+		}
+	}
+	if o.AnswerBytesMax != 0 && o.AnswerBytesMax < MessageBytesMax {
+		return fmt.Errorf("%w: AnswerBytesMax %d is less than one answer, %d", ErrOptions, o.AnswerBytesMax, MessageBytesMax)
+	}
+	return nil
+}
+
+func (o Options) withDefaults() Options {
+	for _, field := range []struct {
+		value    *int
+		standard int
+	}{
+		{&o.RequestsMax, RequestsMaxDefault},
+		{&o.AnswerBytesMax, AnswerBytesMaxDefault},
+		{&o.SessionsMax, SessionsMaxDefault},
+		{&o.ConnectionsMax, ConnectionsMaxDefault},
+	} {
+		if *field.value == 0 {
+			*field.value = field.standard
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Transport.Cluster, o.Transport.Logger = o.Cluster, o.Logger
+	return o
+}
+
+// Handler answers the requests for one replica's group.
+type Handler interface {
+	// Handle takes a request and never blocks. The requests of one session come in the order in which the
+	// client sent them, those of several sessions at the same time. deadline is when the client stops
+	// waiting; zero: never. respond is called once, from any goroutine, possibly before Handle returns, and
+	// takes the response for its own; the node fills its Id. A second call is ignored.
+	Handle(request *pb.Request, deadline time.Time, respond func(*pb.Response))
+
+	// Describe adds what the handler knows to its replica's status: serving, counters (the map exists), the
+	// state's hash.
+	Describe(status *pb.ReplicaStatus)
+}
+
+// Replica is one replica that a node hosts.
+type Replica struct {
+	Group       uint32
+	Replica     uint32 // not 0
+	Incarnation uint64
+	// Peers is the address of every configured member of the group. Where a handler answers
+	// CODE_NOT_PRIMARY without an address, the node adds the one of the primary that the Replicator names.
+	Peers      map[uint32]string
+	Handler    Handler
+	Replicator replication.Replicator
+}
+
+func (r Replica) validate() error {
+	switch {
+	case r.Replica == 0:
+		return fmt.Errorf("%w: replica 0 of group %d", ErrOptions, r.Group)
+	case r.Handler == nil:
+		return fmt.Errorf("%w: replica %d of group %d has no Handler", ErrOptions, r.Replica, r.Group)
+	case r.Replicator == nil:
+		return fmt.Errorf("%w: replica %d of group %d has no Replicator", ErrOptions, r.Replica, r.Group)
+	}
+	return nil
+}
