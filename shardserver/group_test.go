@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"testing/synctest"
 
 	"github.com/viewline/viewline/replication"
 )
@@ -101,7 +102,8 @@ func (m *member) catchUp() [][]byte {
 	return m.machine.Apply(first, operations)
 }
 
-// lead makes a member primary of the next view. Those who led before hear of it unless they are deaf.
+// lead makes a member primary of the next view and waits until that has settled. Those who led before hear of
+// it unless they are deaf.
 func (g *group) lead(m *member, deaf ...*member) {
 	g.mu.Lock()
 	g.view++
@@ -115,6 +117,7 @@ func (g *group) lead(m *member, deaf ...*member) {
 		before.tell(replication.Event{View: view})
 	}
 	m.tell(replication.Event{Leading: true, View: view})
+	synctest.Wait()
 }
 
 // tell keeps the newest event only, as the contract allows.
