@@ -95,7 +95,7 @@ func (s *State) advance(o Advance) {
 	}
 	versions, records := o.VersionHorizon, o.RecordHorizon
 	if !s.omits(RuleHorizonsBelowThreshold) {
-		versions, records = min(versions, s.threshold), min(records, s.threshold)
+		versions, records = min(versions, s.threshold), min(records, s.recordsBelow())
 	}
 	if smallest, any := s.line.smallest(); any && !s.omits(RuleFoldBelowPrepared) {
 		versions = min(versions, smallest-1)
@@ -108,6 +108,15 @@ func (s *State) advance(o Advance) {
 		s.changed = true
 		s.decisions.raise(records)
 	}
+}
+
+// recordsBelow is how far the record horizon may rise. An attempt that can still prepare is above the
+// threshold, and so the first attempt of its transaction is above this.
+func (s *State) recordsBelow() txn.Timestamp {
+	if s.omits(RuleAttemptSpan) {
+		return s.threshold
+	}
+	return s.threshold - min(s.threshold, s.options.AttemptSpan)
 }
 
 // verdict starts an answer about an attempt that is a decision of the log, made or recorded at op.

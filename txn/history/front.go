@@ -114,7 +114,7 @@ func (f *Front) isFull(known *memory, onePhase bool) bool {
 		return true
 	}
 	oldest, any := s.decisions.byTS.Min()
-	canForget := any && oldest.ts <= s.threshold
+	canForget := any && oldest.ts <= s.recordsBelow()
 	return known == nil && s.decisions.byID.Len()+flying >= s.options.DecisionsMax && !canForget
 }
 

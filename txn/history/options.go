@@ -18,6 +18,9 @@ const (
 	WaitsMaxDefault      = 1 << 14
 )
 
+// AttemptSpanNone is an Options.AttemptSpan for transactions of one attempt.
+const AttemptSpanNone = ^txn.Timestamp(0)
+
 // ErrOptions is what every refusal of options is.
 var ErrOptions = errors.New("history: invalid options")
 
@@ -35,6 +38,10 @@ type Options struct {
 	DecisionsMax int
 	// PreparedMax bounds the history line; 0 means PreparedMaxDefault.
 	PreparedMax int
+	// AttemptSpan is how far apart the timestamps of one transaction's attempts may be; the record horizon stays
+	// so far below the threshold. No clerk may allow itself more (commit.Options.AttemptSpan). 0 means
+	// txn.AttemptSpan.
+	AttemptSpan txn.Timestamp
 	// Omit takes rules out, in tests only; see rules.go.
 	Omit omit.Set
 }
@@ -57,6 +64,12 @@ func (o Options) withDefaults() Options {
 	o.ReadStampsMax = orDefault(o.ReadStampsMax, ReadStampsMaxDefault)
 	o.DecisionsMax = orDefault(o.DecisionsMax, DecisionsMaxDefault)
 	o.PreparedMax = orDefault(o.PreparedMax, PreparedMaxDefault)
+	switch o.AttemptSpan {
+	case 0:
+		o.AttemptSpan = txn.AttemptSpan
+	case AttemptSpanNone:
+		o.AttemptSpan = 0
+	}
 	return o
 }
 

@@ -91,14 +91,14 @@ func (s *State) known(known *memory, t *txn.Transaction) (txn.Verdict, bool) {
 }
 
 // room makes sure that one more transaction can be remembered: it raises the record horizon as little as that
-// takes, never above the threshold. It reports false when there is no room and none can be made.
+// takes, as far as it may rise. It reports false when there is no room and none can be made.
 func (s *State) room(known *memory) bool {
 	if known != nil {
 		return true
 	}
 	for s.decisions.byID.Len() >= s.options.DecisionsMax {
 		oldest, ok := s.decisions.byTS.Min()
-		if !ok || oldest.ts > s.threshold {
+		if !ok || oldest.ts > s.recordsBelow() {
 			return false
 		}
 		s.changed = true

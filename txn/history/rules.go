@@ -70,6 +70,9 @@ const (
 	RuleFoldKeepsInstalled
 	// RuleHorizonsBelowThreshold: the horizons stay at or below the threshold.
 	RuleHorizonsBelowThreshold
+	// RuleAttemptSpan: the record horizon stays an attempt span below the threshold. What is known of a
+	// transaction, above all that a fence has closed it, is not forgotten while a later attempt may still come.
+	RuleAttemptSpan
 	// RuleOwnSlots: a shard prepares only keys of slots that its own log says it serves.
 	RuleOwnSlots
 	// RuleStampsRaisedAtCommit: a commit raises the read stamps of what it read.

@@ -154,6 +154,17 @@ func horizonRules() []ruleTest {
 		},
 		with: "1, then " + ErrSnapshotTooOld.Error(), without: "1, then -",
 	}, {
+		rule: RuleAttemptSpan, name: "a later attempt of a transaction that a fence has closed",
+		run: func(f *shard) string {
+			f = newShardWith(f.t, Options{Shard: 1, SlotOf: slotOf, AttemptSpan: 20, Omit: f.options.Omit})
+			t := f.txn(1, 10).put("x", "1")
+			outcome := f.apply(Fence{Attempt: t.Attempt, EveryLater: true}).Verdict
+			f.advance(25, 0, 25)
+			t.Number, t.TS = 2, 30
+			return "Outcome: " + brief(outcome) + ", attempt 2: " + brief(f.onePhase(t))
+		},
+		with: "Outcome: aborted: fenced, attempt 2: aborted: fenced", without: "Outcome: aborted: fenced, attempt 2: committed",
+	}, {
 		rule: RuleHorizonsBelowThreshold, name: "a record horizon above the threshold",
 		run: func(f *shard) string {
 			f.advance(10, 0, 30)

@@ -46,6 +46,9 @@ func newShardNamed(t testing.TB, name txn.ShardID, omitted ...omit.Rule) *shard 
 
 func newShardWith(t testing.TB, options Options) *shard {
 	t.Helper()
+	if options.AttemptSpan == 0 {
+		options.AttemptSpan = AttemptSpanNone // tests count in small timestamps
+	}
 	state, err := New(options)
 	require.NoError(t, err)
 	front, err := NewFront(state, FrontOptions{Omit: options.Omit})
