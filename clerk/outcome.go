@@ -1,0 +1,117 @@
+package clerk
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/viewline/viewline/internal/route"
+	"github.com/viewline/viewline/internal/wire"
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/txn"
+	"github.com/viewline/viewline/txn/terminate"
+)
+
+// Outcome is what became of a transaction, for good.
+type Outcome struct {
+	Committed bool
+	// Attempt is the one that committed, or the last one known; its timestamp is the commit's.
+	Attempt txn.Attempt
+}
+
+// Outcome finds out what became of a transaction, by the id in an *UnknownError. It decides what was still
+// undecided, and sees to it that the answer stays true. ErrOutcomeForgotten when its shards no longer know;
+// ErrUnavailable when they could not be asked before ctx ended; txn.ErrMalformedID for an id that names no
+// shard of this cluster.
+func (c *Clerk) Outcome(ctx context.Context, attempt txn.Attempt) (Outcome, error) {
+	if attempt.Number == 0 || attempt.TS == 0 || !c.router.Map().Has(attempt.ID.Home) {
+		return Outcome{}, fmt.Errorf("%w: %v", txn.ErrMalformedID, attempt)
+	}
+	machine, err := terminate.NewOutcome(terminate.Options{}, attempt)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := c.enter(ctx); err != nil {
+		return Outcome{}, c.unavailable(ctx, err)
+	}
+	a := &asking{clerk: c, machine: machine, answer: make(chan terminate.Outcome, 1)}
+	a.loop.handle = func(event terminate.Event) { a.perform(machine.Step(event)) }
+	a.loop.start(func() { a.perform(machine.Start()) })
+	select {
+	case outcome := <-a.answer:
+		return c.outcome(ctx, outcome)
+	case <-ctx.Done():
+	case <-c.router.Done():
+	}
+	a.loop.post(terminate.Cancelled{})
+	return c.outcome(ctx, <-a.answer)
+}
+
+func (c *Clerk) outcome(ctx context.Context, outcome terminate.Outcome) (Outcome, error) {
+	switch outcome.Kind {
+	case terminate.Committed:
+		return Outcome{Committed: true, Attempt: outcome.Attempt}, nil
+	case terminate.Aborted:
+		return Outcome{Attempt: outcome.Attempt}, nil
+	case terminate.Forgotten:
+		return Outcome{}, fmt.Errorf("%w: %v", ErrOutcomeForgotten, outcome.Attempt)
+	default:
+		return Outcome{}, c.unavailable(ctx, ErrOutcomeUnknown)
+	}
+}
+
+// asking is to the machine of an outcome what committing is to that of a commit.
+type asking struct {
+	clerk   *Clerk
+	machine *terminate.Machine
+	loop    loop[terminate.Event]
+	answer  chan terminate.Outcome
+}
+
+func (a *asking) perform(actions []terminate.Action) {
+	for _, action := range actions {
+		switch action := action.(type) {
+		case terminate.Send:
+			a.send(action)
+		case terminate.WantTimer:
+			time.AfterFunc(time.Duration(action.Millis)*time.Millisecond, func() { a.loop.post(terminate.Timer{Token: action.Token}) })
+		case terminate.Answer:
+			a.answer <- action.Outcome
+		case terminate.Done:
+			if action.Contradiction {
+				a.clerk.options.Logger.Error("shards contradict each other about a transaction", "machine", a.machine.String())
+			}
+			<-a.clerk.background
+		}
+	}
+}
+
+func (a *asking) send(send terminate.Send) {
+	request := terminationRequest(send)
+	call := route.Call{Group: uint32(send.Shard), Request: request, Deadline: time.Now().Add(tryTimeout), Resend: true}
+	a.clerk.router.Send(call, func(response *pb.Response, err error) {
+		if send.Kind == terminate.EndTxn {
+			return
+		}
+		if err == nil {
+			if verdict, malformed := wire.ParseVerdict(response.GetVerdict(), send.Attempt.ID); malformed == nil {
+				a.loop.post(terminate.Reply{Send: send, Verdict: verdict})
+				return
+			}
+		}
+		a.loop.post(terminate.Failed{Send: send})
+	})
+}
+
+func terminationRequest(send terminate.Send) *pb.Request {
+	switch send.Kind {
+	case terminate.Fence:
+		return &pb.Request{Body: &pb.Request_Fence{Fence: &pb.FenceRequest{Attempt: wire.Attempt(send.Attempt), EveryLater: send.EveryLater}}}
+	case terminate.CommitTxn:
+		return &pb.Request{Body: &pb.Request_CommitTxn{CommitTxn: &pb.CommitTxnRequest{Attempt: wire.Attempt(send.Attempt)}}}
+	case terminate.AbortTxn:
+		return &pb.Request{Body: &pb.Request_AbortTxn{AbortTxn: &pb.AbortTxnRequest{Attempt: wire.Attempt(send.Attempt)}}}
+	default:
+		return &pb.Request{Body: &pb.Request_EndTxn{EndTxn: &pb.EndTxnRequest{Ids: []*pb.TxnID{wire.ID(send.Attempt.ID)}}}}
+	}
+}
