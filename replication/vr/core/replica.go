@@ -191,6 +191,9 @@ func (r *Replica) Step(m Message) error {
 	return nil
 }
 
+// viewMax leaves room to count on from any view that is believed.
+const viewMax = 1 << 62
+
 // check refuses what no correct member sends, whatever state this replica is in.
 func (r *Replica) check(m *Message) error {
 	switch {
@@ -202,6 +205,8 @@ func (r *Replica) check(m *Message) error {
 		return fmt.Errorf("%w: replica %d is not another member", ErrRefused, m.From)
 	case m.View == 0 && m.Kind != KindProbe && m.Kind != KindProbeOK && m.Kind != KindNewState:
 		return fmt.Errorf("%w: %v in view 0", ErrRefused, m.Kind)
+	case m.View > viewMax:
+		return fmt.Errorf("%w: view %d", ErrRefused, m.View)
 	case m.LastNormalView > m.View:
 		return fmt.Errorf("%w: last-normal-view %d above view %d", ErrRefused, m.LastNormalView, m.View)
 	case (m.Kind == KindPrepare || m.Kind == KindCommit || m.Kind == KindStartView) && r.primaryOf(m.View) != m.From:

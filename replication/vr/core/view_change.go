@@ -18,19 +18,19 @@ type viewChanging struct {
 }
 
 // mayFollow reports whether a member's word is enough to go to a view. A view far ahead needs f+1 members that
-// name such views, so that one broken replica cannot use up the view-numbers.
+// name it or one above it, so that one broken replica cannot use up the view-numbers.
 func (r *Replica) mayFollow(from ReplicaID, view ViewNumber) bool {
 	if view <= r.view+claimAheadMax {
 		return true
 	}
 	r.claims[from] = max(r.claims[from], view)
-	ahead := 0
+	voices := 0
 	for _, member := range r.others {
-		if r.claims[member] > r.view+claimAheadMax {
-			ahead++
+		if r.claims[member] >= view {
+			voices++
 		}
 	}
-	return ahead >= r.quorum
+	return voices >= r.quorum
 }
 
 // becomeViewChange enters a view change (VRR 4.2, step 1). The log is frozen from here on, until the replica
@@ -176,10 +176,15 @@ func (r *Replica) chooseLog() {
 			best = m
 		}
 	}
-	if r.viewChange.overtaken && best.Op < r.commit {
-		return // there is a later view
+	hash, ok := r.log.hashAt(best.Op)
+	same := ok && hash == best.Hash
+	if best.Op < r.commit || best.Op == r.commit && !same {
+		if !r.viewChange.overtaken { // else there is a later view, which will be heard of
+			r.fail("the log chosen for view %d ends at %d with hash %x, and everything up to %d is committed", r.view, best.Op, best.Hash, r.commit)
+		}
+		return
 	}
-	if hash, ok := r.log.hashAt(best.Op); ok && hash == best.Hash {
+	if same {
 		r.replaceAbove(best.Op, nil) // the same log up to there
 	} else if !r.join(best) {
 		r.gather(best)

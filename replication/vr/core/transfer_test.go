@@ -1,0 +1,176 @@
+package core
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// askedState makes the answer of a member to the GETSTATE that is open.
+func askedState(t *testing.T, sent []Outgoing, log []Entry) Message {
+	t.Helper()
+	asked := of(sent, KindGetState)
+	require.NotEmpty(t, asked)
+	answer := suffix(KindNewState, asked[0].To, asked[0].View, log, asked[0].First)
+	answer.Nonce = asked[0].Nonce
+	return answer
+}
+
+// Schedule "state transfer truncates first": the paper (VRR 5.2) cuts the log to the commit-number before it
+// asks. What is cut may have been acknowledged.
+func TestStateTransferRemovesNothingFirst(t *testing.T) {
+	old := entries("a", 1, 1, 1)
+	later := suffix(KindPrepare, 3, 2, entries("a", 1, 1, 1, 2, 2), 5)
+	b := backup1(t, old)
+	asked := of(b.step(later), KindGetState)
+	require.Equal(t, ViewNumber(2), asked[0].View)
+	require.Equal(t, OpNumber(1), asked[0].First)
+	require.Equal(t, OpNumber(3), b.Status().Op)
+	require.Equal(t, ViewNumber(1), b.Status().LastNormalView)
+
+	broken := backup1(t, old, RuleKeepBeforeTransfer)
+	broken.step(later)
+	require.Equal(t, OpNumber(0), broken.Status().Op)
+}
+
+// The suffix is replaced in one durable step, when all of it is here.
+func TestStateTransferIsOneStep(t *testing.T) {
+	whole := entries("b", 2, 2, 2, 2)
+	b := backup1(t, entries("a", 1, 1))
+	first := askedState(t, b.step(suffix(KindPrepare, 3, 2, whole, 4)), whole)
+	part := first
+	part.Entries = first.Entries[:2]
+	sent := b.step(part)
+	require.Empty(t, of(sent, KindPrepareOK))
+	require.Equal(t, OpNumber(2), b.Status().Op)
+	require.Equal(t, ViewNumber(1), b.hard.View)
+	sent = b.step(askedState(t, sent, whole))
+	require.Equal(t, OpNumber(4), of(sent, KindPrepareOK)[0].Op)
+	require.Equal(t, ViewNumber(2), b.hard.LastNormalView)
+	require.Equal(t, whole, b.log)
+
+	broken := backup1(t, entries("a", 1, 1), RuleWholeInherited)
+	first = askedState(t, broken.step(suffix(KindPrepare, 3, 2, whole, 4)), whole)
+	first.Entries = first.Entries[:1]
+	broken.step(first)
+	require.Equal(t, ViewNumber(2), broken.Status().LastNormalView, "normal with a part of what the view inherited")
+}
+
+// A commit-number of a later view says nothing about the log of this one.
+func TestCommitOfALaterViewIsNotThisLogs(t *testing.T) {
+	b := backup1(t, entries("dead", 1, 1))
+	later := suffix(KindPrepare, 3, 2, entries("live", 2, 2, 2), 3)
+	later.Commit = 2
+	b.step(later)
+	b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 2})
+	require.Empty(t, b.committed)
+}
+
+// NEWSTATE is taken only as the answer to the question that is open.
+func TestNewStateIsTakenOnlyWhenAsked(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		b := backup1(t, entries("a", 1))
+		if broken {
+			b = backup1(t, entries("a", 1), RuleNewStateAsked)
+		}
+		b.step(Message{Kind: KindStartViewChange, From: 3, View: 2})
+		late := suffix(KindNewState, 2, 1, entries("a", 1, 1), 2)
+		late.Nonce = 99
+		b.step(late)
+		require.Equal(t, broken, b.Status().View == 1, "it has promised view 2")
+	}
+}
+
+// A PREPARE of a later view is not appended to a log of this one.
+func TestPrepareOfALaterViewIsNotAppended(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		b := backup1(t, entries("dead", 1))
+		if broken {
+			b = backup1(t, entries("dead", 1), RulePrepareView)
+		}
+		sent := b.step(suffix(KindPrepare, 3, 2, entries("live", 2, 2), 2))
+		require.Equal(t, broken, len(of(sent, KindPrepareOK)) > 0)
+	}
+}
+
+// A new primary that lacks a part of the chosen log fetches it before the view starts.
+func TestNewPrimaryGathersWhatItLacks(t *testing.T) {
+	whole := entries("a", 1, 1, 1, 1)
+	b := newBench(t, 2, Restored{})
+	b.step(Message{Kind: KindStartViewChange, From: 1, View: 4})
+	m := suffix(KindDoViewChange, 1, 4, whole, 4)
+	m.LastNormalView, m.Commit = 1, 3
+	sent := b.step(m)
+	require.Empty(t, of(sent, KindStartView))
+	sent = b.step(askedState(t, sent, whole))
+	require.Len(t, of(sent, KindStartView), 2)
+	require.Equal(t, whole, b.log)
+	require.Len(t, b.committed, 3)
+}
+
+// What is below the sender's log comes as a checkpoint; the log starts anew above it.
+func TestCheckpointInPlaceOfEntries(t *testing.T) {
+	whole := entries("a", 1, 1, 1, 1)
+	meta := CheckpointMeta{Op: 3, View: 1, Hash: hashOf(whole, 3)}
+	b := backup1(t, nil)
+	asked := of(b.step(suffix(KindPrepare, 2, 1, whole, 4)), KindGetState)[0]
+	require.NoError(t, b.Step(Message{
+		Kind: KindNewState, From: 2, To: 1, View: 1, Op: 4, Nonce: asked.Nonce, First: 1, Commit: 3, Checkpoint: meta,
+	}))
+	ready := b.Ready()
+	require.Equal(t, &FetchCheckpoint{From: 2, Meta: meta}, ready.FetchCheckpoint)
+	b.Advance()
+	b.CheckpointInstalled(meta)
+	require.NoError(t, b.Failure())
+	ready = b.Ready()
+	require.Equal(t, OpNumber(4), ready.TruncateBelow)
+	require.Equal(t, OpNumber(4), of(ready.Messages, KindGetState)[0].First)
+	b.Advance()
+	require.Equal(t, OpNumber(3), b.Status().Applied)
+}
+
+// The log is kept one checkpoint behind.
+func TestLogIsTruncatedOneCheckpointBehind(t *testing.T) {
+	log := entries("a", 1, 1, 1, 1)
+	b := backup1(t, log)
+	b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 4, Commit: 4})
+	for _, op := range []OpNumber{2, 3} {
+		meta, ok := b.MetaAt(op)
+		require.True(t, ok)
+		b.CheckpointCreated(meta)
+		b.act()
+	}
+	require.Equal(t, OpNumber(3), b.Status().FirstRetained)
+	answer := of(b.step(Message{Kind: KindGetState, From: 3, View: 1, First: 1, Nonce: 4}), KindNewState)[0]
+	require.Equal(t, OpNumber(3), answer.Checkpoint.Op)
+	require.Empty(t, answer.Entries)
+	answer = of(b.step(Message{Kind: KindGetState, From: 3, View: 1, First: 3, Nonce: 4}), KindNewState)[0]
+	require.Len(t, answer.Entries, 2)
+}
+
+// A change at or below one's own commit-number stops the replica.
+func TestCommittedIsNeverReplaced(t *testing.T) {
+	b := backup1(t, entries("a", 1, 1))
+	b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 2, Commit: 2})
+	other := entries("b", 2, 2, 2)
+	require.NoError(t, b.Step(withTo(suffix(KindStartView, 3, 2, other, 1), 1)))
+	require.ErrorContains(t, b.Failure(), "committed")
+	require.ErrorIs(t, b.Step(Message{Kind: KindCommit, From: 3, To: 1, View: 2}), ErrStopped)
+}
+
+func TestRestoredMustMakeSense(t *testing.T) {
+	config := Config{Self: 1, Members: []ReplicaID{1, 2, 3}, Rand: func() uint64 { return 1 }}
+	log := entries("a", 1, 1, 1)
+	for _, restored := range []Restored{
+		{Entries: []Entry{log[0], log[2]}},
+		{Entries: log[1:]},
+		{HardState: HardState{View: 1, LastNormalView: 2}},
+	} {
+		_, err := New(config, restored)
+		require.ErrorIs(t, err, ErrRestored)
+	}
+	// A checkpoint from elsewhere overtook the log just before the restart.
+	replica, err := New(config, Restored{HardState: HardState{View: 3, LastNormalView: 3}, Checkpoint: CheckpointMeta{Op: 9, View: 2, Hash: 7}, Entries: log})
+	require.NoError(t, err)
+	require.Equal(t, OpNumber(9), replica.Status().Op)
+}
