@@ -1,0 +1,95 @@
+package route
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/txn"
+)
+
+// TestTurns: whoever asks while a request is under way gets the next one, which asks for exactly as many as
+// wait for it.
+func TestTurns(t *testing.T) {
+	var s turns
+	join := func() bool {
+		begin, ok := s.join()
+		require.True(t, ok)
+		return begin
+	}
+	require.True(t, join(), "nothing is under way")
+	require.Equal(t, 1, s.begin())
+	for range 5 {
+		require.False(t, join(), "one is under way")
+	}
+	s.leave()
+	require.True(t, s.end(), "some wait")
+	require.Equal(t, 4, s.begin(), "exactly as many as wait")
+	require.False(t, s.end(), "nobody waits")
+	require.True(t, join())
+	s.begin()
+	for range txn.TimestampsMax {
+		require.False(t, join())
+	}
+	_, ok := s.join()
+	require.False(t, ok, "bounded")
+}
+
+func TestWorthAnother(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{ErrClosed, false},
+		{unknown(ErrClosed), false},
+		{ErrDeadline, true},
+		{unknown(ErrDeadline), true},
+		{fmt.Errorf("%w: %w", ErrDeadline, &Error{Code: pb.Code_CODE_OVERLOADED}), true},
+		{&Error{Code: pb.Code_CODE_DEADLINE}, true},
+		{ErrNotConnected, true},
+		{&Error{Code: pb.Code_CODE_OUTCOME_UNKNOWN}, true},
+		{ErrOverloaded, false},
+		{&Error{Code: pb.Code_CODE_INTERNAL}, false},
+		{&Error{Code: pb.Code_CODE_INVALID_ARGUMENT}, false},
+		{&Error{Code: pb.Code_CODE_WRONG_CLUSTER}, false},
+	} {
+		require.Equal(t, c.want, worthAnother(c.err), "%v", c.err)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	pause := backoff{min: 10 * time.Millisecond, max: 80 * time.Millisecond}
+	w := &watch{}
+	w.know(nil, []string{"a", "b", "c"})
+	require.Equal(t, "a", w.next(0))
+	require.Zero(t, w.ended("a", false, 0, pause, 0), "the next one is tried at once")
+	require.Equal(t, "b", w.next(0))
+	require.Equal(t, 5*time.Millisecond, w.ended("b", false, 0, pause, 0), "then with growing pauses")
+	require.Equal(t, "c", w.next(0))
+	require.Equal(t, 10*time.Millisecond, w.ended("c", false, 0, pause, 0))
+	require.Equal(t, "a", w.next(0))
+
+	require.False(t, w.heard("a", "", 0), "a replica that knows no primary is good enough")
+	require.True(t, w.heard("a", "c", 0), "the primary is better")
+	require.Zero(t, w.ended("a", true, 0, pause, 0))
+	require.Equal(t, "c", w.next(0))
+	w.ended("c", false, time.Second, pause, 0)
+	require.Equal(t, "a", w.next(time.Second), "the primary was not reached: back to who answered")
+	require.False(t, w.heard("a", "c", time.Second), "and there it stays for a while")
+	require.True(t, w.heard("a", "c", time.Second+preferPause))
+	w.ended("a", true, time.Second+preferPause, pause, 0)
+	require.Equal(t, "c", w.next(time.Second+preferPause))
+	w.ended("c", false, 4*time.Second, pause, 0)
+	require.True(t, w.heard("a", "b", 4*time.Second), "another primary is tried at once")
+	require.False(t, w.heard("b", "b", 4*time.Second))
+}
+
+func TestWatchKnowsMembersFirst(t *testing.T) {
+	w := &watch{}
+	w.know(nil, []string{"x", "b"})
+	w.know([]string{"a", "b"}, []string{"x", "b"})
+	require.Equal(t, []string{"a", "b", "x"}, w.addresses)
+}

@@ -1,0 +1,78 @@
+package route
+
+import (
+	"slices"
+	"time"
+)
+
+// preferPause is how long a watch stays where it is after the coordinator's primary was not reached.
+const preferPause = 2 * time.Second
+
+// watch decides which replica of the coordinator to listen to: its primary, since shards report to that one,
+// or whoever answers. It is pure; now counts from any point.
+type watch struct {
+	addresses []string
+	cursor    int
+	// primary is what was last heard of; notBefore is when it may be tried again.
+	primary   string
+	notBefore time.Duration
+	// failures counts streams in a row that brought nothing.
+	failures int
+}
+
+// next returns the address to listen to.
+func (w *watch) next(now time.Duration) string {
+	if w.primary != "" && now >= w.notBefore {
+		return w.primary
+	}
+	return w.addresses[w.cursor%len(w.addresses)]
+}
+
+// know replaces the addresses by the map's, followed by those that were configured.
+func (w *watch) know(members, configured []string) {
+	addresses := slices.Clone(members)
+	for _, address := range configured {
+		if !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
+		}
+	}
+	if !slices.Equal(addresses, w.addresses) {
+		w.addresses, w.cursor = addresses, 0
+	}
+}
+
+// heard takes a message from an address. It returns true when the primary is to be listened to instead.
+func (w *watch) heard(from, primary string, now time.Duration) bool {
+	w.failures = 0
+	if primary == "" {
+		return false
+	}
+	if primary != w.primary {
+		w.primary, w.notBefore = primary, 0
+	}
+	if primary == from {
+		return false
+	}
+	if at := slices.Index(w.addresses, from); at >= 0 {
+		w.cursor = at // should the primary not be reached, here is somebody who answers
+	}
+	return now >= w.notBefore
+}
+
+// ended takes that listening to an address is over, by its own wish or not, and returns how long to pause.
+func (w *watch) ended(address string, moved bool, now time.Duration, pause backoff, random uint64) time.Duration {
+	if moved {
+		return 0
+	}
+	if address == w.primary {
+		w.notBefore = now + preferPause
+	}
+	if w.addresses[w.cursor%len(w.addresses)] == address {
+		w.cursor = (w.cursor + 1) % len(w.addresses)
+	}
+	w.failures++
+	if w.failures == 1 {
+		return 0
+	}
+	return pause.pause(w.failures-2, random)
+}
