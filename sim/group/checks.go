@@ -9,6 +9,7 @@ const (
 	claimRuns         = "a replica starts and never stops by itself"
 	claimProgress     = "everything finishes once a quorum is healed"
 	claimReady        = "a Ready makes sense"
+	claimRefused      = "no member refuses what another one sends"
 	claimDisk         = "what is written fits what is on the disk"
 	claimDurable      = "nothing durable is taken back"
 	claimPromise      = "a promise is durable before it is sent"

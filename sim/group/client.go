@@ -1,7 +1,9 @@
 package group
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/viewline/viewline/replication/vr/core"
 )
@@ -26,6 +28,9 @@ func (s *simulation) request() {
 		s.liveRequest()
 		return
 	}
+	if s.askOldPrimary() {
+		return
+	}
 	h := s.target()
 	if h == nil {
 		return
@@ -35,6 +40,19 @@ func (s *simulation) request() {
 		return
 	}
 	s.askPropose(h, c.random.between(1, s.mixture.client.batchMax))
+}
+
+// askOldPrimary reads where more than one replica believes to be primary, at one that is not the newest: that
+// is where a read could be stale.
+func (s *simulation) askOldPrimary() bool {
+	found := s.believers()
+	if len(found) < 2 || !s.client.random.chance(300) {
+		return false
+	}
+	slices.SortFunc(found, func(a, b *host) int { return cmp.Compare(a.status.View, b.status.View) })
+	s.covered.count(EventOldPrimaryAsked)
+	s.askRead(found[s.client.random.below(len(found)-1)])
+	return true
 }
 
 // target is a replica that believes to be primary, or, now and then, any.

@@ -17,6 +17,7 @@ const (
 	EventMessageBlocked
 	EventMessageClogged
 	EventClogOverflowed
+	EventMessageStarved
 	EventPartitionSymmetric
 	EventPartitionOneWay
 	EventPrimaryIsolated
@@ -47,7 +48,6 @@ const (
 	EventRestartOfPrimary
 	EventRestartAboveLog
 	EventTransferLost
-	EventTransferRefused
 	EventTransferDone
 	EventCrashAfterInstall
 
@@ -87,7 +87,7 @@ const (
 	EventReadOK
 	EventReadFailed
 	EventReadRefused
-	EventMessageRefused
+	EventOldPrimaryAsked
 	EventGroupOfOne
 	EventGroupOfSeven
 	EventHealed
@@ -110,14 +110,14 @@ func (e Event) String() string {
 func eventNames() [eventCount]string {
 	return [eventCount]string{
 		"message lost", "message duplicated", "message late", "message blocked", "message held by a clog",
-		"clog overflowed", "partition, symmetric", "partition, one-way", "primary isolated", "crash",
+		"clog overflowed", "message of a starved kind lost", "partition, symmetric", "partition, one-way", "primary isolated", "crash",
 		"crash of a primary", "crash of all", "crash before a Ready", "crash among early sends",
 		"crash before write", "crash before sync", "crash before late sends", "crash among late sends",
 		"crash before fetch", "crash before apply", "crash before answers", "crash before Advance",
 		"crash during checkpoint", "crash during transfer", "writes lost at crash", "writes kept at crash",
 		"pause", "clocks drift", "slow write", "inbox overflowed", "inputs gathered", "restart",
 		"restart in view change", "restart of a primary", "restart with checkpoint above log",
-		"transfer lost", "transfer refused", "transfer done", "crash after install",
+		"transfer lost", "transfer done", "crash after install",
 		"PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW",
 		"GETSTATE", "NEWSTATE", "PROBE", "probe agreed", "probe refused", "PREPARE resent",
 		"STARTVIEWCHANGE resent", "DOVIEWCHANGE resent", "STARTVIEW resent", "state wanted, same view",
@@ -125,7 +125,7 @@ func eventNames() [eventCount]string {
 		"checkpoint created", "view entered", "view abandoned", "led", "stepped down by check-quorum",
 		"log truncated above", "log truncated below", "inherited operation committed", "committed",
 		"acknowledged", "proposal dropped", "proposal refused, not primary", "proposal refused, overload",
-		"read ok", "read failed", "read refused", "message refused", "group of one", "group of seven", "healed",
+		"read ok", "read failed", "read refused", "old primary asked", "group of one", "group of seven", "healed",
 		"left dead", "left alone", "left deaf", "left mute",
 	}
 }

@@ -245,14 +245,10 @@ func (s *simulation) take(h *host, in *input) {
 func (s *simulation) step(h *host, m *core.Message) {
 	s.hash = mix(s.hash, uint64(m.Kind)<<56^uint64(m.From)<<48^uint64(m.View)<<32^uint64(m.Op)<<16^uint64(m.Commit))
 	err := h.replica.Step(*m)
-	if err != nil {
-		s.covered.count(EventMessageRefused)
-	}
 	if s.tracing() {
-		if err != nil {
-			s.trace(h, "<- %s: refused, %v", describe(m), err)
-		} else {
-			s.trace(h, "<- %s", describe(m))
-		}
+		s.trace(h, "<- %s", describe(m))
+	}
+	if err != nil {
+		s.violated(claimRefused, "r%d refuses %s: %v", h.id, describe(m), err)
 	}
 }

@@ -31,6 +31,10 @@ type networkMixture struct {
 	isolatePrimary   int // partitions around whoever believes to be primary, a tick
 	clogCapacity     int // messages that wait in a clogged link; more are lost
 	partitionTickMax int
+	// starved are kinds of messages of which so many are lost, or else late, beside all others.
+	starved     [core.KindProbeOK + 1]bool
+	starvedLoss int
+	starvedLate int
 }
 
 // diskMixture is how the disk behaves, and what a crash leaves of it.
@@ -80,20 +84,46 @@ func groupSizes() []int {
 func drawMixture(seed uint64) mixture {
 	s := newStream(seed, streamMixture)
 	sizes := groupSizes()
-	return mixture{
+	m := mixture{
 		members:     sizes[s.below(len(sizes))],
 		safetyTicks: s.between(120, 420),
 		network:     drawNetwork(&s),
 		disk:        drawDisk(&s),
 		fault:       drawFaults(&s),
 		client: clientMixture{
-			everyTickMax: s.between(1, 8),
+			everyTickMax: s.between(1, 12),
 			reads:        s.between(50, 400),
 			misdirected:  s.between(0, 100),
 			batchMax:     s.between(1, 6),
 			fillerMax:    s.between(0, 40),
 		},
 		limits: drawLimits(&s),
+	}
+	drawStarved(&s, &m.network)
+	if stormy := s.chance(300); stormy {
+		m.storm(s.between(2, 4))
+	}
+	return m
+}
+
+// drawStarved chooses, in half of the seeds, a few kinds of messages that hardly get through. What a rule
+// forbids often happens only while some answer does not come.
+func drawStarved(s *stream, n *networkMixture) {
+	for range sometimes(s, 1, 3) {
+		n.starved[s.between(int(core.KindPrepare), int(core.KindProbeOK))] = true
+	}
+	n.starvedLoss, n.starvedLate = s.between(0, 900), s.between(0, 900)
+}
+
+// storm makes everything that turns a group over more frequent, and shorter.
+func (m *mixture) storm(factor int) {
+	for _, rate := range []*int{
+		&m.network.partition, &m.network.oneWay, &m.network.isolatePrimary, &m.fault.crash, &m.fault.crashPrimary, &m.fault.pause,
+	} {
+		*rate *= factor
+	}
+	for _, length := range []*int{&m.network.partitionTickMax, &m.fault.downTickMax, &m.fault.pauseTickMax} {
+		*length = max(*length/factor, 2)
 	}
 }
 

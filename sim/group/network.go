@@ -55,13 +55,18 @@ func (n *network) send(now instant, from, to int, message core.Message, covered 
 		covered.count(EventMessageLost)
 		return arrivals, 0
 	}
+	starved := n.mixture.starved[message.Kind]
+	if n.random.chance(n.mixture.starvedLoss) && starved {
+		covered.count(EventMessageStarved)
+		return arrivals, 0
+	}
 	copies := 1
 	if n.random.chance(n.mixture.duplicate) {
 		covered.count(EventMessageDuplicated)
 		copies = 2
 	}
 	for range copies {
-		at, held, ok := n.arrival(now, link, covered)
+		at, held, ok := n.arrival(now, link, starved, covered)
 		if !ok {
 			continue
 		}
@@ -72,9 +77,13 @@ func (n *network) send(now instant, from, to int, message core.Message, covered 
 }
 
 // arrival draws when one copy arrives; not ok: it is lost in a clogged link.
-func (n *network) arrival(now instant, link int, covered *Coverage) (at instant, held, ok bool) {
+func (n *network) arrival(now instant, link int, starved bool, covered *Coverage) (at instant, held, ok bool) {
 	at = now + 1 + n.random.span(0, n.mixture.delayMax)
-	if n.random.chance(n.mixture.tail) {
+	late := n.mixture.tail
+	if starved {
+		late = max(late, n.mixture.starvedLate)
+	}
+	if n.random.chance(late) {
 		covered.count(EventMessageLate)
 		at += n.random.span(0, n.mixture.tailMax)
 	}
@@ -157,5 +166,5 @@ func (n *network) healAll() {
 	clear(n.blocked)
 	clear(n.clogged)
 	n.partitions = nil
-	n.mixture = networkMixture{delayMax: momentsPerTick / 2, clogCapacity: n.mixture.clogCapacity}
+	n.mixture = networkMixture{delayMax: momentsPerTick / 2}
 }

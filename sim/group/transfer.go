@@ -57,7 +57,7 @@ func (s *simulation) fetchCheckpoint(h *host, wanted *core.FetchCheckpoint) {
 	h.fetching = true
 	number := s.keep(transfer{from: int(wanted.From - 1), to: h.number, life: h.incarnation, atLeast: wanted.Meta.Op})
 	if s.transferLost(h.number, int(wanted.From-1)) {
-		s.transferFails(number, EventTransferLost)
+		s.transferFails(number)
 		return
 	}
 	s.events.push(event{at: s.now + s.transferRandom.span(1, momentsPerTick), kind: eventServeCheckpoint, argument: number})
@@ -69,8 +69,8 @@ func (s *simulation) transferLost(from, to int) bool {
 }
 
 // transferFails tells the replica that wants a checkpoint, after a while, that it does not come.
-func (s *simulation) transferFails(number int, why Event) {
-	s.covered.count(why)
+func (s *simulation) transferFails(number int) {
+	s.covered.count(EventTransferLost)
 	t := &s.transfers[number]
 	s.events.push(event{
 		at: s.now + s.transferRandom.span(1, fetchTicksMax)*momentsPerTick, kind: eventCheckpointFailed, replica: t.to,
@@ -84,9 +84,9 @@ func (s *simulation) serveCheckpoint(number int) {
 	server := s.hosts[t.from]
 	switch {
 	case !server.running() || server.paused || s.transferLost(t.from, t.to):
-		s.transferFails(number, EventTransferLost)
+		s.transferFails(number)
 	case server.disk.checkpoint.meta.Op < max(t.atLeast, 1):
-		s.transferFails(number, EventTransferRefused)
+		s.violated(claimReady, "r%d is asked for checkpoint %d, which it named, and has %d", server.id, t.atLeast, server.disk.checkpoint.meta.Op)
 	default:
 		t.checkpoint = server.disk.checkpoint
 		s.events.push(event{
