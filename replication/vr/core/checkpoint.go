@@ -74,6 +74,9 @@ func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
 
 // overtaken draws the conclusions from a state that came from elsewhere.
 func (r *Replica) overtaken(same bool) {
+	if r.viewChange != nil {
+		r.viewChange.overtaken = true
+	}
 	switch {
 	case r.primary != nil && !same:
 		// What this primary proposed is not the group's log any more.

@@ -110,7 +110,6 @@ func (r *Replica) doViewChange() {
 // renewDoViewChange takes back what this replica said of its log, and says it anew.
 func (r *Replica) renewDoViewChange() {
 	c := r.viewChange
-	c.overtaken = true
 	c.doViewChanges = slices.DeleteFunc(c.doViewChanges, func(m Message) bool { return m.From == r.config.Self })
 	r.doViewChange()
 }
