@@ -1,6 +1,7 @@
 package route
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -82,7 +83,7 @@ type settled struct {
 
 // failure gives the caller's error for a request that ends with err.
 func (p *pending) failure(err error) error {
-	if p.last != nil && p.last != err {
+	if p.last != nil && !errors.Is(err, p.last) {
 		err = fmt.Errorf("%w: %w", err, p.last)
 	}
 	if p.course.unknown {
