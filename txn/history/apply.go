@@ -113,7 +113,7 @@ func (s *State) advance(o Advance) {
 // recordsBelow is how far the record horizon may rise. An attempt that can still prepare is above the
 // threshold, and so the first attempt of its transaction is above this.
 func (s *State) recordsBelow() txn.Timestamp {
-	if s.omits(RuleAttemptSpan) {
+	if s.options.AttemptSpan == AttemptSpanNone || s.omits(RuleAttemptSpan) {
 		return s.threshold
 	}
 	return s.threshold - min(s.threshold, s.options.AttemptSpan)

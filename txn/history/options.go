@@ -64,11 +64,8 @@ func (o Options) withDefaults() Options {
 	o.ReadStampsMax = orDefault(o.ReadStampsMax, ReadStampsMaxDefault)
 	o.DecisionsMax = orDefault(o.DecisionsMax, DecisionsMaxDefault)
 	o.PreparedMax = orDefault(o.PreparedMax, PreparedMaxDefault)
-	switch o.AttemptSpan {
-	case 0:
+	if o.AttemptSpan == 0 {
 		o.AttemptSpan = txn.AttemptSpan
-	case AttemptSpanNone:
-		o.AttemptSpan = 0
 	}
 	return o
 }
