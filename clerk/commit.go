@@ -34,7 +34,7 @@ func (t *Txn) Commit(ctx context.Context) (txn.Timestamp, error) {
 	switch outcome.Kind {
 	case commit.Committed:
 		if hooks.Committed != nil {
-			hooks.Committed(Committed{Attempt: outcome.Attempt, Reads: reads, Writes: writes, Began: t.began, Answered: time.Now()})
+			hooks.Committed(Committed{Attempt: outcome.Attempt, Reads: t.seen(reads), Writes: writes, Began: t.began, Answered: time.Now()})
 		}
 		return outcome.Attempt.TS, nil
 	case commit.Aborted:

@@ -50,7 +50,7 @@ type Hooks struct {
 // Committed is what an update transaction did. The slices must not be changed.
 type Committed struct {
 	Attempt txn.Attempt
-	Reads   []txn.ReadEntry
+	Reads   []Read
 	Writes  []txn.WriteEntry
 	// Began and Answered bracket the run that committed.
 	Began, Answered time.Time
@@ -59,8 +59,16 @@ type Committed struct {
 // Viewed is what a View read. The slice must not be changed.
 type Viewed struct {
 	Timestamp       txn.Timestamp
-	Reads           []txn.ReadEntry
+	Reads           []Read
 	Began, Answered time.Time
+}
+
+// Read is one read, as the hooks tell it.
+type Read struct {
+	OID string
+	// Version is the timestamp of the write that was read; when absent, of the delete, or 0.
+	Version txn.Timestamp
+	Value
 }
 
 // Validate names the first thing that is wrong, or returns nil.

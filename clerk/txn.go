@@ -192,3 +192,13 @@ func oidBytes(oids []string) [][]byte {
 	}
 	return result
 }
+
+// seen tells what the reads found, for the hooks.
+func (t *Txn) seen(reads []txn.ReadEntry) []Read {
+	found := make([]Read, len(reads))
+	for i, entry := range reads {
+		read := t.reads[entry.OID]
+		found[i] = Read{OID: entry.OID, Version: entry.Version, Value: Value{Present: read.present, Bytes: read.value}}
+	}
+	return found
+}

@@ -13,7 +13,7 @@ import (
 type Snapshot struct {
 	clerk     *Clerk
 	timestamp txn.Timestamp
-	reads     []txn.ReadEntry // only for Hooks.Viewed
+	reads     []Read // only for Hooks.Viewed
 }
 
 // View runs a function that only reads, at one snapshot taken after View was called: it sees everything that
@@ -84,7 +84,9 @@ func (s *Snapshot) fetch(ctx context.Context, oids []string, take func(oid strin
 		for i, value := range values {
 			take(part[i], Value{Present: value.GetPresent(), Bytes: value.GetValue()})
 			if s.clerk.options.Hooks.Viewed != nil {
-				s.reads = append(s.reads, txn.ReadEntry{OID: part[i], Version: txn.Timestamp(value.GetVersion()), Shard: shard})
+				s.reads = append(s.reads, Read{
+					OID: part[i], Version: txn.Timestamp(value.GetVersion()), Value: Value{Present: value.GetPresent(), Bytes: value.GetValue()},
+				})
 			}
 		}
 		return nil
