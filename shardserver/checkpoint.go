@@ -73,12 +73,14 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// readCheckpoint builds a state from what WriteTo wrote. Every error but the reader's own is an ErrCheckpoint
-// or of package history.
+// readCheckpoint builds a state from what WriteTo wrote. Every error but the reader's own is an ErrCheckpoint.
 func readCheckpoint(options history.Options, r io.Reader) (*history.State, error) {
 	source := &checkpointSource{reader: bufio.NewReaderSize(r, checkpointBufferBytes)}
 	state, err := history.Restore(options, source.next)
-	if err != nil {
+	switch {
+	case errors.Is(err, history.ErrCheckpoint):
+		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	case err != nil:
 		return nil, fmt.Errorf("shardserver: restore: %w", err)
 	}
 	if !source.ended {
