@@ -19,6 +19,12 @@ const (
 	WhoServesOIDsMax = 10_000
 )
 
+// AttemptSpan is how far apart, at most, the timestamps of one transaction's attempts may be: five seconds. A
+// clerk that is slower begins a new transaction. Shards remember every decision for at least so long after
+// nothing older can prepare any more, and so what they know of an earlier attempt is still there when a later
+// one comes.
+const AttemptSpan = Timestamp(5_000 << CounterBits)
+
 // ErrLimit is what every LimitError is.
 var ErrLimit = errors.New("txn: limit exceeded")
 

@@ -38,7 +38,7 @@ func (m *Machine) retryFence(i int) {
 // it is told; then the next attempt begins, or the caller is answered.
 func (m *Machine) onDead() {
 	verdict, retime, hopeless := m.cause()
-	m.phase = decided
+	m.phase, m.died = decided, verdict
 	for i := range m.members {
 		if m.members[i].mayHold() {
 			m.errand(AbortTxn, m.attempt, m.parts[i].Shard)

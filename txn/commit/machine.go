@@ -29,6 +29,9 @@ type Machine struct {
 	phase phase
 	// attempt is the last one that was sent; Number is 0 before the first.
 	attempt txn.Attempt
+	// first is the timestamp of the first attempt; died is why the last one is dead.
+	first txn.Timestamp
+	died  txn.Verdict
 	// members are the participants' states in that attempt, in the order of parts.
 	members []member
 

@@ -21,6 +21,10 @@ const (
 type Options struct {
 	// AttemptsMax bounds the attempts of one transaction; then it is answered Aborted with Rerun. 0 means 8.
 	AttemptsMax int
+	// AttemptSpan is how far the timestamp of the last attempt may lie above that of the first; a transaction
+	// that is slower is answered Aborted with Rerun. No shard may count on less (history.Options.AttemptSpan).
+	// 0 means txn.AttemptSpan.
+	AttemptSpan txn.Timestamp
 	// CopiesMax bounds the copies of one PrepareTxn or CommitOnePhase to one participant; when so many are
 	// lost, the participant is fenced. At 2 a transaction rides over a change of primary without a new
 	// timestamp. 0 means 1, the maximum is 8.
@@ -59,6 +63,9 @@ func (o Options) Validate() error {
 func (o Options) withDefaults() Options {
 	if o.AttemptsMax == 0 {
 		o.AttemptsMax = DefaultAttemptsMax
+	}
+	if o.AttemptSpan == 0 {
+		o.AttemptSpan = txn.AttemptSpan
 	}
 	if o.CopiesMax == 0 {
 		o.CopiesMax = DefaultCopiesMax

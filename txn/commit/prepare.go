@@ -7,6 +7,14 @@ func (m *Machine) onTimestamp(event Timestamp) {
 	if m.phase != waitingForTimestamp {
 		return
 	}
+	if m.attempt.Number == 0 {
+		m.first = event.TS
+	}
+	if event.TS-m.first > m.options.AttemptSpan && !m.options.Omit.Has(RuleAttemptSpan) {
+		m.phase = decided
+		m.answer(Outcome{Kind: Aborted, Verdict: m.died, Rerun: true})
+		return
+	}
 	m.attempt = txn.Attempt{ID: m.id, Number: m.attempt.Number + 1, TS: event.TS}
 	m.phase = preparing
 	m.members = make([]member, len(m.parts))

@@ -26,4 +26,7 @@ const (
 	RuleCommittedEverywhere
 	// RuleEndWhenApplied: END only after every participant has applied the commit.
 	RuleEndWhenApplied
+	// RuleAttemptSpan: the attempts of one transaction are close together. Later than that, a shard may have
+	// forgotten that somebody closed it and told its outcome.
+	RuleAttemptSpan
 )

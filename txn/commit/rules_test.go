@@ -67,6 +67,11 @@ func TestEveryRuleIsMissed(t *testing.T) {
 			{"prepared 1", ""},
 			{"prepared 2", commitBoth},
 		}},
+		{"attempt span", RuleAttemptSpan, 1, one, script{
+			{"timestamp 10", "CommitOnePhase 1"},
+			{"refused:read by later 1", "WantTimestamp"},
+			{"timestamp 2000000000", "Answer aborted (read by later) rerun, Done"},
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			require.NoError(t, play(t, Options{CopiesMax: test.copies}, test.shards, test.script))
