@@ -58,8 +58,8 @@ type Options struct {
 	EarlyTerminationsPerSecond int
 	// TerminationsMax bounds the terminations under way at once. 256.
 	TerminationsMax int
-	// RedriveAge is how old, by its timestamp, a commit of several shards without an END must be before the
-	// primary tells the others again. 10 s.
+	// RedriveAge is how long a commit of several shards must be without an END, by the primary's clock since it
+	// saw it, before it tells the others again. 10 s.
 	RedriveAge time.Duration
 
 	// ThresholdLag, VersionHorizonLag and RecordHorizonLag are how far behind the coordinator's timestamps the

@@ -1,6 +1,8 @@
 package shardserver
 
 import (
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +34,7 @@ type terminator struct {
 	timers  timerHeap
 	scans   uint64
 	early   rateLimit
-	tried   map[txn.Attempt]time.Time // commits without an END, when they were last taken up
+	due     map[txn.Attempt]time.Time // commits without an END, when they are to be taken up
 }
 
 // arrival is an event for a termination.
@@ -44,7 +46,7 @@ type arrival struct {
 func newTerminator(s *Server) *terminator {
 	return &terminator{
 		server: s, wake: make(chan struct{}, 1), hurried: map[txn.Attempt]struct{}{}, seen: map[txn.Attempt]time.Time{},
-		running: map[txn.Attempt]*termination{}, tried: map[txn.Attempt]time.Time{},
+		running: map[txn.Attempt]*termination{}, due: map[txn.Attempt]time.Time{},
 		early: rateLimit{perSecond: s.options.EarlyTerminationsPerSecond},
 	}
 }
@@ -132,7 +134,7 @@ func (t *terminator) fire(now time.Time) {
 // scan looks through the line and begins with what is in doubt.
 func (t *terminator) scan(now time.Time, hurried map[txn.Attempt]struct{}) {
 	t.scans++
-	lead, prepared := t.line()
+	serving, prepared := t.line()
 	seen := make(map[txn.Attempt]time.Time, len(prepared))
 	for _, entry := range prepared {
 		since, ok := t.seen[entry.Attempt]
@@ -142,8 +144,9 @@ func (t *terminator) scan(now time.Time, hurried map[txn.Attempt]struct{}) {
 		seen[entry.Attempt] = since
 	}
 	t.seen = seen
-	if lead == nil {
+	if !serving {
 		t.dropAll()
+		t.due = nil
 		return
 	}
 	for _, entry := range prepared {
@@ -157,49 +160,46 @@ func (t *terminator) scan(now time.Time, hurried map[txn.Attempt]struct{}) {
 		}
 	}
 	if t.scans%redriveScanEvery == 0 {
-		t.redrive(now, lead)
+		t.redrive(now)
 	}
 }
 
-// line returns the transactions prepared here, by ascending timestamp, and the lead, nil if this replica does
-// not serve.
-func (t *terminator) line() (*lead, []*txn.Transaction) {
+// line returns the transactions prepared here, by ascending timestamp, and whether this replica serves.
+func (t *terminator) line() (serving bool, prepared []*txn.Transaction) {
 	s := t.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var prepared []*txn.Transaction
 	s.state.Prepared(func(entry history.Prepared) bool {
 		prepared = append(prepared, entry.Txn)
 		return true
 	})
-	lead, serving := s.serving()
-	if !serving {
-		lead = nil
-	}
-	return lead, prepared
+	_, serving = s.serving()
+	return serving, prepared
 }
 
-// redrive takes up commits that nobody has ended: those first that were not tried yet, or not for long.
-func (t *terminator) redrive(now time.Time, lead *lead) {
+// redrive takes up commits that nobody has ended, the oldest of them only: those that this process has seen so
+// for an age, and has not taken up for another one. Whoever has been due for longest comes first.
+func (t *terminator) redrive(now time.Time) {
 	s := t.server
-	before := behind(max(lead.floor, s.options.Router.Bound()), s.options.RedriveAge)
 	s.mu.Lock()
-	unended := s.state.Unended(before, unendedScanMax)
+	unended := s.state.Unended(math.MaxUint64, unendedScanMax)
 	s.mu.Unlock()
-	tried := make(map[txn.Attempt]time.Time, len(unended))
+	due := make(map[txn.Attempt]time.Time, len(unended))
 	for _, commit := range unended {
-		if last, ok := t.tried[commit.Attempt]; ok {
-			tried[commit.Attempt] = last
+		at, known := t.due[commit.Attempt]
+		if !known {
+			at = now.Add(s.options.RedriveAge)
 		}
+		due[commit.Attempt] = at
 	}
-	t.tried = tried
-	for _, again := range []bool{false, true} {
-		for _, commit := range unended {
-			last, ok := tried[commit.Attempt]
-			if ok != again || ok && now.Sub(last) < s.options.RedriveAge || !t.free(commit.Attempt) {
-				continue
-			}
-			tried[commit.Attempt] = now
+	t.due = due
+	slices.SortStableFunc(unended, func(a, b history.Unended) int { return due[a.Attempt].Compare(due[b.Attempt]) })
+	for _, commit := range unended {
+		if due[commit.Attempt].After(now) {
+			return
+		}
+		if t.free(commit.Attempt) {
+			due[commit.Attempt] = now.Add(s.options.RedriveAge)
 			t.begin(commit.Attempt, commit.Participants, terminate.NewRedrive)
 		}
 	}
