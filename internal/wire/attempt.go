@@ -75,7 +75,9 @@ func ParseVerdict(message *pb.Verdict, id txn.TxnID) (txn.Verdict, error) {
 		View: message.GetView(), Op: txn.OpNumber(message.GetOp()), Participants: ParseShards(message.GetParticipants()),
 		Attempt: txn.Attempt{ID: id, Number: message.GetAttempt(), TS: txn.Timestamp(message.GetTimestamp())},
 	}
-	if v.Status == txn.StatusUnknown || v.Status > txn.StatusForgotten || v.Reason > txn.Invariant {
+	// The numbers of the wire are wider than ours: they are checked as they came.
+	if status, reason := message.GetStatus(), message.GetReason(); status <= 0 || status > pb.Status(txn.StatusForgotten) ||
+		reason < 0 || reason > pb.Reason(txn.Invariant) {
 		return txn.Verdict{}, malformed("a verdict has status %d and reason %d", message.GetStatus(), message.GetReason())
 	}
 	for _, oid := range message.GetOids() {
