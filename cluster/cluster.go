@@ -1,0 +1,226 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/viewline/viewline/clerk"
+	"github.com/viewline/viewline/internal/survey"
+)
+
+// Options describe a cluster inside one process. Only Directory is needed.
+type Options struct {
+	// Directory is where the nodes' directories are made.
+	Directory string
+	// Coordinators, Shards and Replicas are how many replicas the coordinator has, how many shards there are,
+	// and how many replicas each has. Defaults: 3, 2, 3.
+	Coordinators, Shards, Replicas int
+	// Logger gets what the nodes log; the default drops it.
+	Logger *slog.Logger
+	// Tuning changes time-outs of all nodes.
+	Tuning Tuning
+}
+
+// ErrOptions is what every refusal of Options is.
+var ErrOptions = errors.New("cluster: bad options")
+
+// Validate names the first thing that is wrong, or returns nil.
+func (o *Options) Validate() error {
+	if o.Directory == "" {
+		return fmt.Errorf("%w: no Directory", ErrOptions)
+	}
+	for _, field := range []struct {
+		name       string
+		value, max int
+	}{{"Coordinators", o.Coordinators, ReplicasMax}, {"Shards", o.Shards, ShardsMax}, {"Replicas", o.Replicas, ReplicasMax}} {
+		if field.value < 0 || field.value > field.max {
+			return fmt.Errorf("%w: %s is %d, need 1 to %d", ErrOptions, field.name, field.value, field.max)
+		}
+	}
+	return nil
+}
+
+func (o *Options) setDefaults() {
+	for _, field := range []struct {
+		value    *int
+		standard int
+	}{{&o.Coordinators, 3}, {&o.Shards, 2}, {&o.Replicas, 3}} {
+		if *field.value == 0 {
+			*field.value = field.standard
+		}
+	}
+}
+
+// Cluster is a whole cluster inside this process: real listeners on loopback, real disks, real time.
+type Cluster struct {
+	options Options
+	layout  *Layout
+	faults  faults
+
+	mu    sync.Mutex
+	nodes map[string]*RunningNode // that run, by NodeName
+}
+
+// Start sets a cluster up and returns once every group serves with all its replicas, or ctx ends.
+func Start(ctx context.Context, options Options) (*Cluster, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	options.setDefaults()
+	layout, err := LocalLayout(options.Directory, options.Coordinators, options.Shards, options.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := Initialise(layout); err != nil {
+		return nil, err
+	}
+	c := &Cluster{options: options, layout: layout, faults: faults{cut: map[link]struct{}{}}, nodes: map[string]*RunningNode{}}
+	for _, group := range layout.Groups() {
+		for _, member := range group.Members {
+			if err := c.Restart(group.ID, member.Replica); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+		}
+	}
+	if err := c.AwaitWhole(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Restart starts a node that does not run.
+func (c *Cluster) Restart(group, replica uint32) error {
+	name := NodeName(group, replica)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.nodes[name] != nil {
+		return fmt.Errorf("cluster: %s runs already", name)
+	}
+	config, err := ReadNodeConfig(filepath.Join(c.layout.Directory, name, NodeFile))
+	if err != nil {
+		return err
+	}
+	node, err := StartNode(config, NodeOptions{Logger: c.options.Logger, Tuning: c.options.Tuning, Pass: c.faults.pass})
+	if err != nil {
+		return err
+	}
+	c.nodes[name] = node
+	return nil
+}
+
+// Kill ends a node at once: nothing under way is answered.
+func (c *Cluster) Kill(group, replica uint32) error {
+	node, err := c.take(group, replica)
+	if err != nil {
+		return err
+	}
+	return node.Close()
+}
+
+// Drain ends a node in order.
+func (c *Cluster) Drain(ctx context.Context, group, replica uint32) error {
+	node, err := c.take(group, replica)
+	if err != nil {
+		return err
+	}
+	return node.Drain(ctx)
+}
+
+func (c *Cluster) take(group, replica uint32) (*RunningNode, error) {
+	name := NodeName(group, replica)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	node := c.nodes[name]
+	if node == nil {
+		return nil, fmt.Errorf("cluster: %s does not run", name)
+	}
+	delete(c.nodes, name)
+	return node, nil
+}
+
+func (c *Cluster) replicas(group uint32) []uint32 {
+	var replicas []uint32
+	for _, g := range c.layout.Groups() {
+		if g.ID == group {
+			for _, member := range g.Members {
+				replicas = append(replicas, member.Replica)
+			}
+		}
+	}
+	return replicas
+}
+
+// Endpoints are the addresses of the coordinator's replicas, for a clerk.
+func (c *Cluster) Endpoints() []string {
+	endpoints := make([]string, len(c.layout.Coordinator))
+	for i, member := range c.layout.Coordinator {
+		endpoints[i] = member.Address
+	}
+	return endpoints
+}
+
+// Shards are the ids of all shards.
+func (c *Cluster) Shards() []uint32 {
+	shards := make([]uint32, len(c.layout.Shards))
+	for i, shard := range c.layout.Shards {
+		shards[i] = shard.ID
+	}
+	return shards
+}
+
+// NodeDirectory is where a node's configuration and data lie.
+func (c *Cluster) NodeDirectory(group, replica uint32) string {
+	return filepath.Join(c.layout.Directory, NodeName(group, replica))
+}
+
+// Clerk connects a new clerk, which its caller closes.
+func (c *Cluster) Clerk(ctx context.Context) (*clerk.Clerk, error) {
+	return clerk.Dial(ctx, clerk.Options{Coordinators: c.Endpoints(), Logger: c.options.Logger})
+}
+
+// Survey asks every node how it is.
+func (c *Cluster) Survey(ctx context.Context) []survey.Replica {
+	return survey.Ask(ctx, c.layout.Groups())
+}
+
+// AwaitWhole waits until every group serves with all its replicas, all caught up.
+func (c *Cluster) AwaitWhole(ctx context.Context) error {
+	return survey.AwaitWhole(ctx, c.layout.Groups())
+}
+
+// Primary waits until a replica of the group serves, and names it.
+func (c *Cluster) Primary(ctx context.Context, group uint32) (uint32, error) {
+	groups := c.layout.Groups()
+	at := slices.IndexFunc(groups, func(g survey.Group) bool { return g.ID == group })
+	if at < 0 {
+		return 0, fmt.Errorf("%w: no group %d", ErrOptions, group)
+	}
+	return survey.AwaitPrimary(ctx, groups[at])
+}
+
+// Close ends every node and waits until all goroutines are gone. The directories stay. Closing twice is
+// harmless.
+func (c *Cluster) Close() error {
+	c.mu.Lock()
+	nodes := c.nodes
+	c.nodes = map[string]*RunningNode{}
+	c.mu.Unlock()
+	var mu sync.Mutex
+	var err error
+	var closing sync.WaitGroup
+	for _, node := range nodes {
+		closing.Go(func() {
+			failed := node.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			err = errors.Join(err, failed)
+		})
+	}
+	closing.Wait()
+	return err
+}

@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Bounds of a layout.
+const (
+	ReplicasMax = 7
+	ShardsMax   = 1024
+)
+
+// Layout describes a whole cluster: the file that `viewline init` reads.
+type Layout struct {
+	// Directory is where init writes one directory for each node, relative to the layout's file.
+	Directory string `toml:"directory"`
+	// Placement is the technique that maps an oid to a shard; hash is the default and the only one.
+	Placement string `toml:"placement,omitempty"`
+	// Backend replicates every group; vr is the default and the only one.
+	Backend string `toml:"backend,omitempty"`
+	// Durability says what an acknowledged write survives; sync is the default and the only one: it is on
+	// the disks of a majority before anyone is told.
+	Durability string `toml:"durability,omitempty"`
+
+	Coordinator []Member      `toml:"coordinator"`
+	Shards      []ShardLayout `toml:"shard"`
+}
+
+// Member is one replica of a group.
+type Member struct {
+	// Replica is its id within the group, from 1, never used again for another.
+	Replica uint32 `toml:"replica"`
+	// Address is where it listens and is reached: host and port.
+	Address string `toml:"address"`
+}
+
+// ShardLayout is one shard.
+type ShardLayout struct {
+	ID       uint32   `toml:"id"`
+	Replicas []Member `toml:"replica"`
+}
+
+// ErrConfig is what every refusal of a configuration file is.
+var ErrConfig = errors.New("cluster: bad configuration")
+
+// ReadLayout reads and checks a layout's file. Keys that it does not know are errors.
+func ReadLayout(path string) (*Layout, error) {
+	layout := &Layout{}
+	if err := readStrictly(path, layout); err != nil {
+		return nil, err
+	}
+	layout.setDefaults()
+	if !filepath.IsAbs(layout.Directory) {
+		layout.Directory = filepath.Join(filepath.Dir(path), layout.Directory)
+	}
+	return layout, layout.Validate()
+}
+
+func readStrictly(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	meta, err := toml.Decode(string(text), into)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrConfig, path, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return fmt.Errorf("%w: %s: unknown key %s", ErrConfig, path, unknown[0])
+	}
+	return nil
+}
+
+func (l *Layout) setDefaults() {
+	for _, field := range []struct {
+		value    *string
+		standard string
+	}{{&l.Directory, "viewline-data"}, {&l.Placement, "hash"}, {&l.Backend, "vr"}, {&l.Durability, "sync"}} {
+		if *field.value == "" {
+			*field.value = field.standard
+		}
+	}
+}
+
+// Validate names the first thing that is wrong, or returns nil.
+func (l *Layout) Validate() error {
+	if err := validateChoices(l.Placement, l.Backend, l.Durability); err != nil {
+		return err
+	}
+	if len(l.Shards) == 0 || len(l.Shards) > ShardsMax {
+		return fmt.Errorf("%w: %d shards, need 1 to %d", ErrConfig, len(l.Shards), ShardsMax)
+	}
+	addresses := map[string]string{}
+	if err := validateMembers("coordinator", l.Coordinator, addresses); err != nil {
+		return err
+	}
+	for i, shard := range l.Shards {
+		if shard.ID == 0 || i > 0 && l.Shards[i-1].ID >= shard.ID {
+			return fmt.Errorf("%w: shard ids start at 1 and ascend, shard %d does not", ErrConfig, shard.ID)
+		}
+		if err := validateMembers(fmt.Sprintf("shard %d", shard.ID), shard.Replicas, addresses); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateChoices(placement, backend, durability string) error {
+	for _, choice := range []struct{ name, value, only string }{
+		{"placement", placement, "hash"}, {"backend", backend, "vr"}, {"durability", durability, "sync"},
+	} {
+		if choice.value != choice.only {
+			return fmt.Errorf("%w: %s is %q, only %q is known", ErrConfig, choice.name, choice.value, choice.only)
+		}
+	}
+	return nil
+}
+
+// validateMembers checks one group; addresses holds who uses which, over all groups.
+func validateMembers(group string, members []Member, addresses map[string]string) error {
+	if len(members) == 0 || len(members) > ReplicasMax {
+		return fmt.Errorf("%w: %s has %d replicas, need 1 to %d", ErrConfig, group, len(members), ReplicasMax)
+	}
+	for i, member := range members {
+		if member.Replica == 0 || i > 0 && members[i-1].Replica >= member.Replica {
+			return fmt.Errorf("%w: replica ids of %s start at 1 and ascend, %d does not", ErrConfig, group, member.Replica)
+		}
+		if _, port, err := net.SplitHostPort(member.Address); err != nil || port == "" || port == "0" {
+			return fmt.Errorf("%w: address %q of %s replica %d is not host:port", ErrConfig, member.Address, group, member.Replica)
+		}
+		user := fmt.Sprintf("%s replica %d", group, member.Replica)
+		if other, taken := addresses[member.Address]; taken {
+			return fmt.Errorf("%w: %s and %s both have address %s", ErrConfig, other, user, member.Address)
+		}
+		addresses[member.Address] = user
+	}
+	return nil
+}

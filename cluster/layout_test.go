@@ -1,0 +1,109 @@
+package cluster
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const goodLayout = `
+directory = "data"
+[[coordinator]]
+replica = 1
+address = "127.0.0.1:7000"
+[[shard]]
+id = 1
+[[shard.replica]]
+replica = 1
+address = "127.0.0.1:7101"
+[[shard.replica]]
+replica = 3
+address = "127.0.0.1:7103"
+`
+
+func writeLayout(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "cluster.toml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestReadLayout(t *testing.T) {
+	path := writeLayout(t, goodLayout)
+	layout, err := ReadLayout(path)
+	require.NoError(t, err)
+	require.Equal(t, &Layout{
+		Directory: filepath.Join(filepath.Dir(path), "data"), Placement: "hash", Backend: "vr", Durability: "sync",
+		Coordinator: []Member{{1, "127.0.0.1:7000"}},
+		Shards:      []ShardLayout{{ID: 1, Replicas: []Member{{1, "127.0.0.1:7101"}, {3, "127.0.0.1:7103"}}}},
+	}, layout)
+	require.Len(t, layout.Groups(), 2)
+}
+
+func TestReadLayoutRefuses(t *testing.T) {
+	shard := "\n[[shard]]\nid = %s\n[[shard.replica]]\nreplica = 1\naddress = \"127.0.0.1:1\"\n"
+	for name, text := range map[string]string{
+		"nothing":                "",
+		"no TOML":                "directory =",
+		"an unknown key":         "color = 1\n" + goodLayout,
+		"an unknown placement":   "placement = \"range\"\n" + goodLayout,
+		"an unknown backend":     "backend = \"raft\"\n" + goodLayout,
+		"an unknown durability":  "durability = \"hope\"\n" + goodLayout,
+		"no shard":               "[[coordinator]]\nreplica = 1\naddress = \"127.0.0.1:7000\"\n",
+		"no coordinator":         "[[shard]]\nid = 1\n[[shard.replica]]\nreplica = 1\naddress = \"127.0.0.1:1\"\n",
+		"a shard without anyone": goodLayout + "\n[[shard]]\nid = 2\n",
+		"shard 0":                goodLayout + string(replaceFirst(shard, "0")),
+		"a shard twice":          goodLayout + string(replaceFirst(shard, "1")),
+		"replica 0":              goodLayout + "[[shard.replica]]\nreplica = 0\naddress = \"127.0.0.1:9\"\n",
+		"a replica twice":        goodLayout + "[[shard.replica]]\nreplica = 3\naddress = \"127.0.0.1:9\"\n",
+		"no port":                goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1\"\n",
+		"port 0":                 goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1:0\"\n",
+		"an address twice":       goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1:7000\"\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ReadLayout(writeLayout(t, text))
+			require.ErrorIs(t, err, ErrConfig)
+		})
+	}
+	_, err := ReadLayout(filepath.Join(t.TempDir(), "none.toml"))
+	require.ErrorIs(t, err, ErrConfig)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func replaceFirst(format, id string) []byte {
+	return []byte(format[:len("\n[[shard]]\nid = ")] + id + format[len("\n[[shard]]\nid = %s"):])
+}
+
+// FuzzReadLayout: whatever is accepted describes a cluster that can be set up: every node has a file that is
+// accepted in turn.
+func FuzzReadLayout(f *testing.F) {
+	f.Add(goodLayout)
+	f.Fuzz(func(t *testing.T, text string) {
+		layout, err := ReadLayout(writeLayout(t, text))
+		if err != nil {
+			require.ErrorIs(t, err, ErrConfig)
+			return
+		}
+		for _, config := range layout.nodes("000102030405060708090a0b0c0d0e0f") {
+			require.NoError(t, config.Validate())
+		}
+	})
+}
+
+func TestLocalLayoutHasFreePorts(t *testing.T) {
+	layout, err := LocalLayout(t.TempDir(), 3, 2, 3)
+	require.NoError(t, err)
+	count := 0
+	for _, group := range layout.Groups() {
+		for _, member := range group.Members {
+			listener, err := net.Listen("tcp", member.Address)
+			require.NoError(t, err)
+			require.NoError(t, listener.Close())
+			count++
+		}
+	}
+	require.Equal(t, 9, count)
+}

@@ -1,0 +1,245 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/viewline/viewline/coordinator"
+	"github.com/viewline/viewline/internal/node"
+	"github.com/viewline/viewline/internal/route"
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/transport"
+	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/storage"
+	"github.com/viewline/viewline/shardserver"
+	"github.com/viewline/viewline/txn"
+)
+
+// NodeOptions are what of a node does not stand in its file. The zero value is useful.
+type NodeOptions struct {
+	// Logger gets what an operator may want to know; the default drops it.
+	Logger *slog.Logger
+	// Insecure allows an address that other machines reach, in plaintext.
+	Insecure bool
+	// Listener is used instead of the configured address.
+	Listener net.Listener
+	// Version is the program's, for NodeStatus.
+	Version string
+	// Tuning changes time-outs.
+	Tuning Tuning
+	// Pass is for tests: whether a message may pass between two replicas of a group; see transport.Options.
+	Pass func(group, from, to uint32) bool
+}
+
+// Tuning are the times and sizes that tests and experiments change. Zero means the default of the room that
+// each field belongs to.
+type Tuning struct {
+	// HeartbeatInterval, ViewChangeTimeoutMin and ViewChangeTimeoutMax are of Viewstamped Replication.
+	HeartbeatInterval    time.Duration
+	ViewChangeTimeoutMin time.Duration
+	ViewChangeTimeoutMax time.Duration
+	// CheckpointEvery is the number of operations between two checkpoints.
+	CheckpointEvery uint64
+	// InDoubtAge, ThresholdLag, VersionHorizonLag and RecordHorizonLag are of the shards.
+	InDoubtAge        time.Duration
+	ThresholdLag      time.Duration
+	VersionHorizonLag time.Duration
+	RecordHorizonLag  time.Duration
+}
+
+// RunningNode is one node with its replica. StartNode makes one; Drain or Close ends it.
+type RunningNode struct {
+	config *NodeConfig
+	node   *node.Node
+	// closers end what was started, in this order.
+	closers []func() error
+	done    chan struct{} // closed when Serve has returned
+	serving bool          // Serve was called
+	served  error         // what it returned; read only after done is closed
+	once    sync.Once
+	err     error
+}
+
+// server is a coordinator or a shard server.
+type server interface {
+	node.Handler
+	Attach(replicator replication.Replicator)
+	Close() error
+}
+
+// StartNode opens a node's data directory and serves. Its errors are those of node.OpenDirectory and
+// storage.Open, which say what is wrong with the directory, ErrConfig, and those of the network.
+func StartNode(config *NodeConfig, options NodeOptions) (*RunningNode, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	options.Logger = options.Logger.With("node", NodeName(config.Group, config.Replica))
+	n := &RunningNode{config: config, done: make(chan struct{})}
+	if err := n.start(options); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	n.serving = true
+	go func() {
+		defer close(n.done)
+		n.served = n.node.Serve()
+	}()
+	return n, nil
+}
+
+// onClose has something ended before all that stands already.
+func (n *RunningNode) onClose(end func() error) {
+	n.closers = append([]func() error{end}, n.closers...)
+}
+
+func (n *RunningNode) start(options NodeOptions) error {
+	identity, err := n.config.identity()
+	if err != nil {
+		return err
+	}
+	directory, err := node.OpenDirectory(n.config.Data, identity)
+	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	n.onClose(directory.Close)
+	disk, err := storage.Open(n.config.Data, storage.Options{})
+	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	n.onClose(disk.Close)
+	if err := n.openNode(identity.Cluster, options); err != nil {
+		return err
+	}
+	peers := addressesOf(n.config.Members)
+	local := transport.Local{Group: n.config.Group, Replica: n.config.Replica, Incarnation: identity.Incarnation}
+	group, err := n.node.Transport().Group(local, peers)
+	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	serving, machine, err := n.newServer(identity.Cluster, options)
+	if err != nil {
+		return err
+	}
+	replica, err := n.openReplica(groupTransport{group}, disk, machine, options)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cluster: %w", err), serving.Close())
+	}
+	// The server answers with the replica's help, so it ends before; what the replica still has it answers to
+	// the server's end.
+	n.onClose(replica.Close)
+	n.onClose(serving.Close)
+	serving.Attach(replica)
+	// The node goes first of all: from then on nobody asks.
+	n.onClose(n.node.Close)
+	return n.node.AddReplica(node.Replica{
+		Group: local.Group, Replica: local.Replica, Incarnation: local.Incarnation, Peers: peers, Handler: serving, Replicator: replica,
+	})
+}
+
+func (n *RunningNode) openNode(id [16]byte, options NodeOptions) (err error) {
+	wanted := node.Options{
+		Listener: options.Listener, Advertise: n.config.Address(), Cluster: id, Logger: options.Logger, Insecure: options.Insecure,
+		Version: options.Version, Transport: transport.Options{Pass: options.Pass},
+	}
+	if options.Listener == nil {
+		if wanted.Listen = n.config.Listen; wanted.Listen == "" {
+			wanted.Listen = n.config.Address()
+		}
+	}
+	if n.node, err = node.Open(wanted); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	n.onClose(n.node.Close)
+	return nil
+}
+
+// newServer makes the coordinator's or the shard's side of the replica.
+func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, replication.StateMachine, error) {
+	if n.config.Group == CoordinatorGroup {
+		serving, err := coordinator.New(coordinator.Options{
+			Layout: shardMap(n.config.Coordinators, n.config.Shards), Cluster: id, Logger: options.Logger,
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("cluster: %w", err)
+		}
+		serving.RegisterMapService(n.node.Registrar())
+		return serving, serving.StateMachine(), nil
+	}
+	coordinators := make([]string, len(n.config.Coordinators))
+	for i, member := range n.config.Coordinators {
+		coordinators[i] = member.Address
+	}
+	router := openLateRouter(route.Options{Coordinators: coordinators, Cluster: id, Logger: options.Logger})
+	n.onClose(router.close)
+	addresses := map[replication.ReplicaID]string{}
+	for replica, address := range addressesOf(n.config.Members) {
+		addresses[replication.ReplicaID(replica)] = address
+	}
+	serving, err := shardserver.New(shardserver.Options{
+		Shard: txn.ShardID(n.config.Group), Replica: replication.ReplicaID(n.config.Replica), Addresses: addresses, Router: router, Logger: options.Logger,
+		InDoubtAge: options.Tuning.InDoubtAge, ThresholdLag: options.Tuning.ThresholdLag,
+		VersionHorizonLag: options.Tuning.VersionHorizonLag, RecordHorizonLag: options.Tuning.RecordHorizonLag,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("cluster: %w", err)
+	}
+	return serving, serving.Machine(), nil
+}
+
+func (n *RunningNode) openReplica(
+	via vr.Transport, disk vr.Storage, machine replication.StateMachine, options NodeOptions,
+) (*vr.Replica, error) {
+	members := make([]replication.ReplicaID, len(n.config.Members))
+	for i, member := range n.config.Members {
+		members[i] = replication.ReplicaID(member.Replica)
+	}
+	return vr.Open(vr.Options{
+		Group: replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members,
+		Transport: via, Storage: disk, StateMachine: machine, Logger: options.Logger,
+		HeartbeatInterval: options.Tuning.HeartbeatInterval, ViewChangeTimeoutMin: options.Tuning.ViewChangeTimeoutMin,
+		ViewChangeTimeoutMax: options.Tuning.ViewChangeTimeoutMax, CheckpointEvery: options.Tuning.CheckpointEvery,
+	})
+}
+
+func addressesOf(members []Member) map[uint32]string {
+	addresses := make(map[uint32]string, len(members))
+	for _, member := range members {
+		addresses[member.Replica] = member.Address
+	}
+	return addresses
+}
+
+// Addr is where the node listens.
+func (n *RunningNode) Addr() string { return n.node.Addr() }
+
+// Done is closed when the node no longer answers connections: after Drain or Close, or because the network
+// failed it.
+func (n *RunningNode) Done() <-chan struct{} { return n.done }
+
+// Drain finishes what is under way, refuses what is new, and closes the node. When ctx ends first it closes at
+// once and returns the context's error.
+func (n *RunningNode) Drain(ctx context.Context) error {
+	return errors.Join(n.node.Drain(ctx), n.Close())
+}
+
+// Close ends the node at once and waits until all its goroutines are gone. The error tells, too, why serving had
+// ended before, if it had. Closing twice is harmless.
+func (n *RunningNode) Close() error {
+	n.once.Do(func() {
+		for _, end := range n.closers {
+			n.err = errors.Join(n.err, end())
+		}
+		if n.serving {
+			<-n.done
+			n.err = errors.Join(n.err, n.served)
+		}
+	})
+	return n.err
+}

@@ -1,0 +1,142 @@
+package cluster
+
+import (
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+
+	"github.com/viewline/viewline/internal/node"
+	"github.com/viewline/viewline/internal/placement"
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+)
+
+// CoordinatorGroup is the id of the coordinator's group.
+const CoordinatorGroup = 0
+
+// NodeConfig is one node's file, which init writes: one process with one replica.
+type NodeConfig struct {
+	// Cluster is the cluster's id, 32 hexadecimal digits.
+	Cluster string `toml:"cluster"`
+	// Group is 0 for a replica of the coordinator, else the shard.
+	Group   uint32 `toml:"group"`
+	Replica uint32 `toml:"replica"`
+	// Listen is where the node listens. It defaults to the replica's own address among Members.
+	Listen string `toml:"listen,omitempty"`
+	// Data is the replica's data directory, relative to this file.
+	Data       string `toml:"data"`
+	Placement  string `toml:"placement"`
+	Backend    string `toml:"backend"`
+	Durability string `toml:"durability"`
+	// Members are all replicas of the group, this one included.
+	Members []Member `toml:"member"`
+	// Coordinators are the coordinator's replicas.
+	Coordinators []Member `toml:"coordinator"`
+	// Shards are all shards, for a node of the coordinator: its group starts with this map.
+	Shards []ShardLayout `toml:"shard,omitempty"`
+}
+
+// ReadNodeConfig reads and checks one node's file. Keys that it does not know are errors.
+func ReadNodeConfig(path string) (*NodeConfig, error) {
+	config := &NodeConfig{}
+	if err := readStrictly(path, config); err != nil {
+		return nil, err
+	}
+	if !filepath.IsAbs(config.Data) {
+		config.Data = filepath.Join(filepath.Dir(path), config.Data)
+	}
+	return config, config.Validate()
+}
+
+// Validate names the first thing that is wrong, or returns nil.
+func (c *NodeConfig) Validate() error {
+	if _, err := c.ClusterID(); err != nil {
+		return err
+	}
+	if err := validateChoices(c.Placement, c.Backend, c.Durability); err != nil {
+		return err
+	}
+	if err := validateMembers(groupName(c.Group), c.Members, map[string]string{}); err != nil {
+		return err
+	}
+	if err := validateMembers("coordinator", c.Coordinators, map[string]string{}); err != nil {
+		return err
+	}
+	if c.Address() == "" {
+		return fmt.Errorf("%w: replica %d is not among its group's members", ErrConfig, c.Replica)
+	}
+	if c.Data == "" {
+		return fmt.Errorf("%w: no data directory", ErrConfig)
+	}
+	if c.Group == CoordinatorGroup && len(c.Shards) == 0 {
+		return fmt.Errorf("%w: a coordinator's file names no shard", ErrConfig)
+	}
+	return nil
+}
+
+// ClusterID reads the cluster's id.
+func (c *NodeConfig) ClusterID() ([16]byte, error) {
+	var id [16]byte
+	bytes, err := hex.DecodeString(c.Cluster)
+	if err != nil || len(bytes) != len(id) {
+		return id, fmt.Errorf("%w: cluster %q is not 32 hexadecimal digits", ErrConfig, c.Cluster)
+	}
+	copy(id[:], bytes)
+	return id, nil
+}
+
+// identity is what the node's data directory must say. No replica has come back from the loss of its data yet,
+// so every incarnation is the first.
+func (c *NodeConfig) identity() (node.Identity, error) {
+	id, err := c.ClusterID()
+	return node.Identity{Cluster: id, Group: c.Group, Replica: c.Replica, Incarnation: 1}, err
+}
+
+// Address is where the group's members reach this replica, or empty.
+func (c *NodeConfig) Address() string { return addressOf(c.Members, c.Replica) }
+
+func addressOf(members []Member, replica uint32) string {
+	for _, member := range members {
+		if member.Replica == replica {
+			return member.Address
+		}
+	}
+	return ""
+}
+
+func groupName(group uint32) string {
+	if group == CoordinatorGroup {
+		return "coordinator"
+	}
+	return fmt.Sprintf("shard %d", group)
+}
+
+// NodeName is the name of a replica's directory: coordinator-1, shard-2-3.
+func NodeName(group, replica uint32) string {
+	if group == CoordinatorGroup {
+		return fmt.Sprintf("coordinator-%d", replica)
+	}
+	return fmt.Sprintf("shard-%d-%d", group, replica)
+}
+
+// shardMap is the map that a new cluster starts with: every shard has an even share of the slots.
+func shardMap(coordinators []Member, shards []ShardLayout) *pb.ShardMap {
+	result := &pb.ShardMap{
+		Version: 1, Technique: pb.Technique_TECHNIQUE_HASH, Coordinator: &pb.Group{Id: CoordinatorGroup, Members: pbMembers(coordinators)},
+	}
+	ids := make([]uint32, len(shards))
+	for i, shard := range shards {
+		ids[i] = shard.ID
+		result.Shards = append(result.Shards, &pb.Group{Id: shard.ID, Members: pbMembers(shard.Replicas)})
+	}
+	slots := placement.Even(ids)
+	result.Slots = slots[:]
+	return result
+}
+
+func pbMembers(members []Member) []*pb.Member {
+	result := make([]*pb.Member, len(members))
+	for i, member := range members {
+		result[i] = &pb.Member{Replica: member.Replica, Address: member.Address}
+	}
+	return result
+}
