@@ -1,0 +1,181 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/viewline/viewline/clerk"
+	"github.com/viewline/viewline/cluster"
+	"github.com/viewline/viewline/cluster/clustertest"
+	"github.com/viewline/viewline/internal/survey"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is for things that take much less.
+const patience = 30 * time.Second
+
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func put(t *testing.T, c *clerk.Clerk, oid, value string) {
+	t.Helper()
+	require.NoError(t, c.Put(within(t), oid, []byte(value)))
+}
+
+func requireValue(t *testing.T, c *clerk.Clerk, oid, want string) {
+	t.Helper()
+	value, err := c.Get(within(t), oid)
+	require.NoError(t, err)
+	require.Equal(t, want, string(value))
+}
+
+// onShard gives an oid that lies on a shard.
+func onShard(c *clerk.Clerk, shard uint32, stem string) string {
+	for n := 0; ; n++ {
+		if oid := fmt.Sprintf("%s/%d", stem, n); uint32(c.ShardOf(oid)) == shard {
+			return oid
+		}
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	for _, options := range []cluster.Options{
+		{}, {Directory: "x", Shards: -1}, {Directory: "x", Replicas: 8}, {Directory: "x", Coordinators: 9},
+	} {
+		_, err := cluster.Start(t.Context(), options)
+		require.ErrorIs(t, err, cluster.ErrOptions)
+	}
+}
+
+func TestPrimariesAreKilledAndComeBack(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{})
+	connected := clustertest.Clerk(t, c)
+	for n, group := range []uint32{1, cluster.CoordinatorGroup, 2} {
+		oids := []string{onShard(connected, 1, "one"), onShard(connected, 2, "two")}
+		put(t, connected, oids[0], fmt.Sprint(n))
+		primary, err := c.Primary(within(t), group)
+		require.NoError(t, err)
+		require.NoError(t, c.Kill(group, primary))
+		require.Error(t, c.Kill(group, primary), "it does not run any more")
+		requireValue(t, connected, oids[0], fmt.Sprint(n))
+		put(t, connected, oids[1], fmt.Sprint(n))
+		next, err := c.Primary(within(t), group)
+		require.NoError(t, err)
+		require.NotEqual(t, primary, next)
+		require.NoError(t, c.Restart(group, primary))
+		require.Error(t, c.Restart(group, primary), "it runs already")
+		require.NoError(t, c.AwaitWhole(within(t)))
+		requireValue(t, connected, oids[1], fmt.Sprint(n))
+	}
+}
+
+func TestIsolatedPrimaryIsReplacedAndHeals(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Shards: 1, Coordinators: 1})
+	connected := clustertest.Clerk(t, c)
+	put(t, connected, "a", "1")
+	primary, err := c.Primary(within(t), 1)
+	require.NoError(t, err)
+	c.Isolate(1, primary)
+	put(t, connected, "a", "2")
+	requireValue(t, connected, "a", "2")
+	c.Heal()
+	require.NoError(t, c.AwaitWhole(within(t)))
+	requireValue(t, connected, "a", "2")
+}
+
+func TestWithoutQuorumNothingIsAcknowledged(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Shards: 1, Coordinators: 1})
+	connected := clustertest.Clerk(t, c)
+	put(t, connected, "a", "1")
+	primary, err := c.Primary(within(t), 1)
+	require.NoError(t, err)
+	for replica := uint32(1); replica <= 3; replica++ {
+		if replica != primary {
+			require.NoError(t, c.Kill(1, replica))
+		}
+	}
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err = connected.Put(short, "a", []byte("2"))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.True(t, errors.Is(err, clerk.ErrAborted) || errors.Is(err, clerk.ErrOutcomeUnknown), "%v", err)
+	require.Equal(t, survey.Down, survey.Assess(c.Survey(t.Context())).Health)
+	for replica := uint32(1); replica <= 3; replica++ {
+		if replica != primary {
+			require.NoError(t, c.Restart(1, replica))
+		}
+	}
+	put(t, connected, "a", "3")
+	requireValue(t, connected, "a", "3")
+}
+
+func TestEverythingStopsAndStartsAgain(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Shards: 1, Tuning: cluster.Tuning{CheckpointEvery: 20}})
+	connected := clustertest.Clerk(t, c)
+	for n := range 100 {
+		put(t, connected, fmt.Sprintf("key/%d", n%10), fmt.Sprint(n))
+	}
+	for group := range uint32(2) {
+		for replica := uint32(1); replica <= 3; replica++ {
+			require.NoError(t, c.Kill(group, replica))
+		}
+	}
+	// Shards first: they have to come up while the coordinator is away.
+	for _, group := range []uint32{1, 0} {
+		for replica := uint32(1); replica <= 3; replica++ {
+			require.NoError(t, c.Restart(group, replica))
+		}
+	}
+	for n := range 10 {
+		requireValue(t, connected, fmt.Sprintf("key/%d", n), fmt.Sprint(90+n))
+	}
+}
+
+func TestReplicaThatWasAwayCatchesUpByCheckpoint(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Shards: 1, Coordinators: 1, Tuning: cluster.Tuning{CheckpointEvery: 10}})
+	connected := clustertest.Clerk(t, c)
+	primary, err := c.Primary(within(t), 1)
+	require.NoError(t, err)
+	away := primary%3 + 1
+	require.NoError(t, c.Kill(1, away))
+	for n := range 100 {
+		put(t, connected, "a", fmt.Sprint(n))
+	}
+	require.NoError(t, c.Restart(1, away))
+	require.NoError(t, survey.Poll(within(t), func() error {
+		replicas := c.Survey(t.Context())[1:]
+		if hash := replicas[0].StateHash; hash == "" || hash != replicas[1].StateHash || hash != replicas[2].StateHash {
+			return errors.New("the states differ")
+		}
+		return nil
+	}))
+}
+
+func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Shards: 1, Coordinators: 1})
+	connected := clustertest.Clerk(t, c)
+	primary, err := c.Primary(within(t), 1)
+	require.NoError(t, err)
+	results := make(chan error, 50)
+	for n := range cap(results) {
+		go func() { results <- connected.Put(within(t), fmt.Sprint(n), []byte("x")) }()
+	}
+	require.NoError(t, c.Drain(within(t), 1, primary))
+	for range cap(results) {
+		require.NoError(t, <-results)
+	}
+	for n := range cap(results) {
+		requireValue(t, connected, fmt.Sprint(n), "x")
+	}
+}
