@@ -92,7 +92,14 @@ func (r *Replica) overtaken(same bool) {
 }
 
 // CheckpointFailed says that the checkpoint which was asked for could not be fetched, or is not needed any more.
-func (r *Replica) CheckpointFailed() { r.checkpointDone() }
+// The transfer that wanted it asks again after ResendTicks, another member where another can answer: one that
+// cannot serve its checkpoint would otherwise be asked for it as fast as messages travel.
+func (r *Replica) CheckpointFailed() {
+	r.fetching = false
+	if r.transfer != nil {
+		r.transfer.ticks, r.transfer.buffer = 0, nil
+	}
+}
 
 // checkpointDone goes on with the transfer that is under way, if one is.
 func (r *Replica) checkpointDone() {
