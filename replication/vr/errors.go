@@ -2,5 +2,21 @@ package vr
 
 import "errors"
 
-// ErrNoCheckpoint: a Storage has no checkpoint yet.
-var ErrNoCheckpoint = errors.New("vr: no checkpoint")
+var (
+	// ErrNoCheckpoint: a Storage has no checkpoint yet, or none that is new enough.
+	ErrNoCheckpoint = errors.New("vr: no checkpoint")
+	// ErrDamaged is what an error of a Storage is that found something else than was written. A replica whose
+	// storage says so stops.
+	ErrDamaged = errors.New("vr: storage is damaged")
+	// ErrOptions: Options contradict themselves or lack something.
+	ErrOptions = errors.New("vr: bad options")
+)
+
+// Errors of the wire decoder.
+var (
+	errMalformed = errors.New("vr: malformed message")
+	errEpoch     = errors.New("vr: message of another epoch")
+)
+
+// errStateMachine: a state machine broke its contract.
+var errStateMachine = errors.New("vr: state machine")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -17,7 +18,7 @@ var (
 	// ErrInUse: another process, or another Disk of this one, has the files open.
 	ErrInUse = errors.New("storage: the files are open elsewhere")
 	// ErrDamaged is what every DamageError is.
-	ErrDamaged = errors.New("storage: damaged")
+	ErrDamaged = vr.ErrDamaged
 	// ErrFailed: an earlier write failed. What it left on the disk is not known, so nothing is written after
 	// it: close, and open again.
 	ErrFailed = errors.New("storage: an earlier write failed")

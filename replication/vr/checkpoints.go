@@ -1,0 +1,252 @@
+package vr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// fetchBufferBytes is how much of a fetched checkpoint is handed to the storage at once.
+const fetchBufferBytes = 64 << 10
+
+var errStalled = errors.New("vr: the checkpoint stands still")
+
+// jobKind is what runs beside the owner: one job at a time, so that checkpoints only ever become newer.
+type jobKind uint8
+
+const (
+	jobNone jobKind = iota
+	jobWrites
+	jobFetches
+)
+
+// finishedJob is what a background job tells the owner: a checkpoint of this replica is written, or one of another
+// replica fetched.
+type finishedJob struct {
+	meta    core.CheckpointMeta
+	fetched bool
+	// missed: the peer or the way to it failed; the core asks again. err: this replica's own storage or state
+	// machine did, and the replica stops.
+	missed, err error
+}
+
+// askCheckpoints takes the callers of Checkpoint. What is applied at this moment has to be in theirs.
+func (o *owner) askCheckpoints(callers []chan<- error) {
+	for _, done := range callers {
+		if o.applied == o.checkpointed {
+			done <- nil
+		} else {
+			o.asking = append(o.asking, done)
+		}
+	}
+}
+
+// askAgain answers the callers of Checkpoint whom the checkpoint that has just become durable serves, though it
+// was begun before they asked.
+func (o *owner) askAgain() {
+	asking := o.asking
+	o.asking = nil
+	o.askCheckpoints(asking)
+}
+
+// startJob starts what is due, when nothing runs. A checkpoint to fetch comes first: without it this replica is
+// of no use to the group.
+func (o *owner) startJob() error {
+	if o.job != jobNone {
+		return nil
+	}
+	if wanted := o.wanted; wanted != nil {
+		o.wanted = nil
+		if wanted.Meta.Op <= o.applied {
+			o.core.CheckpointFailed() // it is not needed any more
+			return nil
+		}
+		o.job = jobFetches
+		o.options.Logger.Info("fetching a checkpoint", "group", o.options.Group, "replica", o.options.Self, "from", wanted.From, "op", wanted.Meta.Op)
+		o.jobs.Go(func() { o.mailbox.putFinished(o.fetchCheckpoint(wanted)) })
+		return nil
+	}
+	since := uint64(o.applied - o.checkpointed)
+	if since == 0 || len(o.asking) == 0 && since < o.options.CheckpointEvery && o.appliedBytes < o.options.CheckpointBytes {
+		return nil
+	}
+	meta, ok := o.core.MetaAt(o.applied)
+	if !ok {
+		return fmt.Errorf("vr: broken invariant: operation %d is applied and not in the log", o.applied)
+	}
+	snapshot, err := o.options.StateMachine.Snapshot()
+	if err != nil {
+		return fmt.Errorf("%w: snapshot at operation %d: %w", errStateMachine, o.applied, err)
+	}
+	o.job, o.appliedBytes = jobWrites, 0
+	o.writing, o.asking = o.asking, nil
+	o.jobs.Go(func() { o.mailbox.putFinished(finishedJob{meta: meta, err: o.writeCheckpoint(meta, snapshot)}) })
+	return nil
+}
+
+// writeCheckpoint runs beside the owner.
+func (r *Replica) writeCheckpoint(meta core.CheckpointMeta, snapshot replication.Snapshot) error {
+	defer snapshot.Release()
+	writer, err := r.options.Storage.CreateCheckpoint(meta)
+	if err != nil {
+		return fmt.Errorf("vr: checkpoint at operation %d: %w", meta.Op, err)
+	}
+	if _, err = snapshot.WriteTo(endingWriter{ctx: r.background, writer: writer}); err == nil {
+		err = writer.Commit()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("vr: checkpoint at operation %d: %w", meta.Op, err), writer.Abort())
+	}
+	return nil
+}
+
+// endingWriter ends a long write when the replica closes.
+type endingWriter struct {
+	ctx    context.Context
+	writer io.Writer
+}
+
+func (w endingWriter) Write(data []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.writer.Write(data)
+}
+
+// fetchCheckpoint runs beside the owner. It ends with the checkpoint durable here.
+func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint) finishedJob {
+	ctx, cancel := context.WithCancelCause(r.background)
+	defer cancel(nil)
+	idle := time.AfterFunc(r.options.FetchTimeout, func() { cancel(errStalled) })
+	defer idle.Stop()
+	job := finishedJob{fetched: true}
+	header, body, err := r.options.Transport.FetchCheckpoint(ctx, want.From, want.Meta.Op)
+	if err != nil {
+		job.missed = errors.Join(err, context.Cause(ctx))
+		return job
+	}
+	defer func() { _ = body.Close() }() // it was only read, and what was read is verified
+	if job.meta, err = decodeCheckpointHeader(header); err != nil {
+		job.missed = err
+		return job
+	}
+	if job.meta.Op < want.Meta.Op || job.meta.Op == want.Meta.Op && job.meta != want.Meta {
+		job.missed = fmt.Errorf("vr: checkpoint %+v came, %+v was wanted", job.meta, want.Meta)
+		return job
+	}
+	writer, err := r.options.Storage.CreateCheckpoint(job.meta)
+	if err != nil {
+		job.err = fmt.Errorf("vr: checkpoint at operation %d: %w", job.meta.Op, err)
+		return job
+	}
+	progress := func() { idle.Reset(r.options.FetchTimeout) }
+	if job.missed, job.err = copyCheckpoint(writer, body, progress); job.missed == nil && job.err == nil {
+		job.err = writer.Commit()
+	}
+	if job.missed != nil {
+		job.missed = errors.Join(job.missed, context.Cause(ctx))
+	}
+	job.err = errors.Join(job.err, writer.Abort())
+	return job
+}
+
+// copyCheckpoint copies up to io.EOF, which says that everything has arrived unchanged.
+func copyCheckpoint(writer io.Writer, body io.Reader, progress func()) (missed, err error) {
+	buffer := make([]byte, fetchBufferBytes)
+	for {
+		n, reading := body.Read(buffer)
+		if n > 0 {
+			progress()
+			if _, err := writer.Write(buffer[:n]); err != nil {
+				return nil, err
+			}
+		}
+		if errors.Is(reading, io.EOF) {
+			return nil, nil
+		} else if reading != nil {
+			return reading, nil
+		}
+	}
+}
+
+// jobFinished takes over what a job has done.
+func (o *owner) jobFinished(job *finishedJob) error {
+	o.job = jobNone
+	switch {
+	case job.err != nil:
+		return job.err
+	case !job.fetched:
+		o.counters.checkpoints.Add(1)
+		o.checkpointed = job.meta.Op
+		o.core.CheckpointCreated(job.meta)
+		for _, done := range o.writing {
+			done <- nil
+		}
+		o.writing = nil
+		o.askAgain()
+		return nil
+	case job.missed != nil:
+		o.options.Logger.Warn("checkpoint not fetched", "group", o.options.Group, "replica", o.options.Self, "reason", job.missed)
+		o.core.CheckpointFailed()
+		return nil
+	}
+	o.counters.checkpointFetches.Add(1)
+	o.checkpointed = job.meta.Op
+	if job.meta.Op <= o.applied {
+		// Entries came another way meanwhile, and the state is already beyond it.
+		o.core.CheckpointFailed()
+		return nil
+	}
+	return o.install(job.meta)
+}
+
+// install replaces the state by the fetched one, which is durable.
+func (o *owner) install(meta core.CheckpointMeta) error {
+	if err := o.restore(meta); err != nil {
+		return err
+	}
+	o.applied, o.appliedBytes = meta.Op, 0
+	// Whether the operations below it were this replica's own cannot be told from a state.
+	o.answerUnknown(o.pending.takeRange(0, meta.Op), errDropped)
+	o.core.CheckpointInstalled(meta)
+	o.askAgain()
+	return nil
+}
+
+// serveCheckpoint opens the newest checkpoint for a peer, on a goroutine of the transport's.
+func (r *Replica) serveCheckpoint(_ core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
+	meta, body, err := r.options.Storage.OpenCheckpoint()
+	if err != nil {
+		r.noteDamage(err)
+		return nil, nil, err
+	}
+	if meta.Op < atLeast {
+		return nil, nil, errors.Join(fmt.Errorf("%w at operation %d or above", ErrNoCheckpoint, atLeast), body.Close())
+	}
+	return encodeCheckpointHeader(meta), &servedCheckpoint{ReadCloser: body, replica: r}, nil
+}
+
+// servedCheckpoint stops the replica when the checkpoint turns out to be damaged on the way to a peer.
+type servedCheckpoint struct {
+	io.ReadCloser
+	replica *Replica
+}
+
+func (c *servedCheckpoint) Read(data []byte) (int, error) {
+	n, err := c.ReadCloser.Read(data)
+	if err != nil {
+		c.replica.noteDamage(err)
+	}
+	return n, err
+}
+
+func (r *Replica) noteDamage(err error) {
+	if errors.Is(err, ErrDamaged) {
+		r.mailbox.putDamage(err)
+	}
+}

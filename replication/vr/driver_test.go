@@ -1,0 +1,246 @@
+package vr_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+func TestCommitInGroupsOfEverySize(t *testing.T) {
+	for _, n := range []int{1, 3, 5} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			g := newGroup(t, n, nil)
+			g.mustCommit(1, 5)
+			leader, view := g.primary()
+			var answered atomic.Int64
+			var waiting sync.WaitGroup
+			for i := range 8 {
+				waiting.Go(func() {
+					for k := range 25 {
+						operation := fmt.Appendf(nil, "%d of proposer %d", k, i)
+						result := replication.Propose(t.Context(), g.replicas[leader], view, operation)
+						if result.Err == nil {
+							answered.Add(1)
+						}
+					}
+				})
+			}
+			waiting.Wait()
+			require.NotZero(t, answered.Load())
+			g.converged(5 + uint64(answered.Load()))
+			status := g.replicas[leader].Status()
+			require.Equal(t, "vr", status.Backend)
+			require.Equal(t, "sync", status.Durability)
+			require.Len(t, status.Members, n)
+			require.Equal(t, replication.GroupID(7), status.Group)
+			require.NotZero(t, status.Counters["fsyncs"])
+			require.NotZero(t, status.Counters["view_changes"])
+			require.GreaterOrEqual(t, status.Counters["entries_persisted"], uint64(answered.Load()))
+			require.GreaterOrEqual(t, status.Counters["operations_applied"], uint64(answered.Load()))
+			if n > 1 {
+				for _, name := range []string{"messages_sent", "messages_received", "bytes_sent", "bytes_received"} {
+					require.NotZero(t, status.Counters[name], name)
+				}
+			}
+		})
+	}
+}
+
+func TestRequestsToBackupsAreRefused(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 1)
+	leader, view := g.primary()
+	for _, backup := range g.backups(leader) {
+		err := replication.Propose(t.Context(), g.replicas[backup], view, []byte("x")).Err
+		require.ErrorIs(t, err, replication.ErrNotPrimary)
+		require.True(t, replication.DidNotHappen(err))
+		var refusal *replication.NotPrimaryError
+		require.ErrorAs(t, err, &refusal)
+		require.Equal(t, replication.ReplicaID(leader+1), refusal.Primary)
+		require.ErrorIs(t, replication.AwaitReadBarrier(t.Context(), g.replicas[backup], view), replication.ErrNotPrimary)
+	}
+	require.ErrorIs(t, replication.Propose(t.Context(), g.replicas[leader], view-1, []byte("x")).Err, replication.ErrNotPrimary)
+	require.ErrorIs(t, replication.Propose(t.Context(), g.replicas[leader], view+1, []byte("x")).Err, replication.ErrNotPrimary)
+}
+
+func TestFailoverOnCloseOfThePrimary(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 20)
+	first, view := g.primary()
+	g.stop(first)
+	second, later := g.primary()
+	require.NotEqual(t, first, second)
+	require.Greater(t, later, view)
+	g.mustCommit(21, 40)
+	g.start(first)
+	g.converged(40)
+}
+
+// TestConsecutivePrimaryFailures goes on until every replica has been primary.
+func TestConsecutivePrimaryFailures(t *testing.T) {
+	g := newMemoryGroup(t, 3, nil)
+	led := map[int]bool{}
+	for round := 1; len(led) < 3; round++ {
+		require.Less(t, round, 30)
+		g.mustCommit(10*round, 10*round+3)
+		leader, _ := g.primary()
+		led[leader] = true
+		g.stop(leader)
+		g.mustCommit(10*round+4, 10*round+5)
+		g.start(leader)
+		g.converged(uint64(6 * round))
+	}
+}
+
+func TestRestartOfAll(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			g := newGroup(t, n, func(o *vr.Options) { o.CheckpointEvery = 16 })
+			for round := range 3 {
+				g.mustCommit(25*round+1, 25*round+25)
+				g.closeAll()
+				for i := range n {
+					g.start(i)
+				}
+				g.converged(uint64(25 * (round + 1)))
+			}
+		})
+	}
+}
+
+func TestCatchingUpByEntries(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 10)
+	leader, _ := g.primary()
+	late := g.backups(leader)[0]
+	g.stop(late)
+	g.mustCommit(11, 150)
+	g.start(late)
+	g.converged(150)
+	require.Zero(t, g.replicas[late].Status().Counters["checkpoint_fetches"])
+}
+
+func TestCatchingUpByCheckpoint(t *testing.T) {
+	g := newGroup(t, 3, func(o *vr.Options) { o.CheckpointEvery = 20 })
+	g.mustCommit(1, 10)
+	leader, _ := g.primary()
+	late := g.backups(leader)[0]
+	g.stop(late)
+	for i := range g.machines {
+		g.machines[i].padding = 1 << 20
+	}
+	g.mustCommit(11, 200)
+	g.start(late)
+	g.converged(200)
+	status := g.replicas[late].Status()
+	require.NotZero(t, status.Counters["checkpoint_fetches"])
+	require.GreaterOrEqual(t, status.Checkpoint, replication.OpNumber(100))
+	g.mustCommit(201, 210)
+	g.stop(late)
+	g.start(late)
+	g.converged(210)
+}
+
+func TestSmallestQuorumGoesOn(t *testing.T) {
+	g := newGroup(t, 5, nil)
+	g.mustCommit(1, 5)
+	for range 2 {
+		leader, _ := g.primary()
+		g.stop(leader)
+		g.mustCommit(6, 10)
+	}
+	for i, replica := range g.replicas {
+		if replica == nil {
+			g.start(i)
+		}
+	}
+	g.converged(15)
+}
+
+func TestReadBarrier(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 10)
+	leader, view := g.primary()
+	before := g.replicas[leader].Status()
+	var waiting sync.WaitGroup
+	var failed atomic.Int64
+	for range 200 {
+		waiting.Add(1)
+		g.replicas[leader].ReadBarrier(view, func(err error) {
+			if err != nil {
+				failed.Add(1)
+			} else if applied, _ := g.machines[leader].state(); applied < 10 {
+				failed.Add(1)
+			}
+			waiting.Done()
+		})
+	}
+	waiting.Wait()
+	require.Zero(t, failed.Load())
+	sent := g.replicas[leader].Status().Counters["messages_sent"] - before.Counters["messages_sent"]
+	require.Less(t, sent, uint64(200), "reads share rounds")
+}
+
+func TestEventsKeepTheNewest(t *testing.T) {
+	g := newMemoryGroup(t, 3, nil)
+	leader, view := g.primary()
+	require.Equal(t, replication.Event{Leading: true, View: view}, <-g.replicas[leader].Events())
+	events := g.replicas[leader].Events()
+	require.NoError(t, g.replicas[leader].Close())
+	event, open := <-events
+	require.True(t, open)
+	require.Equal(t, replication.Event{Leading: false, View: view}, event)
+	_, open = <-events
+	require.False(t, open, "Close closes the channel")
+	require.False(t, g.replicas[leader].Status().Leading)
+}
+
+func TestMalformedMessagesAreCounted(t *testing.T) {
+	g := newMemoryGroup(t, 3, nil)
+	g.mustCommit(1, 1)
+	leader, _ := g.primary()
+	before := g.replicas[leader].Status().Counters["messages_refused"]
+	target := g.network.way(99, core.ReplicaID(leader+1))
+	other := core.ReplicaID(g.backups(leader)[0] + 1)
+	target.receive(other, []byte{0xff, 0xff})
+	target.receive(other, nil)
+	target.receive(99, []byte{8, 1, 24, 1})
+	target.receive(other, []byte{8, 1, 16, 5, 24, 1})
+	g.eventually("all four are refused", func() bool {
+		return g.replicas[leader].Status().Counters["messages_refused"] >= before+4
+	})
+	g.mustCommit(2, 3)
+}
+
+func TestCheckpointNow(t *testing.T) {
+	g := newGroup(t, 1, nil)
+	require.NoError(t, g.replicas[0].Checkpoint(t.Context()), "nothing to write")
+	g.mustCommit(1, 10)
+	var waiting sync.WaitGroup
+	for range 4 {
+		waiting.Go(func() {
+			if err := g.replicas[0].Checkpoint(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	waiting.Wait()
+	g.eventually("its op-number shows", func() bool { return g.replicas[0].Status().Checkpoint == 10 })
+	require.LessOrEqual(t, g.replicas[0].Status().Counters["checkpoints"], uint64(2))
+	require.NotZero(t, g.replicas[0].Status().Counters["checkpoints"])
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	g.mustCommit(11, 11)
+	require.ErrorIs(t, g.replicas[0].Checkpoint(ended), context.Canceled)
+	g.stop(0)
+	g.start(0)
+	g.converged(11)
+}

@@ -1,0 +1,284 @@
+package vr_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/storage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what has to happen, on a machine that is busy with other things.
+const patience = 30 * time.Second
+
+// journal is a state machine that remembers the order of its operations as one running hash.
+type journal struct {
+	mu      sync.Mutex // Status looks on; the rest comes from the replica's own goroutine
+	applied uint64
+	hash    uint64
+	padding int // bytes that a checkpoint is longer
+}
+
+func (j *journal) Apply(first replication.OpNumber, operations [][]byte) [][]byte {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	results := make([][]byte, len(operations))
+	for i, operation := range operations {
+		if uint64(first)+uint64(i) != j.applied+1 {
+			panic(fmt.Sprintf("operation %d after %d", uint64(first)+uint64(i), j.applied))
+		}
+		sum := fnv.New64a()
+		_, _ = sum.Write(binary.BigEndian.AppendUint64(nil, j.hash))
+		_, _ = sum.Write(operation)
+		j.applied, j.hash = j.applied+1, sum.Sum64()
+		results[i] = operation
+	}
+	return results
+}
+
+func (j *journal) state() (applied, hash uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.applied, j.hash
+}
+
+type journalSnapshot []byte
+
+func (j *journal) Snapshot() (replication.Snapshot, error) {
+	applied, hash := j.state()
+	data := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, applied), hash)
+	return journalSnapshot(append(data, make([]byte, j.padding)...)), nil
+}
+
+func (s journalSnapshot) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(s)
+	return int64(n), err
+}
+
+func (journalSnapshot) Release() {}
+
+func (j *journal) Restore(r io.Reader) error {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if len(data) < 16 {
+		return io.ErrUnexpectedEOF
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.applied, j.hash = binary.BigEndian.Uint64(data), binary.BigEndian.Uint64(data[8:])
+	return nil
+}
+
+// group is a whole group in one process. Replica i has the id i+1.
+type group struct {
+	t           *testing.T
+	network     *network
+	directories []string
+	storages    []vr.Storage // instead of a Disk, where set
+	machines    []*journal
+	replicas    []*vr.Replica
+	change      func(*vr.Options)
+}
+
+// newGroup makes and starts a group over real directories.
+func newGroup(t *testing.T, n int, change func(*vr.Options)) *group {
+	t.Helper()
+	g := &group{
+		t: t, network: newNetwork(), directories: make([]string, n), storages: make([]vr.Storage, n),
+		machines: make([]*journal, n), replicas: make([]*vr.Replica, n), change: change,
+	}
+	for i := range n {
+		g.directories[i] = t.TempDir()
+		require.NoError(t, storage.Create(g.directories[i]))
+	}
+	for i := range n {
+		g.start(i)
+	}
+	t.Cleanup(g.closeAll)
+	return g
+}
+
+// newMemoryGroup is one without files.
+func newMemoryGroup(t *testing.T, n int, change func(*vr.Options)) *group {
+	t.Helper()
+	g := &group{
+		t: t, network: newNetwork(), directories: make([]string, n), storages: make([]vr.Storage, n),
+		machines: make([]*journal, n), replicas: make([]*vr.Replica, n), change: change,
+	}
+	for i := range n {
+		g.storages[i] = storage.NewMemory()
+		g.start(i)
+	}
+	t.Cleanup(g.closeAll)
+	return g
+}
+
+func (g *group) options(i int) vr.Options {
+	options := vr.Options{
+		Group: 7, Self: replication.ReplicaID(i + 1), Transport: g.network.join(core.ReplicaID(i + 1)), Storage: g.storages[i],
+		StateMachine: g.machines[i], Logger: testLogger(), HeartbeatInterval: 30 * time.Millisecond,
+		FetchTimeout: 5 * time.Second,
+	}
+	for member := range g.replicas {
+		options.Members = append(options.Members, replication.ReplicaID(member+1))
+	}
+	if g.change != nil {
+		g.change(&options)
+	}
+	return options
+}
+
+func (g *group) open(i int) (*vr.Replica, error) {
+	g.machines[i] = &journal{}
+	options := g.options(i)
+	if options.Storage == nil {
+		disk, err := storage.Open(g.directories[i], storage.Options{})
+		if err != nil {
+			return nil, err
+		}
+		options.Storage = disk
+	}
+	replica, err := vr.Open(options)
+	if err != nil {
+		require.NoError(g.t, options.Storage.Close())
+	}
+	return replica, err
+}
+
+func (g *group) start(i int) {
+	g.t.Helper()
+	replica, err := g.open(i)
+	require.NoError(g.t, err)
+	g.replicas[i] = replica
+}
+
+func (g *group) stop(i int) {
+	g.t.Helper()
+	require.NoError(g.t, g.replicas[i].Close())
+	g.replicas[i] = nil
+}
+
+func (g *group) closeAll() {
+	for i, replica := range g.replicas {
+		if replica != nil {
+			g.stop(i)
+		}
+	}
+}
+
+func (g *group) eventually(what string, condition func() bool) {
+	g.t.Helper()
+	if !assert.Eventually(g.t, condition, patience, 2*time.Millisecond, what) {
+		for i, replica := range g.replicas {
+			if replica != nil {
+				g.t.Logf("%+v", replica.Status())
+				applied, hash := g.machines[i].state()
+				g.t.Logf("  state at %d is %x", applied, hash)
+			}
+		}
+		g.t.FailNow()
+	}
+}
+
+// primary waits until one of the replicas leads and returns it with its view; the one with the latest view when
+// an older primary has not noticed yet.
+func (g *group) primary(except ...int) (int, replication.ViewNumber) {
+	g.t.Helper()
+	leader, view := -1, replication.ViewNumber(0)
+	g.eventually("somebody leads", func() bool {
+		leader, view = -1, 0
+		for i, replica := range g.replicas {
+			if replica == nil || len(except) > 0 && except[0] == i {
+				continue
+			}
+			if status := replica.Status(); status.Leading && status.View > view {
+				leader, view = i, status.View
+			}
+		}
+		return leader >= 0
+	})
+	return leader, view
+}
+
+// commit has an operation executed, wherever the primary is. Only certain refusals are tried again, so that an
+// operation is never executed twice; an unknown outcome is returned.
+func (g *group) commit(operation []byte, except ...int) replication.Result {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	for {
+		leader, view := g.primary(except...)
+		result := replication.Propose(ctx, g.replicas[leader], view, operation)
+		if result.Err == nil || !replication.DidNotHappen(result.Err) {
+			return result
+		}
+		require.NoError(g.t, ctx.Err())
+	}
+}
+
+// mustCommit commits operations one after the other.
+func (g *group) mustCommit(first, last int, except ...int) {
+	g.t.Helper()
+	for i := first; i <= last; i++ {
+		operation := fmt.Appendf(nil, "operation %d", i)
+		result := g.commit(operation, except...)
+		require.NoError(g.t, result.Err)
+		require.Equal(g.t, operation, result.Value)
+	}
+}
+
+// converged waits until all replicas that run have applied the same operations, at least so many.
+func (g *group) converged(atLeast uint64) {
+	g.t.Helper()
+	g.eventually("all replicas have applied the same", func() bool {
+		var applied, hash uint64
+		for i, replica := range g.replicas {
+			if replica == nil {
+				continue
+			}
+			a, h := g.machines[i].state()
+			if a < atLeast || applied != 0 && (a != applied || h != hash) {
+				return false
+			}
+			applied, hash = a, h
+		}
+		return true
+	})
+}
+
+// backups are the replicas that run and are not the one.
+func (g *group) backups(primary int) []int {
+	var backups []int
+	for i, replica := range g.replicas {
+		if replica != nil && i != primary {
+			backups = append(backups, i)
+		}
+	}
+	return backups
+}
+
+// testLogger shows what the replicas say when VIEWLINE_TEST_LOG is set.
+func testLogger() *slog.Logger {
+	if os.Getenv("VIEWLINE_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, nil))
+}

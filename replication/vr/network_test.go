@@ -1,0 +1,129 @@
+package vr_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+var errCut = errors.New("network: no way there")
+
+// network joins the replicas of one group within a process. A message is delivered while it is sent, or lost.
+type network struct {
+	mu   sync.Mutex // guards what follows
+	ends map[core.ReplicaID]*end
+	cuts map[[2]core.ReplicaID]bool
+	// tamper may change a checkpoint on its way; nil: it does not.
+	tamper func(header, body []byte) ([]byte, []byte)
+}
+
+func newNetwork() *network {
+	return &network{ends: map[core.ReplicaID]*end{}, cuts: map[[2]core.ReplicaID]bool{}}
+}
+
+// join returns a replica's end, new each time: a replica that restarts has no old receiver.
+func (n *network) join(id core.ReplicaID) *end {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := &end{network: n, id: id}
+	n.ends[id] = e
+	return e
+}
+
+// cut takes a replica off the network in one or both directions; heal brings everybody back.
+func (n *network) cut(id core.ReplicaID, in, out bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for other := range n.ends {
+		n.cuts[[2]core.ReplicaID{other, id}] = in
+		n.cuts[[2]core.ReplicaID{id, other}] = out
+	}
+}
+
+func (n *network) heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.cuts)
+}
+
+// way returns the end that is reached, or nil.
+func (n *network) way(from, to core.ReplicaID) *end {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cuts[[2]core.ReplicaID{from, to}] {
+		return nil
+	}
+	return n.ends[to]
+}
+
+// end is one replica's vr.Transport.
+type end struct {
+	network *network
+	id      core.ReplicaID
+
+	mu      sync.RWMutex // held for reading while deliver is being called
+	deliver func(from core.ReplicaID, payload []byte)
+	open    func(from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error)
+}
+
+var _ vr.Transport = (*end)(nil)
+
+func (e *end) Send(to core.ReplicaID, payload []byte) {
+	if other := e.network.way(e.id, to); other != nil {
+		other.receive(e.id, payload)
+	}
+}
+
+func (e *end) receive(from core.ReplicaID, payload []byte) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.deliver != nil {
+		e.deliver(from, payload)
+	}
+}
+
+func (e *end) Receive(deliver func(from core.ReplicaID, payload []byte)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.deliver = deliver
+}
+
+func (e *end) ServeCheckpoints(open func(from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.open = open
+}
+
+func (e *end) FetchCheckpoint(_ context.Context, from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
+	other := e.network.way(e.id, from)
+	if other == nil {
+		return nil, nil, errCut
+	}
+	other.mu.RLock()
+	open := other.open
+	other.mu.RUnlock()
+	if open == nil {
+		return nil, nil, errCut
+	}
+	header, body, err := open(e.id, atLeast)
+	if err != nil {
+		return nil, nil, err
+	}
+	e.network.mu.Lock()
+	tamper := e.network.tamper
+	e.network.mu.Unlock()
+	if tamper == nil {
+		return header, body, nil
+	}
+	state, err := io.ReadAll(body)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, nil, err
+	}
+	header, state = tamper(header, state)
+	return header, io.NopCloser(bytes.NewReader(state)), nil
+}

@@ -1,0 +1,174 @@
+package vr
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// The values that stand for fields of Options that are 0.
+const (
+	TickIntervalDefault         = 10 * time.Millisecond
+	HeartbeatIntervalDefault    = 50 * time.Millisecond
+	ViewChangeTimeoutMinDefault = 300 * time.Millisecond
+	ViewChangeTimeoutMaxDefault = 600 * time.Millisecond
+	ResendIntervalDefault       = 100 * time.Millisecond
+	FetchTimeoutDefault         = 5 * time.Second
+	CheckpointEveryDefault      = 1 << 16
+	CheckpointBytesDefault      = 64 << 20
+	OperationBytesMaxDefault    = 20 << 20
+	QueueMaxDefault             = 1 << 16
+	QueueBytesMaxDefault        = 64 << 20
+	ReadsMaxDefault             = 1 << 16
+	MessagesMaxDefault          = 1 << 14
+	MessagesBytesMaxDefault     = 64 << 20
+)
+
+// Options describes one replica of one group.
+type Options struct {
+	// Group is for messages to people only; the transport knows its group.
+	Group replication.GroupID
+	// Self is this replica, one of Members. All replicas of the group have the same Members, 1 to 63.
+	Self    replication.ReplicaID
+	Members []replication.ReplicaID
+
+	// Transport carries messages to the other members. It may be nil in a group of one.
+	Transport Transport
+	// Storage is the replica's own. The replica closes it when it is closed; when Open fails, the caller does.
+	Storage Storage
+	// StateMachine is what the group replicates, in the state before operation 1. Open restores it from the
+	// newest checkpoint.
+	StateMachine replication.StateMachine
+	// Logger gets changes of view, checkpoints and failures. nil: nothing is logged.
+	Logger *slog.Logger
+
+	// TickInterval is the unit of the intervals below; each is rounded up to a multiple of it.
+	TickInterval time.Duration
+	// HeartbeatInterval is how often an idle primary gives a sign of life.
+	HeartbeatInterval time.Duration
+	// A backup takes the primary for lost after a time drawn between these two, the first above
+	// HeartbeatInterval.
+	ViewChangeTimeoutMin, ViewChangeTimeoutMax time.Duration
+	// ResendInterval is how long an answer is waited for before the question is sent again.
+	ResendInterval time.Duration
+	// FetchTimeout is how long a checkpoint that is being fetched may stand still.
+	FetchTimeout time.Duration
+
+	// A checkpoint is written after CheckpointEvery operations or CheckpointBytes bytes of operations,
+	// whichever comes first. The log is kept for one checkpoint more.
+	CheckpointEvery uint64
+	CheckpointBytes int
+
+	// OperationBytesMax is the largest operation; a larger one is refused with replication.ErrTooLarge.
+	OperationBytesMax int
+	// QueueMax and QueueBytesMax bound the operations that were submitted and not answered; more are refused
+	// with replication.ErrOverloaded. QueueBytesMax is at least OperationBytesMax.
+	QueueMax, QueueBytesMax int
+	// ReadsMax bounds the read barriers that wait.
+	ReadsMax int
+	// MessagesMax and MessagesBytesMax bound the messages that were received and not handled; more are dropped.
+	MessagesMax, MessagesBytesMax int
+	// BatchEntriesMax and BatchBytesMax bound the entries of one message, InFlightMax the PREPAREs that a
+	// backup has not acknowledged. 0: the core's own choice.
+	BatchEntriesMax, BatchBytesMax, InFlightMax int
+
+	// Seed makes the time-outs that this replica draws repeatable; 0: drawn at random.
+	Seed uint64
+}
+
+// Validate returns an ErrOptions that names what is wrong, or nil.
+func (o Options) Validate() error {
+	switch {
+	case o.Storage == nil:
+		return fmt.Errorf("%w: no Storage", ErrOptions)
+	case o.StateMachine == nil:
+		return fmt.Errorf("%w: no StateMachine", ErrOptions)
+	case o.Transport == nil && len(o.Members) > 1:
+		return fmt.Errorf("%w: no Transport in a group of %d", ErrOptions, len(o.Members))
+	}
+	for _, field := range []struct {
+		name  string
+		value int64
+	}{
+		{"TickInterval", int64(o.TickInterval)}, {"HeartbeatInterval", int64(o.HeartbeatInterval)},
+		{"ViewChangeTimeoutMin", int64(o.ViewChangeTimeoutMin)}, {"ViewChangeTimeoutMax", int64(o.ViewChangeTimeoutMax)},
+		{"ResendInterval", int64(o.ResendInterval)}, {"FetchTimeout", int64(o.FetchTimeout)},
+		{"CheckpointBytes", int64(o.CheckpointBytes)}, {"OperationBytesMax", int64(o.OperationBytesMax)},
+		{"QueueMax", int64(o.QueueMax)}, {"QueueBytesMax", int64(o.QueueBytesMax)}, {"ReadsMax", int64(o.ReadsMax)},
+		{"MessagesMax", int64(o.MessagesMax)}, {"MessagesBytesMax", int64(o.MessagesBytesMax)},
+		{"BatchEntriesMax", int64(o.BatchEntriesMax)}, {"BatchBytesMax", int64(o.BatchBytesMax)}, {"InFlightMax", int64(o.InFlightMax)},
+	} {
+		if field.value < 0 {
+			return fmt.Errorf("%w: %s is negative", ErrOptions, field.name)
+		}
+	}
+	if o = o.withDefaults(); o.QueueBytesMax < o.OperationBytesMax {
+		return fmt.Errorf("%w: QueueBytesMax %d is less than OperationBytesMax %d", ErrOptions, o.QueueBytesMax, o.OperationBytesMax)
+	}
+	if err := o.core().Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	return nil
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.TickInterval, TickIntervalDefault)
+	setDefault(&o.HeartbeatInterval, HeartbeatIntervalDefault)
+	setDefault(&o.ViewChangeTimeoutMin, ViewChangeTimeoutMinDefault)
+	setDefault(&o.ViewChangeTimeoutMax, max(ViewChangeTimeoutMaxDefault, 2*o.ViewChangeTimeoutMin))
+	setDefault(&o.ResendInterval, ResendIntervalDefault)
+	setDefault(&o.FetchTimeout, FetchTimeoutDefault)
+	setDefault(&o.CheckpointEvery, CheckpointEveryDefault)
+	setDefault(&o.CheckpointBytes, CheckpointBytesDefault)
+	setDefault(&o.OperationBytesMax, OperationBytesMaxDefault)
+	setDefault(&o.QueueMax, QueueMaxDefault)
+	setDefault(&o.QueueBytesMax, max(QueueBytesMaxDefault, o.OperationBytesMax))
+	setDefault(&o.ReadsMax, ReadsMaxDefault)
+	setDefault(&o.MessagesMax, MessagesMaxDefault)
+	setDefault(&o.MessagesBytesMax, MessagesBytesMaxDefault)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Seed == 0 {
+		o.Seed = rand.Uint64()
+	}
+	if o.Transport == nil {
+		o.Transport = alone{}
+	}
+	return o
+}
+
+func setDefault[T int | uint64 | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// core translates the options, with defaults in place, for the core.
+func (o Options) core() core.Config {
+	ticks := func(d time.Duration) int { return int((d + o.TickInterval - 1) / o.TickInterval) }
+	members := make([]core.ReplicaID, len(o.Members))
+	for i, member := range o.Members {
+		members[i] = core.ReplicaID(member)
+	}
+	slices.Sort(members)
+	return core.Config{
+		Self:               core.ReplicaID(o.Self),
+		Members:            members,
+		Rand:               rand.NewPCG(o.Seed, uint64(o.Self)).Uint64,
+		HeartbeatTicks:     ticks(o.HeartbeatInterval),
+		ViewChangeTicksMin: ticks(o.ViewChangeTimeoutMin),
+		ViewChangeTicksMax: ticks(o.ViewChangeTimeoutMax),
+		ResendTicks:        ticks(o.ResendInterval),
+		InFlightMax:        o.InFlightMax,
+		BatchEntriesMax:    o.BatchEntriesMax,
+		BatchBytesMax:      o.BatchBytesMax,
+		ProposalsBytesMax:  o.QueueBytesMax,
+		ReadsMax:           o.ReadsMax,
+	}
+}

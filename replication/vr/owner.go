@@ -1,0 +1,277 @@
+package vr
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// owner is the one goroutine that holds the core, the state machine's Apply and the storage's Write. What comes
+// while it is busy waits in the mailbox.
+type owner struct {
+	*Replica
+	core *core.Replica
+
+	// applied is what the state machine has; checkpointed is the newest durable checkpoint.
+	applied, checkpointed core.OpNumber
+	appliedBytes          int // since the newest snapshot was taken
+	leading               bool
+	view                  core.ViewNumber
+
+	pending pendings
+	reads   map[uint64][]read // by the token that the core knows them by
+	token   uint64
+
+	job     jobKind               // what runs
+	wanted  *core.FetchCheckpoint // to be fetched when nothing runs
+	writing []chan<- error        // callers of Checkpoint, served by the job that runs
+	asking  []chan<- error        // callers of Checkpoint, served by the next one
+
+	// Memory that is used again.
+	spare    work
+	payloads [][]byte
+	answers  []answer
+}
+
+func newOwner(r *Replica, machine *core.Replica, loaded Loaded) *owner {
+	return &owner{
+		Replica: r, core: machine, applied: loaded.Checkpoint.Op, checkpointed: loaded.Checkpoint.Op, view: loaded.HardState.View,
+		reads: map[uint64][]read{},
+	}
+}
+
+// run drives the core until Close, or until something happens after which it must not go on.
+func (o *owner) run() {
+	defer close(o.stopped)
+	ticker := time.NewTicker(o.options.TickInterval)
+	defer ticker.Stop()
+	err := o.drain()
+	for err == nil {
+		ticked := false
+		select {
+		case <-o.mailbox.wake:
+		case <-ticker.C:
+			ticked = true
+		case <-o.stopping:
+			o.finish(nil)
+			return
+		}
+		taken := o.mailbox.take(o.spare)
+		err = o.feed(&taken, ticked)
+		taken.clear()
+		o.spare = taken
+		if err == nil {
+			err = o.drain()
+		}
+		o.publish()
+	}
+	o.finish(err)
+}
+
+// feed gives the core everything that waited. Time passes after the messages: a heartbeat that arrived during a
+// long fsync counts before the time-out that it prevents.
+func (o *owner) feed(taken *work, ticked bool) error {
+	err := taken.damage
+	if err == nil && taken.finished != nil {
+		err = o.jobFinished(taken.finished)
+	}
+	if err != nil {
+		o.refuseWork(taken, stoppedBy(err))
+		return err
+	}
+	for i := range taken.messages {
+		m := &taken.messages[i]
+		if err := o.core.Step(*m); err != nil && !errors.Is(err, core.ErrStopped) {
+			o.refuse(m.From, err)
+		}
+	}
+	if ticked {
+		o.core.Tick()
+	}
+	o.askCheckpoints(taken.checkpoints)
+	o.propose(taken.proposals)
+	o.askReads(taken.reads)
+	return nil
+}
+
+// drain acts on everything that the core has ready, and starts a checkpoint when one is due.
+func (o *owner) drain() error {
+	for {
+		for o.core.HasReady() {
+			ready := o.core.Ready()
+			if err := o.act(&ready); err != nil {
+				return err
+			}
+			o.core.Advance()
+		}
+		if err := o.core.Failure(); err != nil {
+			return err
+		}
+		if err := o.startJob(); err != nil {
+			return err
+		}
+		if !o.core.HasReady() {
+			return nil
+		}
+	}
+}
+
+// act does what a Ready says, in the order that it demands: a message that promises something leaves after the
+// promise is durable, an answer after the operation is applied.
+func (o *owner) act(ready *core.Ready) error {
+	o.send(ready.Messages, true)
+	if err := o.persist(ready); err != nil {
+		return err
+	}
+	o.send(ready.Messages, false)
+	if ready.FetchCheckpoint != nil && o.job != jobFetches {
+		// While one is being fetched there is no need to remember another: when it ends the core asks anew.
+		o.wanted = ready.FetchCheckpoint
+	}
+	if err := o.apply(ready.Committed); err != nil {
+		return err
+	}
+	o.answerReads(ready.Reads)
+	for _, dropped := range ready.Dropped {
+		o.answerUnknown(o.pending.takeRange(dropped.First, dropped.Last), errDropped)
+	}
+	if ready.Leadership != nil {
+		o.report(*ready.Leadership)
+	}
+	return nil
+}
+
+// send sends the messages that may leave before the Ready is durable, or the others. A PREPARE that goes to all
+// backups is encoded once.
+func (o *owner) send(messages []core.Outgoing, beforePersist bool) {
+	var last *core.Message
+	var payload []byte
+	for i := range messages {
+		if messages[i].BeforePersist != beforePersist {
+			continue
+		}
+		m := &messages[i].Message
+		if last == nil || !sameContent(last, m) {
+			last, payload = m, encodeMessage(m)
+		}
+		o.counters.messagesSent.Add(1)
+		o.counters.bytesSent.Add(uint64(len(payload)))
+		o.options.Transport.Send(m.To, payload)
+	}
+}
+
+func (o *owner) persist(ready *core.Ready) error {
+	if ready.HardState == nil && !ready.Truncate && len(ready.Entries) == 0 && ready.TruncateBelow == 0 {
+		return nil
+	}
+	err := o.options.Storage.Write(Batch{
+		HardState: ready.HardState, Truncate: ready.Truncate, TruncateAbove: ready.TruncateAbove, Entries: ready.Entries,
+		TruncateBelow: ready.TruncateBelow, Sync: ready.MustSync,
+	})
+	if err != nil {
+		return fmt.Errorf("vr: write: %w", err)
+	}
+	o.counters.entriesPersisted.Add(uint64(len(ready.Entries)))
+	return nil
+}
+
+// apply executes a contiguous run and answers for those operations that were proposed here.
+func (o *owner) apply(entries []core.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	operations, size := make([][]byte, len(entries)), 0
+	for i := range entries {
+		if want := o.applied + 1 + core.OpNumber(i); entries[i].Op != want {
+			return fmt.Errorf("vr: broken invariant: operation %d is committed where %d is to be applied", entries[i].Op, want)
+		}
+		operations[i] = entries[i].Payload
+		size += len(entries[i].Payload)
+	}
+	results := o.options.StateMachine.Apply(replication.OpNumber(entries[0].Op), operations)
+	if len(results) != len(operations) {
+		return fmt.Errorf("%w: Apply returned %d results for %d operations", errStateMachine, len(results), len(operations))
+	}
+	o.applied = entries[len(entries)-1].Op
+	o.appliedBytes += size
+	o.counters.operationsApplied.Add(uint64(len(entries)))
+	o.answerApplied(entries, results)
+	return nil
+}
+
+// report tells a change of leadership. The channel has room for one event, and this is its only writer: after
+// the old one is out, the new one fits.
+func (o *owner) report(leadership core.Leadership) {
+	o.leading = leadership.Leading
+	o.options.Logger.Info("leadership", "group", o.options.Group, "replica", o.options.Self, "leading", leadership.Leading, "view", leadership.View)
+	select {
+	case <-o.events:
+	default:
+	}
+	o.events <- replication.Event{Leading: leadership.Leading, View: replication.ViewNumber(leadership.View)}
+}
+
+// publish lets Status see where the core is.
+func (o *owner) publish() {
+	status := o.core.Status()
+	if status.View != o.view {
+		o.counters.viewChanges.Add(1)
+		o.options.Logger.Info("view", "group", o.options.Group, "replica", o.options.Self, "view", status.View, "status", status.Status.String(),
+			"primary", status.Primary)
+		o.view = status.View
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.status = status
+}
+
+// finish ends the replica's part in the group and answers everyone who waits: for good when err is not nil.
+func (o *owner) finish(err error) {
+	refusal := error(replication.ErrClosed)
+	if err != nil {
+		refusal = stoppedBy(err)
+		o.options.Logger.Error("replica stopped", "group", o.options.Group, "replica", o.options.Self, "failure", err)
+	}
+	rest := o.mailbox.close(refusal)
+	o.options.Transport.Receive(nil)
+	o.options.Transport.ServeCheckpoints(nil)
+	o.cancel()
+	o.mu.Lock()
+	o.failure, o.status.Leading = err, false
+	o.mu.Unlock()
+	o.refuseWork(&rest, refusal)
+	if err == nil {
+		err = errClosing
+	}
+	o.answerUnknown(o.pending.takeAll(), err)
+	for _, waiting := range o.reads {
+		for _, read := range waiting {
+			read.done(refusal)
+		}
+	}
+	for _, done := range append(o.writing, o.asking...) {
+		done <- refusal
+	}
+	if o.leading {
+		o.report(core.Leadership{View: o.view})
+	}
+}
+
+// refuseWork answers work that was never begun: a certain error.
+func (o *owner) refuseWork(rest *work, refusal error) {
+	for _, p := range rest.proposals {
+		p.done(replication.Result{Err: refusal})
+	}
+	for _, read := range rest.reads {
+		read.done(refusal)
+	}
+	for _, done := range rest.checkpoints {
+		done <- refusal
+	}
+}
+
+// stoppedBy is what callers of a replica that has failed are told: certainly nothing happens any more.
+func stoppedBy(err error) error { return fmt.Errorf("%w: %w", replication.ErrClosed, err) }

@@ -1,0 +1,210 @@
+package vr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+var _ replication.Replicator = (*Replica)(nil)
+
+// Replica is one replica of a group. Its methods may be called from many goroutines at once.
+type Replica struct {
+	options  Options
+	mailbox  *mailbox
+	counters counters
+	events   chan replication.Event
+
+	stopping chan struct{} // closed by the first Close
+	stopOnce sync.Once
+	stopped  chan struct{} // closed when the owner is gone
+	closed   chan struct{} // closed when everything is gone
+	closing  error         // what Close answers; written before closed is closed
+
+	// What runs beside the owner: at most one job, ended by background's end.
+	background context.Context
+	cancel     context.CancelFunc
+	jobs       sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	status  core.ReplicaStatus
+	failure error
+}
+
+// Open restores a replica from its storage and starts it. When it fails nothing of it runs, and the storage is
+// still the caller's to close. Errors are ErrOptions, those of the storage (damage among them) and those of the
+// state machine's Restore.
+func Open(options Options) (*Replica, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Replica{
+		options: options.withDefaults(), events: make(chan replication.Event, 1),
+		stopping: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}),
+	}
+	r.mailbox = newMailbox(r.options)
+	loaded, err := r.options.Storage.Load()
+	if err != nil {
+		return nil, fmt.Errorf("vr: load: %w", err)
+	}
+	if loaded.Checkpoint.Op > 0 {
+		if err := r.restore(loaded.Checkpoint); err != nil {
+			return nil, err
+		}
+	}
+	machine, err := core.New(r.options.core(), core.Restored{
+		HardState: loaded.HardState, Checkpoint: loaded.Checkpoint, Entries: loaded.Entries,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.background, r.cancel = context.WithCancel(context.Background())
+	o := newOwner(r, machine, loaded)
+	o.publish()
+	r.options.Logger.Info("replica opened", "group", r.options.Group, "replica", r.options.Self,
+		"view", loaded.HardState.View, "checkpoint", loaded.Checkpoint.Op, "entries", len(loaded.Entries))
+	r.options.Transport.ServeCheckpoints(r.serveCheckpoint)
+	r.options.Transport.Receive(r.receive)
+	go o.run()
+	return r, nil
+}
+
+// restore reads the newest checkpoint, which must be the one described, into the state machine.
+func (r *Replica) restore(want core.CheckpointMeta) (err error) {
+	meta, body, err := r.options.Storage.OpenCheckpoint()
+	if err != nil {
+		return fmt.Errorf("vr: open checkpoint: %w", err)
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	if meta != want {
+		return fmt.Errorf("vr: the newest checkpoint is of operation %d, not %d", meta.Op, want.Op)
+	}
+	if err := r.options.StateMachine.Restore(body); err != nil {
+		return fmt.Errorf("vr: restore the state at operation %d: %w", meta.Op, err)
+	}
+	// The end of the body is where its checksums are complete.
+	if rest, err := io.Copy(io.Discard, body); err != nil {
+		return fmt.Errorf("vr: restore the state at operation %d: %w", meta.Op, err)
+	} else if rest > 0 {
+		return fmt.Errorf("%w: Restore left %d bytes of the state at operation %d", errStateMachine, rest, meta.Op)
+	}
+	return nil
+}
+
+// Submit implements replication.Replicator.
+func (r *Replica) Submit(view replication.ViewNumber, operation []byte, done func(replication.Result)) {
+	if len(operation) > r.options.OperationBytesMax {
+		done(replication.Result{Err: fmt.Errorf("%w: %d bytes, at most %d", replication.ErrTooLarge, len(operation), r.options.OperationBytesMax)})
+		return
+	}
+	if err := r.mailbox.putProposal(proposal{view: core.ViewNumber(view), operation: operation, done: done}); err != nil {
+		r.countRefusal(err)
+		done(replication.Result{Err: err})
+	}
+}
+
+// ReadBarrier implements replication.Replicator.
+func (r *Replica) ReadBarrier(view replication.ViewNumber, done func(error)) {
+	if err := r.mailbox.putRead(read{view: core.ViewNumber(view), done: done}); err != nil {
+		r.countRefusal(err)
+		done(err)
+	}
+}
+
+func (r *Replica) countRefusal(err error) {
+	if errors.Is(err, replication.ErrOverloaded) {
+		r.counters.overloads.Add(1)
+	}
+}
+
+// Events implements replication.Replicator.
+func (r *Replica) Events() <-chan replication.Event { return r.events }
+
+// Checkpoint implements replication.Replicator. It returns at once when nothing was applied since the last one.
+func (r *Replica) Checkpoint(ctx context.Context) error {
+	done := make(chan error, 1)
+	if err := r.mailbox.putCheckpoint(done); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Status implements replication.Replicator.
+func (r *Replica) Status() replication.Status {
+	r.mu.Lock()
+	status, failure := r.status, r.failure
+	r.mu.Unlock()
+	described := replication.Status{
+		Group: r.options.Group, Replica: r.options.Self, Protocol: status.Status.String(), Epoch: epoch,
+		View: replication.ViewNumber(status.View), Primary: replication.ReplicaID(status.Primary),
+		Op: replication.OpNumber(status.Op), Commit: replication.OpNumber(status.Commit), Applied: replication.OpNumber(status.Applied),
+		Checkpoint: replication.OpNumber(status.Checkpoint.Op), Members: append([]replication.ReplicaID(nil), r.options.Members...),
+		Backend: "vr", Durability: "sync", Leading: status.Leading, Failure: failure, Counters: r.counters.all(),
+	}
+	described.Counters["fsyncs"] = r.options.Storage.Syncs()
+	switch {
+	case failure != nil:
+		described.Protocol = core.StatusStopped.String()
+	case status.Transferring:
+		described.Protocol = "transferring"
+	case status.Status == core.StatusNormal && described.Primary == r.options.Self:
+		described.Role = replication.RolePrimary
+	}
+	return described
+}
+
+// Close implements replication.Replicator. It must not be called from a function that the replica calls.
+func (r *Replica) Close() error {
+	r.stopOnce.Do(func() {
+		close(r.stopping)
+		<-r.stopped
+		r.cancel()
+		r.jobs.Wait()
+		r.closing = r.options.Storage.Close()
+		close(r.events)
+		close(r.closed)
+	})
+	<-r.closed
+	return r.closing
+}
+
+// receive takes a message from the transport, on any of its goroutines.
+func (r *Replica) receive(from core.ReplicaID, payload []byte) {
+	r.counters.messagesReceived.Add(1)
+	r.counters.bytesReceived.Add(uint64(len(payload)))
+	message, err := decodeMessage(from, core.ReplicaID(r.options.Self), payload)
+	if err != nil {
+		r.refuse(from, err)
+		return
+	}
+	if !r.mailbox.putMessage(message, len(payload)) {
+		r.counters.messagesDropped.Add(1)
+	}
+}
+
+func (r *Replica) refuse(from core.ReplicaID, err error) {
+	r.counters.messagesRefused.Add(1)
+	r.options.Logger.Debug("message refused", "group", r.options.Group, "replica", r.options.Self, "from", from, "reason", err)
+}
+
+// alone is the transport of a group of one.
+type alone struct{}
+
+func (alone) Send(core.ReplicaID, []byte)          {}
+func (alone) Receive(func(core.ReplicaID, []byte)) {}
+func (alone) ServeCheckpoints(openFunc)            {}
+func (alone) FetchCheckpoint(context.Context, core.ReplicaID, core.OpNumber) ([]byte, io.ReadCloser, error) {
+	return nil, nil, ErrNoCheckpoint
+}
+
+type openFunc = func(from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error)
