@@ -964,6 +964,7 @@ type CoordinatorCheckpoint struct {
 	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of this format; 1
 	Mark          uint64                 `protobuf:"varint,2,opt,name=mark,proto3" json:"mark,omitempty"`
 	Map           *ShardMap              `protobuf:"bytes,3,opt,name=map,proto3" json:"map,omitempty"`
+	Applied       uint64                 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"` // op-number of the last operation in it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1017,6 +1018,13 @@ func (x *CoordinatorCheckpoint) GetMap() *ShardMap {
 		return x.Map
 	}
 	return nil
+}
+
+func (x *CoordinatorCheckpoint) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
 }
 
 var File_viewline_v1_coordinator_proto protoreflect.FileDescriptor
@@ -1078,11 +1086,12 @@ const file_viewline_v1_coordinator_proto_rawDesc = "" +
 	"raise_mark\x18\v \x01(\v2\x16.viewline.v1.RaiseMarkH\x00R\traiseMarkB\x06\n" +
 	"\x04body\"\x1f\n" +
 	"\tRaiseMark\x12\x12\n" +
-	"\x04mark\x18\x01 \x01(\x04R\x04mark\"n\n" +
+	"\x04mark\x18\x01 \x01(\x04R\x04mark\"\x88\x01\n" +
 	"\x15CoordinatorCheckpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04mark\x18\x02 \x01(\x04R\x04mark\x12'\n" +
-	"\x03map\x18\x03 \x01(\v2\x15.viewline.v1.ShardMapR\x03map*:\n" +
+	"\x03map\x18\x03 \x01(\v2\x15.viewline.v1.ShardMapR\x03map\x12\x18\n" +
+	"\aapplied\x18\x04 \x01(\x04R\aapplied*:\n" +
 	"\tTechnique\x12\x19\n" +
 	"\x15TECHNIQUE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTECHNIQUE_HASH\x10\x012W\n" +
