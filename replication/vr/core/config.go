@@ -57,8 +57,14 @@ func (c Config) withDefaults() Config {
 		value    *int
 		standard int
 	}{
-		{&c.HeartbeatTicks, 5}, {&c.ViewChangeTicksMin, 30}, {&c.ViewChangeTicksMax, 60}, {&c.ResendTicks, 10},
-		{&c.InFlightMax, 64}, {&c.BatchEntriesMax, 1024}, {&c.BatchBytesMax, 1 << 20}, {&c.ProposalsBytesMax, 64 << 20},
+		{&c.HeartbeatTicks, 5},
+		{&c.ViewChangeTicksMin, 30},
+		{&c.ViewChangeTicksMax, 60},
+		{&c.ResendTicks, 10},
+		{&c.InFlightMax, 64},
+		{&c.BatchEntriesMax, 1024},
+		{&c.BatchBytesMax, 1 << 20},
+		{&c.ProposalsBytesMax, 64 << 20},
 		{&c.ReadsMax, 65536},
 	} {
 		if *field.value == 0 {
