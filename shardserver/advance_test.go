@@ -24,18 +24,18 @@ func TestThresholdAndHorizonsFollow(t *testing.T) {
 		var last txn.Timestamp
 		for range 60 {
 			last = s.put(t, c, 1, c.key(1, 0), "value")
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		near := func(lag time.Duration, mark txn.Timestamp) {
 			t.Helper()
 			distance := time.Duration(last.Millis()-mark.Millis()) * time.Millisecond
 			require.InDelta(t, lag.Seconds(), distance.Seconds(), 2.5)
 		}
-		near(10*time.Second, server.state.Threshold())
-		near(20*time.Second, server.state.VersionHorizon())
-		near(30*time.Second, server.state.RecordHorizon())
-		require.Less(t, server.state.Counters().Versions, 25)
-		require.Less(t, server.state.Counters().Decisions, 35)
+		near(10*time.Second, locked(server, server.state.Threshold))
+		near(20*time.Second, locked(server, server.state.VersionHorizon))
+		near(30*time.Second, locked(server, server.state.RecordHorizon))
+		require.Less(t, sizesOf(server).Versions, 25)
+		require.Less(t, sizesOf(server).Decisions, 35)
 		requireStatus(t, txn.StatusForgotten, txn.Forgotten, ask(t, server, onePhaseRequest(slow)))
 	})
 }
@@ -47,18 +47,18 @@ func TestQuietShardAdvancesSeldom(t *testing.T) {
 		defer c.close()
 		server, member, s := c.shards[1].primary(), c.shards[1].group.members[0], &sequence{}
 		s.put(t, c, 1, c.key(1, 0), "value")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		logged := member.submissions()
 		for range 10 * 60 { // others keep the coordinator busy
 			c.stamp()
 			_, err := c.RefreshBound(t.Context())
 			require.NoError(t, err)
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		const steps = 10 * 60 * quietPart / 60 // by the threshold, whose lag is the shortest
 		require.LessOrEqual(t, member.submissions()-logged, 2*steps)
 		require.GreaterOrEqual(t, member.submissions()-logged, steps/2)
-		distance := time.Duration(c.stamp().Millis()-server.state.Threshold().Millis()) * time.Millisecond
+		distance := time.Duration(c.stamp().Millis()-locked(server, server.state.Threshold).Millis()) * time.Millisecond
 		require.Less(t, distance, DefaultThresholdLag*(quietPart+2)/quietPart)
 		require.Greater(t, distance, DefaultThresholdLag)
 	})
@@ -68,7 +68,7 @@ func TestBackupDoesNotAdvance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1, 3, nil)
 		defer c.close()
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		require.Zero(t, c.shards[1].group.members[1].submissions())
 		require.Zero(t, c.shards[1].group.members[2].submissions())
 	})
@@ -91,8 +91,8 @@ func TestDescribe(t *testing.T) {
 		status := &pb.ReplicaStatus{Counters: map[string]uint64{"fsyncs": 3}}
 		server.Describe(status)
 		require.True(t, status.GetServing())
-		require.Equal(t, uint64(server.state.Applied()), status.GetApplied())
-		hash := server.state.Hash()
+		require.Equal(t, uint64(locked(server, server.state.Applied)), status.GetApplied())
+		hash := locked(server, server.state.Hash)
 		require.Equal(t, hash[:], status.GetStateHash())
 		for name, want := range map[string]uint64{
 			"fsyncs": 3, "txn_committed": 1, "txn_prepared": 1, "prepared": 1, "versions": 1, "decisions": 2, "lead_number": 1,

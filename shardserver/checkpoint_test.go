@@ -37,7 +37,7 @@ func busyCheckpoint(t *testing.T) (checkpoint []byte, hash [32]byte) {
 		ts := s.put(t, c, 1, c.key(1, 0), "value")
 		s.put(t, c, 1, c.key(1, 0), "newer")
 		reader := s.transaction(c.stamp(), []txn.ShardID{1}, "", c.key(1, 1))
-		reader.Reads = []txn.ReadEntry{{OID: c.key(1, 2), Shard: 1, At: server.state.Applied()}}
+		reader.Reads = []txn.ReadEntry{{OID: c.key(1, 2), Shard: 1, At: locked(server, server.state.Applied)}}
 		reader.Writes[0] = txn.WriteEntry{OID: c.key(1, 1), Kind: txn.Delete}
 		requireStatus(t, txn.StatusCommitted, txn.ReasonNone, ask(t, server, onePhaseRequest(reader)))
 		several := s.transaction(c.stamp(), []txn.ShardID{1, 2}, "prepared", c.key(1, 3))
@@ -47,7 +47,7 @@ func busyCheckpoint(t *testing.T) (checkpoint []byte, hash [32]byte) {
 		requireStatus(t, txn.StatusCommitted, txn.ReasonNone, ask(t, server, commitRequest(committed.Attempt)))
 		fenced := s.transaction(ts+1, []txn.ShardID{1, 2}, "fenced", c.key(1, 5))
 		requireStatus(t, txn.StatusAborted, txn.Fenced, ask(t, server, fenceRequest(fenced.Attempt)))
-		checkpoint, hash = checkpointOf(t, server).Bytes(), server.state.Hash()
+		checkpoint, hash = checkpointOf(t, server).Bytes(), locked(server, server.state.Hash)
 	})
 	return checkpoint, hash
 }
@@ -88,7 +88,7 @@ func TestCheckpointRestoresTheWholeState(t *testing.T) {
 
 	server := otherReplica(t)
 	require.NoError(t, server.Machine().Restore(bytes.NewReader(checkpoint)))
-	require.Equal(t, hash, server.state.Hash())
+	require.Equal(t, hash, locked(server, server.state.Hash))
 	require.Equal(t, checkpoint, checkpointOf(t, server).Bytes())
 }
 
@@ -215,6 +215,6 @@ func FuzzRestore(f *testing.F) {
 		written := checkpointOf(t, server).Bytes()
 		again := otherReplica(t)
 		require.NoError(t, again.Machine().Restore(bytes.NewReader(written)))
-		require.Equal(t, server.state.Hash(), again.state.Hash())
+		require.Equal(t, locked(server, server.state.Hash), locked(again, again.state.Hash))
 	})
 }

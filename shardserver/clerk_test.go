@@ -123,7 +123,7 @@ func requireSettled(t testing.TB, c *cluster) string {
 	value := ""
 	for shard := range c.shards {
 		for _, server := range c.shards[shard].servers {
-			sizes := server.state.Counters()
+			sizes := sizesOf(server)
 			require.Zero(t, sizes.Prepared, "shard %d", shard)
 			require.Zero(t, sizes.Unended, "shard %d", shard)
 			require.Zero(t, sizes.InvariantBreaks, "shard %d", shard)

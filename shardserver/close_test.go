@@ -140,12 +140,12 @@ func TestManyCallersWhilePrimariesChange(t *testing.T) {
 		require.Greater(t, committed.Load(), int64(100))
 		counted := uint64(0)
 		for _, shard := range c.shards {
-			hash := shard.servers[0].state.Hash()
+			hash := locked(shard.servers[0], shard.servers[0].state.Hash)
 			counted += shard.servers[0].counts.committed.Load()
 			for _, server := range shard.servers {
-				require.Equal(t, hash, server.state.Hash())
+				require.Equal(t, hash, locked(server, server.state.Hash))
 				require.Zero(t, server.underWay.Load())
-				require.Zero(t, server.front.InFlight())
+				require.Zero(t, locked(server, server.front.InFlight))
 			}
 		}
 		require.Equal(t, uint64(committed.Load()), counted)

@@ -155,6 +155,13 @@ func (m *member) settle(commit bool) {
 	}
 }
 
+// lag stops the member from applying anything, until it leads.
+func (m *member) lag() {
+	m.group.mu.Lock()
+	defer m.group.mu.Unlock()
+	m.lagging = true
+}
+
 func (m *member) setRefuse(err error) {
 	m.group.mu.Lock()
 	defer m.group.mu.Unlock()

@@ -43,9 +43,7 @@ func TestWhatWasPreValidatedUnderAnotherLeadHasNoEffect(t *testing.T) {
 		verdict := requireStatus(t, txn.StatusRefused, txn.OtherLead, write.await(t))
 		require.Zero(t, verdict.GetOp())
 		for _, server := range []*Server{first, second} {
-			server.mu.Lock()
-			require.Equal(t, "old", string(server.state.Read(x).Value))
-			server.mu.Unlock()
+			require.Equal(t, "old", locked(server, func() string { return string(server.state.Read(x).Value) }))
 		}
 		requireValue(t, "old", ask(t, first, snapshotRequest(snapshot, x)))
 	})
@@ -59,7 +57,7 @@ func TestStoppedPrimaryServesNothingStale(t *testing.T) {
 		s, x, group := &sequence{}, c.key(1, 0), c.shards[1].group
 		stopped, next := c.shards[1].servers[0], c.shards[1].servers[1]
 		s.put(t, c, 1, x, "old")
-		group.members[0].lagging = true
+		group.members[0].lag()
 		group.lead(group.members[1], group.members[0])
 		synctest.Wait()
 		s.put(t, c, 1, x, "new")
@@ -105,7 +103,7 @@ func TestNothingIsServedBeforeTheLead(t *testing.T) {
 		requireStatus(t, txn.StatusCommitted, txn.ReasonNone, ask(t, next, commitRequest(pending.Attempt)))
 
 		c.setSilent(nil)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		for _, request := range everyRead(c, x) {
 			requireValue(t, "new", ask(t, next, request))
 		}
@@ -162,7 +160,7 @@ func TestReadsThatWaitEndWithTheLead(t *testing.T) {
 				for _, read := range reads {
 					require.NotNil(t, read.await(t).GetError())
 				}
-				require.Empty(t, server.parked.byID)
+				require.Zero(t, parkedAt(server))
 			})
 		})
 	}
@@ -181,14 +179,12 @@ func TestReadUnderAnEarlierLeadIsNotAnswered(t *testing.T) {
 		latest := begin(server, readRequest(latestMode, x), time.Time{})
 		snapshot := begin(server, snapshotRequest(c.stamp(), x), time.Time{})
 		require.False(t, latest.answered() || snapshot.answered())
-		before := server.lead
+		before := leadOf(server)
 		server.loseLead(before)
-		time.Sleep(time.Second)
-		server.mu.Lock()
-		require.NotNil(t, server.lead, "the view is still its own: it has led again")
-		require.NotSame(t, before, server.lead)
-		require.Equal(t, before.number+1, server.lead.number)
-		server.mu.Unlock()
+		pass(time.Second)
+		require.NotNil(t, leadOf(server), "the view is still its own: it has led again")
+		require.NotSame(t, before, leadOf(server))
+		require.Equal(t, before.number+1, leadOf(server).number)
 		group.members[0].release() // the same view: the round itself succeeds
 		requireCode(t, pb.Code_CODE_UNAVAILABLE, latest.await(t))
 		requireCode(t, pb.Code_CODE_UNAVAILABLE, snapshot.await(t))
@@ -203,7 +199,7 @@ func TestUnknownOutcomeEndsTheLead(t *testing.T) {
 		defer c.close()
 		s, x, group := &sequence{}, c.key(1, 0), c.shards[1].group
 		server := c.shards[1].servers[0]
-		number := server.lead.number
+		number := leadOf(server).number
 		group.members[0].hold(true, false)
 		writer := s.transaction(c.stamp(), []txn.ShardID{1}, "new", x)
 		write := begin(server, onePhaseRequest(writer), time.Time{})
@@ -212,8 +208,8 @@ func TestUnknownOutcomeEndsTheLead(t *testing.T) {
 		group.members[0].lose()
 		requireCode(t, pb.Code_CODE_OUTCOME_UNKNOWN, write.await(t))
 		require.NotNil(t, read.await(t).GetError())
-		time.Sleep(time.Second)
-		require.Equal(t, number+1, server.lead.number)
+		pass(time.Second)
+		require.Equal(t, number+1, leadOf(server).number)
 		for _, request := range everyRead(c, x) {
 			requireAbsent(t, ask(t, server, request))
 		}
@@ -238,17 +234,15 @@ func TestLeadGivesSlotsAndReports(t *testing.T) {
 		reportOf := func(view uint64, replica uint32, address string) route.Primary {
 			return route.Primary{Group: 2, Epoch: 7, View: view, Replica: replica, Address: address}
 		}
-		require.Contains(t, c.reports, reportOf(1, 1, "shard-2.replica-1:1"))
+		require.Contains(t, c.takeReports(), reportOf(1, 1, "shard-2.replica-1:1"))
 
-		c.mu.Lock()
-		c.reports = nil
-		c.mu.Unlock()
-		time.Sleep(5*DefaultReportInterval + time.Millisecond)
-		require.GreaterOrEqual(t, len(c.reports), 8, "again and again, for the coordinator may forget it")
+		c.takeReports()
+		pass(5*DefaultReportInterval + time.Millisecond)
+		require.GreaterOrEqual(t, len(c.takeReports()), 8, "again and again, for the coordinator may forget it")
 
 		group.lead(group.members[1])
 		synctest.Wait()
-		require.Contains(t, c.reports, reportOf(2, 2, "shard-2.replica-2:1"))
+		require.Contains(t, c.takeReports(), reportOf(2, 2, "shard-2.replica-2:1"))
 		backup := &pb.ReplicaStatus{}
 		c.shards[2].servers[0].Describe(backup)
 		require.False(t, backup.GetServing())
@@ -278,7 +272,7 @@ func TestNoServiceWithoutSlots(t *testing.T) {
 		}
 		c.noMap = false
 		c.mu.Unlock()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		for _, request := range everyRead(c, "x") {
 			requireAbsent(t, ask(t, server, request))
 		}

@@ -90,10 +90,10 @@ func TestNonsenseInTheLogHasAResult(t *testing.T) {
 		result, err := decodeResult(results[0])
 		require.NoError(t, err, name)
 		require.False(t, result.GetTookEffect(), name)
-		require.Equal(t, op, server.state.Counters().InvariantBreaks, name)
-		require.Equal(t, txn.OpNumber(op), server.state.Applied(), name)
+		require.Equal(t, op, sizesOf(server).InvariantBreaks, name)
+		require.Equal(t, txn.OpNumber(op), locked(server, server.state.Applied), name)
 	}
-	require.Zero(t, server.state.LeadNumber())
+	require.Zero(t, locked(server, server.state.LeadNumber))
 	require.NoError(t, server.Close())
 }
 
@@ -140,7 +140,7 @@ func FuzzApply(f *testing.F) {
 			server, err := New(Options{Shard: 1, Replica: replication.ReplicaID(i + 1), Router: &cluster{}})
 			require.NoError(t, err)
 			results[i] = server.Machine().Apply(1, log)
-			hashes[i] = server.state.Hash()
+			hashes[i] = locked(server, server.state.Hash)
 			require.NoError(t, server.Close())
 		}
 		require.Equal(t, results[0], results[1])

@@ -32,7 +32,7 @@ func TestReadsFindWhatWasCommitted(t *testing.T) {
 		for _, mode := range []pb.ReadMode{updateMode, latestMode} {
 			response := ask(t, server, readRequest(mode, x))
 			require.Equal(t, uint64(second), requireValue(t, "two", response).GetVersion())
-			require.Equal(t, uint64(server.state.Applied()), response.GetRead().GetAt())
+			require.Equal(t, uint64(locked(server, server.state.Applied)), response.GetRead().GetAt())
 		}
 		requireAbsent(t, ask(t, server, snapshotRequest(before, x)))
 		require.Equal(t, uint64(first), requireValue(t, "one", ask(t, server, snapshotRequest(between, x))).GetVersion())
@@ -85,7 +85,7 @@ func TestUpdateReadWaitsForWriters(t *testing.T) {
 		requireStatus(t, txn.StatusCommitted, txn.ReasonNone, ask(t, server, commitRequest(writer.Attempt)))
 		response := read.await(t)
 		require.Equal(t, "new", string(response.GetRead().GetValues()[1].GetValue()))
-		require.Equal(t, uint64(server.state.Applied()), response.GetRead().GetAt())
+		require.Equal(t, uint64(locked(server, server.state.Applied)), response.GetRead().GetAt())
 	})
 }
 
@@ -122,7 +122,7 @@ func TestLatestReadConfirmsAndWaits(t *testing.T) {
 		requireStatus(t, txn.StatusPrepared, txn.ReasonNone, ask(t, server, prepareRequest(writer)))
 		member.release()
 		require.False(t, read.answered(), "a writer is prepared")
-		time.Sleep(10 * DefaultReadWait)
+		pass(10 * DefaultReadWait)
 		require.False(t, read.answered(), "it is not decided yet, however long that takes")
 		requireStatus(t, txn.StatusAborted, txn.Fenced, ask(t, server, abortRequest(writer.Attempt)))
 		requireValue(t, "old", read.await(t))
@@ -205,9 +205,8 @@ func TestWaitingEndsWithTheRequestsTime(t *testing.T) {
 			require.Equal(t, 20*time.Millisecond, time.Since(began).Truncate(time.Millisecond))
 			requireCode(t, pb.Code_CODE_DEADLINE, begin(server, request, time.Now()).await(t))
 		}
-		require.Zero(t, server.front.Waiting())
-		require.Empty(t, server.parked.byID)
-		require.Empty(t, server.parked.times)
+		require.Zero(t, locked(server, server.front.Waiting))
+		require.Zero(t, parkedAt(server))
 	})
 }
 
@@ -220,7 +219,7 @@ func TestSnapshotBelowTheHorizonIsTooOld(t *testing.T) {
 		server, x, s := c.shards[1].primary(), c.key(1, 0), &sequence{}
 		old := s.put(t, c, 1, x, "old")
 		for range 10 {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			s.put(t, c, 1, x, "new")
 		}
 		requireCode(t, pb.Code_CODE_SNAPSHOT_TOO_OLD, ask(t, server, snapshotRequest(old, x)))

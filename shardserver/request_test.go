@@ -81,7 +81,7 @@ func TestBadTransactionsAreRefused(t *testing.T) {
 		several := s.transaction(c.stamp(), []txn.ShardID{1, 2}, "value", c.key(1, 0))
 		requireCode(t, pb.Code_CODE_INVALID_ARGUMENT, ask(t, server, onePhaseRequest(several)))
 		require.Equal(t, logged, member.submissions(), "none of it was logged")
-		require.Zero(t, server.state.Counters().InvariantBreaks)
+		require.Zero(t, sizesOf(server).InvariantBreaks)
 		require.Zero(t, server.underWay.Load())
 	})
 }
@@ -157,7 +157,7 @@ func TestBoundIsAskedForTogether(t *testing.T) {
 		c := newCluster(t, 1, 1, nil)
 		defer c.close()
 		server, x := c.shards[1].primary(), c.key(1, 0)
-		refreshes := c.refreshes
+		refreshes := c.refreshCount()
 		gate := make(chan struct{})
 		c.mu.Lock()
 		c.refresh = gate
@@ -169,15 +169,15 @@ func TestBoundIsAskedForTogether(t *testing.T) {
 			others = append(others, begin(server, snapshotRequest(c.stamp(), x), time.Time{}))
 		}
 		require.False(t, others[0].answered())
-		require.Equal(t, refreshes+1, c.refreshes)
+		require.Equal(t, refreshes+1, c.refreshCount())
 		close(gate)
 		requireAbsent(t, first.await(t))
 		for _, other := range others {
 			requireAbsent(t, other.await(t))
 		}
-		require.Equal(t, refreshes+2, c.refreshes)
+		require.Equal(t, refreshes+2, c.refreshCount())
 		requireAbsent(t, ask(t, server, snapshotRequest(c.last, x)))
-		require.Equal(t, refreshes+2, c.refreshes, "a timestamp known to be good needs no question")
+		require.Equal(t, refreshes+2, c.refreshCount(), "a timestamp known to be good needs no question")
 	})
 }
 
@@ -217,7 +217,7 @@ func TestCertainRefusalsOfTheGroup(t *testing.T) {
 		c := newCluster(t, 2, 3, nil)
 		defer c.close()
 		server, x, s := c.shards[1].primary(), c.key(1, 0), &sequence{}
-		lead := server.lead
+		lead := leadOf(server)
 		for err, code := range map[error]pb.Code{
 			replication.ErrOverloaded: pb.Code_CODE_OVERLOADED,
 			replication.ErrTooLarge:   pb.Code_CODE_LIMIT,
@@ -232,8 +232,8 @@ func TestCertainRefusalsOfTheGroup(t *testing.T) {
 				requireCode(t, code, ask(t, server, request))
 			}
 		}
-		require.Zero(t, server.front.InFlight())
-		require.Same(t, lead, server.lead)
+		require.Zero(t, locked(server, server.front.InFlight))
+		require.Same(t, lead, leadOf(server))
 		c.shards[1].group.members[0].setRefuse(nil)
 		requireAbsent(t, ask(t, server, snapshotRequest(c.stamp(), x)))
 	})

@@ -24,11 +24,11 @@ func TestClerkDiesAtEachMessage(t *testing.T) {
 			k := newClerk(c, 2, "new", dieAt)
 			lived = k.run()
 			synctest.Wait()
-			time.Sleep(DefaultInDoubtAge + time.Second)
+			pass(DefaultInDoubtAge + time.Second)
 			for shard := range c.shards {
-				require.Zero(t, c.shards[shard].primary().state.Counters().Prepared, "in doubt after the age, died at %d", dieAt)
+				require.Zero(t, sizesOf(c.shards[shard].primary()).Prepared, "in doubt after the age, died at %d", dieAt)
 			}
-			time.Sleep(2 * DefaultRedriveAge)
+			pass(2 * DefaultRedriveAge)
 			value := requireSettled(t, c)
 			if k.outcome != nil {
 				require.Equal(t, commit.Committed, k.outcome.Kind)
@@ -55,14 +55,14 @@ func TestClerkDiesWhileTheShardsAreApart(t *testing.T) {
 			synctest.Wait()
 			prepared := make(map[txn.ShardID]int)
 			for shard := range c.shards {
-				prepared[shard] = c.shards[shard].primary().state.Counters().Prepared
+				prepared[shard] = sizesOf(c.shards[shard].primary()).Prepared
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			for shard := range c.shards {
-				require.Equal(t, prepared[shard], c.shards[shard].primary().state.Counters().Prepared, "died at %d", dieAt)
+				require.Equal(t, prepared[shard], sizesOf(c.shards[shard].primary()).Prepared, "died at %d", dieAt)
 			}
 			c.setLose(nil)
-			time.Sleep(2 * time.Minute)
+			pass(2 * time.Minute)
 			value := requireSettled(t, c)
 			require.True(t, k.outcome == nil || value == "new")
 		})
@@ -79,7 +79,7 @@ func TestTerminationRidesOverLostMessages(t *testing.T) {
 			sent := 0
 			c.setLose(func(txn.ShardID, *pb.Request) bool { sent++; return sent%every != 0 })
 			newClerk(c, 2, "new", 6).run() // all are prepared
-			time.Sleep(5 * time.Minute)
+			pass(5 * time.Minute)
 			require.Equal(t, "new", requireSettled(t, c))
 			require.Greater(t, sent, 4)
 		})
@@ -128,7 +128,7 @@ func TestEarlyTerminationsAreLimited(t *testing.T) {
 		for i := range 5 {
 			reads = append(reads, begin(server, snapshotRequest(c.stamp(), c.key(1, i)), time.Time{}))
 		}
-		time.Sleep(100 * time.Millisecond)
+		pass(100 * time.Millisecond)
 		answered := 0
 		for _, read := range reads {
 			if read.answered() {
@@ -149,12 +149,12 @@ func TestTerminationsAreBounded(t *testing.T) {
 		for i := range 7 {
 			prepared(t, c, s, i)
 		}
-		time.Sleep(DefaultInDoubtAge + time.Second)
+		pass(DefaultInDoubtAge + time.Second)
 		require.Equal(t, uint64(2), server.counts.terminations.Load())
 		c.setLose(nil)
-		time.Sleep(10 * time.Minute)
-		require.Zero(t, server.state.Counters().Prepared)
-		require.Zero(t, c.shards[2].primary().state.Counters().Prepared)
+		pass(10 * time.Minute)
+		require.Zero(t, sizesOf(server).Prepared)
+		require.Zero(t, sizesOf(c.shards[2].primary()).Prepared)
 	})
 }
 
@@ -167,19 +167,18 @@ func TestNewPrimaryTerminates(t *testing.T) {
 		s, group := &sequence{}, c.shards[1].group
 		c.setLose(func(txn.ShardID, *pb.Request) bool { return true })
 		transaction := prepared(t, c, s, 0)
-		time.Sleep(DefaultInDoubtAge + time.Second/2)
+		pass(DefaultInDoubtAge + time.Second/2)
 		require.Equal(t, uint64(1), c.shards[1].servers[0].counts.terminations.Load(), "under way, but nobody answers")
 		c.setLose(nil)
 		c.shards[2].group.members[0].setRefuse(errSilent) // shard 2 does not help
 		group.lead(group.members[1])
 		c.shards[2].group.members[0].setRefuse(nil)
-		time.Sleep(DefaultScanInterval)
+		pass(DefaultScanInterval)
 		synctest.Wait()
 		require.Equal(t, uint64(1), c.shards[1].servers[1].counts.terminations.Load())
-		require.False(t, c.shards[1].servers[1].state.IsPrepared(transaction.Attempt))
-		require.Zero(t, c.shards[2].primary().state.Counters().Prepared)
+		require.False(t, holds(c.shards[1].servers[1], transaction.Attempt))
+		require.Zero(t, sizesOf(c.shards[2].primary()).Prepared)
 		requireValue(t, "new", ask(t, c.shards[1].servers[1], readRequest(latestMode, c.key(1, 0))))
-		require.Empty(t, c.shards[1].servers[0].terminator.running)
 	})
 }
 
@@ -192,10 +191,10 @@ func TestInDoubtTransactionThatNeverPreparedElsewhereAborts(t *testing.T) {
 		s, server := &sequence{}, c.shards[1].primary()
 		half := s.transaction(c.stamp(), []txn.ShardID{1, 2}, "new", c.key(1, 0))
 		requireStatus(t, txn.StatusPrepared, txn.ReasonNone, ask(t, server, prepareRequest(half)))
-		time.Sleep(DefaultInDoubtAge - 2*DefaultScanInterval)
-		require.True(t, server.state.IsPrepared(half.Attempt))
-		time.Sleep(4 * DefaultScanInterval)
-		require.False(t, server.state.IsPrepared(half.Attempt))
+		pass(DefaultInDoubtAge - 2*DefaultScanInterval)
+		require.True(t, holds(server, half.Attempt))
+		pass(4 * DefaultScanInterval)
+		require.False(t, holds(server, half.Attempt))
 		requireAbsent(t, ask(t, server, readRequest(latestMode, c.key(1, 0))))
 		late := s.transaction(half.TS, []txn.ShardID{1, 2}, "new", c.key(2, 0))
 		late.Attempt = half.Attempt
@@ -216,11 +215,11 @@ func TestCommitsWithoutAnEndAreDrivenAgain(t *testing.T) {
 		transaction := prepared(t, c, s, 0)
 		for shard := txn.ShardID(1); shard <= 2; shard++ {
 			requireStatus(t, txn.StatusCommitted, txn.ReasonNone, ask(t, c.shards[shard].primary(), commitRequest(transaction.Attempt)))
-			require.Equal(t, 1, c.shards[shard].primary().state.Counters().Unended)
+			require.Equal(t, 1, sizesOf(c.shards[shard].primary()).Unended)
 		}
-		time.Sleep(DefaultRedriveAge - DefaultScanInterval)
-		require.Equal(t, 1, c.shards[1].primary().state.Counters().Unended, "its clerk may still send the END")
-		time.Sleep(2 * redriveScanEvery * DefaultScanInterval)
+		pass(DefaultRedriveAge - DefaultScanInterval)
+		require.Equal(t, 1, sizesOf(c.shards[1].primary()).Unended, "its clerk may still send the END")
+		pass(2 * redriveScanEvery * DefaultScanInterval)
 		require.Equal(t, "new", requireSettled(t, c))
 	})
 }

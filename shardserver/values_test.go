@@ -2,11 +2,14 @@ package shardserver
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/txn"
+	"github.com/viewline/viewline/txn/history"
 )
 
 // sequence numbers the transactions of a test.
@@ -60,4 +63,32 @@ func requireOne(t testing.TB, response *pb.Response) *pb.Value {
 	}
 	require.Len(t, values, 1)
 	return values[0]
+}
+
+// pass lets virtual time go by and everything that is due then happen: a little more time than that, for what is
+// due at the very moment at which the test wakes happens beside it.
+func pass(duration time.Duration) {
+	time.Sleep(duration + time.Microsecond)
+	synctest.Wait()
+}
+
+// locked looks at something that a server's mutex guards.
+func locked[T any](server *Server, look func() T) T {
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	return look()
+}
+
+func leadOf(server *Server) *lead { return locked(server, func() *lead { return server.lead }) }
+
+func sizesOf(server *Server) history.Counters { return locked(server, server.state.Counters) }
+
+// holds reports whether a server has an attempt prepared.
+func holds(server *Server, attempt txn.Attempt) bool {
+	return locked(server, func() bool { return server.state.IsPrepared(attempt) })
+}
+
+// parkedAt counts those who wait at a server, and those who have a time.
+func parkedAt(server *Server) int {
+	return locked(server, func() int { return len(server.parked.byID) + len(server.parked.times) })
 }
