@@ -97,7 +97,7 @@ func (s *State) advance(o Advance) {
 	if !s.omits(RuleHorizonsBelowThreshold) {
 		versions, records = min(versions, s.threshold), min(records, s.recordsBelow())
 	}
-	if smallest, any := s.line.smallest(); any && !s.omits(RuleFoldBelowPrepared) {
+	if smallest, held := s.line.smallest(); held && !s.omits(RuleFoldBelowPrepared) {
 		versions = min(versions, smallest-1)
 	}
 	if versions > s.versions.horizon {

@@ -113,8 +113,8 @@ func (f *Front) isFull(known *memory, onePhase bool) bool {
 	if !onePhase && s.line.len()+flying >= s.options.PreparedMax && (known == nil || known.prepared == nil) {
 		return true
 	}
-	oldest, any := s.decisions.byTS.Min()
-	canForget := any && oldest.ts <= s.recordsBelow()
+	oldest, ok := s.decisions.byTS.Min()
+	canForget := ok && oldest.ts <= s.recordsBelow()
 	return known == nil && s.decisions.byID.Len()+flying >= s.options.DecisionsMax && !canForget
 }
 

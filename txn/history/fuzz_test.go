@@ -148,8 +148,11 @@ func (s *source) sensible(state *State) Operation {
 	if len(known) > 0 && s.below(3) == 0 {
 		p := known[s.below(len(known))]
 		return []Operation{
-			CommitTxn{p.Txn.Attempt}, AbortTxn{p.Txn.Attempt}, Fence{Attempt: p.Txn.Attempt, EveryLater: s.below(2) == 1},
-			EndTxn{IDs: []txn.TxnID{p.Txn.ID}}, PrepareTxn{Lead: state.LeadNumber(), Txn: p.Txn},
+			CommitTxn{p.Txn.Attempt},
+			AbortTxn{p.Txn.Attempt},
+			Fence{Attempt: p.Txn.Attempt, EveryLater: s.below(2) == 1},
+			EndTxn{IDs: []txn.TxnID{p.Txn.ID}},
+			PrepareTxn{Lead: state.LeadNumber(), Txn: p.Txn},
 		}[s.below(5)]
 	}
 	o := s.operation(state.LeadNumber())

@@ -27,7 +27,9 @@ type world struct {
 }
 
 // actor takes one step at a time and reports when it is finished.
-type actor interface{ step(w *world) (finished bool) }
+type actor interface {
+	step(w *world) (finished bool)
+}
 
 type modelShard struct {
 	*shard

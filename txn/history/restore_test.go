@@ -74,7 +74,9 @@ func TestRestoreIsTheSameState(t *testing.T) {
 	require.Equal(t, f.Counters(), restored.Counters())
 	require.Equal(t, f.Unended(100, 10), restored.Unended(100, 10))
 	for _, o := range []Operation{
-		CommitTxn{f.txn(4, 20, 1, 2).Attempt}, CommitTxn{f.txn(5, 21, 1, 3).Attempt}, AbortTxn{f.txn(9, 25, 1, 2).Attempt},
+		CommitTxn{f.txn(4, 20, 1, 2).Attempt},
+		CommitTxn{f.txn(5, 21, 1, 3).Attempt},
+		AbortTxn{f.txn(9, 25, 1, 2).Attempt},
 		PrepareTxn{Lead: 1, Txn: f.txn(10, 30, 1, 2).read("a").put("b", "x").Transaction},
 		CommitOnePhase{Lead: 1, Txn: f.txn(11, 19).put("a", "below a prepared reader").Transaction},
 		Advance{Lead: 1, Threshold: 30, VersionHorizon: 30, RecordHorizon: 30},

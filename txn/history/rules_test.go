@@ -130,7 +130,8 @@ func writeRules() []ruleTest {
 				return fmt.Sprintf("%s, at 20 x is %s and y says %s", brief(v), f.valueAt("x", 20), f.value("y"))
 			},
 			with: good, without: bad,
-		}, {
+		},
+		{
 			rule: RuleUniqueTimestamp, name: "two transactions of one timestamp",
 			run: func(f *shard) string {
 				f.prepared(f.txn(1, 10, 1, 2).put("x", "1").put("y", "1"))
@@ -140,7 +141,8 @@ func writeRules() []ruleTest {
 				return fmt.Sprintf("%s, versions of x and y: %d", brief(v), f.Counters().Versions)
 			},
 			with: "aborted: needs newer timestamp, versions of x and y: 2", without: "prepared, versions of x and y: 2",
-		}, {
+		},
+		{
 			rule: RuleOwnSlots, name: "a slot that is another shard's",
 			run: func(f *shard) string {
 				for i := range f.served {

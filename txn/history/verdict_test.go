@@ -121,15 +121,26 @@ func TestContradictionsAreCountedAndHaveNoEffect(t *testing.T) {
 	doneElsewhere := done.Attempt
 	doneElsewhere.TS = 14
 	operations := []Operation{
-		AbortTxn{done.Attempt}, CommitTxn{gone.Attempt}, CommitTxn{f.txn(4, 15, 1, 2).Attempt},
-		CommitTxn{line.again(20).Attempt}, CommitTxn{moved.Attempt}, AbortTxn{moved.Attempt},
-		PrepareTxn{Lead: 1, Txn: &moved}, CommitTxn{doneElsewhere},
+		AbortTxn{done.Attempt},
+		CommitTxn{gone.Attempt},
+		CommitTxn{f.txn(4, 15, 1, 2).Attempt},
+		CommitTxn{line.again(20).Attempt},
+		CommitTxn{moved.Attempt},
+		AbortTxn{moved.Attempt},
+		PrepareTxn{Lead: 1, Txn: &moved},
+		CommitTxn{doneElsewhere},
 		CommitOnePhase{Lead: 1, Txn: done.again(20).Transaction},
-		Own{MapVersion: 2, Shard: 1, Slots: allSlots()}, Own{MapVersion: 1, Shard: 2, Slots: allSlots()},
-		Own{MapVersion: 1, Shard: 1, Slots: []uint16{2, 1}}, nil,
-		PrepareTxn{Lead: 1}, CommitOnePhase{Lead: 1, Txn: f.txn(5, 30, 1, 2).put("x", "2").Transaction},
+		Own{MapVersion: 2, Shard: 1, Slots: allSlots()},
+		Own{MapVersion: 1, Shard: 2, Slots: allSlots()},
+		Own{MapVersion: 1, Shard: 1, Slots: []uint16{2, 1}},
+		nil,
+		PrepareTxn{Lead: 1},
+		CommitOnePhase{Lead: 1, Txn: f.txn(5, 30, 1, 2).put("x", "2").Transaction},
 		PrepareTxn{Lead: 1, Txn: f.txn(5, 30, 2, 3).put("x", "2").Transaction},
-		PrepareTxn{Lead: 1, Txn: f.txn(5, 30).put("", "2").Transaction}, CommitTxn{}, AbortTxn{}, Fence{},
+		PrepareTxn{Lead: 1, Txn: f.txn(5, 30).put("", "2").Transaction},
+		CommitTxn{},
+		AbortTxn{},
+		Fence{},
 	}
 	for i, o := range operations {
 		before := f.contents()
