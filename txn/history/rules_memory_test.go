@@ -143,7 +143,11 @@ func horizonRules() []ruleTest {
 			return brief(f.onePhase(reader))
 		},
 		with: "aborted: stale read", without: "committed",
-	}, {
+	}}
+}
+
+func spanRules() []ruleTest {
+	return []ruleTest{{
 		rule: RuleSnapshotHorizon, name: "a snapshot below the version horizon",
 		run: func(f *shard) string {
 			f.commit(f.txn(1, 5).put("x", "1"))

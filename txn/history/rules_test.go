@@ -24,7 +24,7 @@ type ruleTest struct {
 // TestRules runs every rule's schedule with the rule and without it.
 func TestRules(t *testing.T) {
 	covered := omit.Set(0)
-	for _, groups := range [][]ruleTest{readRules(), writeRules(), primaryRules(), attemptRules(), memoryRules(), horizonRules()} {
+	for _, groups := range [][]ruleTest{readRules(), writeRules(), primaryRules(), attemptRules(), memoryRules(), horizonRules(), spanRules()} {
 		for _, test := range groups {
 			covered |= omit.Of(test.rule)
 			t.Run(test.name, func(t *testing.T) {
