@@ -87,6 +87,21 @@ func (s *Source) list(at string) (entries []found, skipped int, err error) {
 	return entries, skipped, nil
 }
 
+// children names the directories in a real directory.
+func (s *Source) children(at string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.root, filepath.FromSlash(at)))
+	if err != nil {
+		return nil, fmt.Errorf("tree: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
 func (s *Source) movedAway(at string) bool {
 	return slices.ContainsFunc(s.moves, func(m Moved) bool { return m.From == at })
 }

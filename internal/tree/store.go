@@ -149,3 +149,8 @@ func (t *Tree) ensureRoot(ctx context.Context, count *Report) (string, error) {
 	}
 	return id, err
 }
+
+// With gives the same tree through another clerk.
+func (t *Tree) With(c *clerk.Clerk) *Tree {
+	return &Tree{clerk: c, name: t.name, pageEntries: t.pageEntries}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/viewline/viewline/clerk"
+	"github.com/viewline/viewline/cluster"
+	"github.com/viewline/viewline/internal/bank"
+	"github.com/viewline/viewline/internal/chaos"
+	"github.com/viewline/viewline/internal/node"
+	"github.com/viewline/viewline/internal/script"
+	"github.com/viewline/viewline/internal/tree"
+	"github.com/viewline/viewline/txn"
+)
+
+// The exit codes; exitCodesHelp documents them.
+const (
+	exitOK = iota
+	exitUsage
+	exitUnavailable
+	exitRefused
+	exitAborted
+	exitServer
+	exitUnknown
+	exitNotFound
+	exitVerification
+	exitInterrupted = 130
+)
+
+const exitCodesHelp = `Exit codes:
+  0  done
+  1  usage: flags, arguments, configuration or a script are wrong
+  2  unavailable: no primary answered in time; nothing happened
+  3  refused: a limit, an insecure address, a directory of another replica
+  4  aborted: the transaction certainly did not happen
+  5  server error
+  6  outcome unknown: the transaction may have happened
+  7  not found
+  8  verification failed
+  130  interrupted`
+
+// usageError is an error of the command line itself.
+type usageError struct{ err error }
+
+// Error is the error's own.
+func (e usageError) Error() string { return e.err.Error() }
+
+// Unwrap gives the error.
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, arguments ...any) error {
+	return usageError{fmt.Errorf(format, arguments...)}
+}
+
+// verdict is one line of the table that turns errors into exit codes: the code, and what to do next.
+type verdict struct {
+	errors []error
+	code   int
+	hint   string
+}
+
+// verdicts are looked through in order: the first that fits counts.
+func verdicts() []verdict {
+	return []verdict{
+		{
+			[]error{clerk.ErrOutcomeForgotten}, exitUnknown,
+			"the transaction is older than its shards remember: read what it would have written",
+		},
+		{
+			[]error{clerk.ErrOutcomeUnknown}, exitUnknown,
+			"ask what became of it: viewline outcome ID",
+		},
+		{[]error{chaos.ErrStale, chaos.ErrDiverged, chaos.ErrVoid, chaos.ErrStuck, tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks}, exitVerification, ""},
+		{
+			[]error{tree.ErrNoTree}, exitNotFound,
+			"load it first: viewline load DIR",
+		},
+		{[]error{clerk.ErrNotFound, tree.ErrNoEntry}, exitNotFound, ""},
+		{
+			[]error{errNotServing}, exitUnavailable, "",
+		},
+		{
+			[]error{clerk.ErrUnavailable}, exitUnavailable,
+			"see which nodes answer: viewline status; or give the coordinator's addresses: --coordinators HOST:PORT,...",
+		},
+		{
+			[]error{clerk.ErrAborted}, exitAborted,
+			"nothing happened: run it again",
+		},
+		{
+			[]error{cluster.ErrDataMissing, node.ErrNotFormatted}, exitRefused,
+			"set a new cluster up with: viewline init CLUSTER.toml; the directory of a replica that lost it has to be restored",
+		},
+		{
+			[]error{node.ErrInUse}, exitRefused,
+			"another process runs this replica: stop it first",
+		},
+		{
+			[]error{cluster.ErrLayoutChanged}, exitRefused,
+			"members of a running cluster cannot be changed by init: use the old layout or another directory",
+		},
+		{
+			[]error{txn.ErrLimit, clerk.ErrRefused, clerk.ErrSnapshotTooOld, node.ErrNotEmpty, node.ErrIdentity},
+			exitRefused, "",
+		},
+		{
+			[]error{clerk.ErrOptions}, exitUsage,
+			"give the coordinator's addresses as --coordinators HOST:PORT,...; plaintext beyond loopback needs --insecure too",
+		},
+		{[]error{script.ErrSyntax, txn.ErrMalformedID, cluster.ErrConfig, cluster.ErrOptions}, exitUsage, ""},
+	}
+}
+
+// judge gives an error's exit code and, where there is something to do, a hint.
+func judge(err error) (code int, hint string) {
+	var usage usageError
+	var insecure *node.InsecureListenError
+	var identity *node.IdentityError
+	var stopped errInterrupted
+	switch {
+	case err == nil:
+		return exitOK, ""
+	case errors.As(err, &stopped):
+		return exitInterrupted, ""
+	case errors.As(err, &usage):
+		return exitUsage, "see: viewline --help"
+	case errors.As(err, &insecure):
+		return exitRefused, "pass --insecure if only trusted machines reach that network"
+	case errors.As(err, &identity):
+		return exitRefused, "point --data at this replica's own directory"
+	}
+	for _, v := range verdicts() {
+		for _, target := range v.errors {
+			if errors.Is(err, target) {
+				return v.code, v.hint
+			}
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return exitUnavailable, "allow more time: --timeout"
+	}
+	return exitServer, ""
+}

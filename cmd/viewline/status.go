@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/viewline/viewline/clerk"
+	"github.com/viewline/viewline/internal/route"
+	"github.com/viewline/viewline/internal/survey"
+)
+
+// errNotServing: a group of the cluster does not serve.
+var errNotServing = errors.New("not every group serves")
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", GroupID: "use", Short: "Show every replica, and what the cluster can still lose",
+		Long: `Ask every node how its replica is: its role, its view, how far its log and its commits are, and how far it lags.
+The last line says what the cluster can still lose. The exit code is 2 while a group does not serve.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := a.limited(cmd.Context())
+			defer cancel()
+			groups, err := a.groups(ctx)
+			if err != nil {
+				return err
+			}
+			replicas := survey.Ask(ctx, groups)
+			assessment := survey.Assess(replicas)
+			if err := a.writeStatus(replicas, assessment); err != nil {
+				return err
+			}
+			if assessment.Health == survey.Waiting || assessment.Health == survey.Down {
+				return errNotServing
+			}
+			return nil
+		},
+	}
+}
+
+// groups asks the coordinator who is in the cluster.
+func (a *app) groups(ctx context.Context) (groups []survey.Group, err error) {
+	options := clerk.Options{Coordinators: a.coordinators, Insecure: a.insecure}
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	router, err := route.Open(ctx, route.Options{Coordinators: a.coordinators})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", clerk.ErrUnavailable, err)
+	}
+	defer func() { err = errors.Join(err, router.Close()) }()
+	current := router.Map()
+	add := func(id uint32) {
+		group := survey.Group{ID: id}
+		for _, member := range current.Members(id) {
+			group.Members = append(group.Members, survey.Member{Replica: member.Replica, Address: member.Address})
+		}
+		groups = append(groups, group)
+	}
+	add(route.CoordinatorGroup)
+	for _, shard := range current.Shards() {
+		add(uint32(shard))
+	}
+	return groups, nil
+}
+
+func (a *app) writeStatus(replicas []survey.Replica, assessment survey.Assessment) error {
+	if a.output == "json" {
+		return a.json(map[string]any{"replicas": replicas, "assessment": assessment})
+	}
+	rows := make([][]any, len(replicas))
+	for i, r := range replicas {
+		group := fmt.Sprintf("shard %d", r.Group)
+		if r.Group == route.CoordinatorGroup {
+			group = "coordinator"
+		}
+		if r.Error != "" {
+			rows[i] = []any{group, r.Replica, r.Address, "-", "no answer", "-", "-", "-", "-"}
+			continue
+		}
+		state := r.Status
+		switch {
+		case r.Failure != "":
+			state += ": " + r.Failure
+		case r.Serving:
+			state += ", serving"
+		}
+		rows[i] = []any{group, r.Replica, r.Address, r.Role, state, r.View, r.Op, r.Commit, r.Lag}
+	}
+	if err := a.table([]string{"group", "replica", "address", "role", "state", "view", "op", "commit", "lag"}, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.out, "\n%s\n", assessment.Sentence)
+	return err
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/viewline/viewline/internal/chaos"
+	"github.com/viewline/viewline/internal/demo"
+	"github.com/viewline/viewline/internal/tree"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var keep bool
+	var directory string
+	var seed uint64
+	command := &cobra.Command{
+		Use: "demo", GroupID: "try", Short: "Start a whole cluster here, hurt it, and check that nothing was lost",
+		Long: `Start a cluster of nine processes on free loopback ports, in a temporary directory; store a directory tree; move
+directories between parents and money between accounts, with several clerks at once, while the primary of a shard
+and that of the coordinator are killed and started again; then verify the tree with its moves, move everything
+back, verify it unchanged, and audit the money. The exit code is 0 only if every check holds.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			binary, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			if directory, err = treeDirectory(cmd.Context(), nonEmpty(directory)); err != nil {
+				return err
+			}
+			watch := a.progress()
+			options := demo.Options{
+				Binary: binary, Tree: directory, Seed: seed, Say: a.teller(watch),
+				Progress: func(r tree.Report) { watch.show("  stored %d directories, %d files", r.Directories, r.Files) },
+			}
+			if keep {
+				options.Ready = a.keep
+			}
+			result, err := demo.Run(cmd.Context(), options)
+			watch.clear()
+			if err != nil {
+				return interrupted(cmd.Context(), err)
+			}
+			return a.writeDemo(result)
+		},
+	}
+	flags := command.Flags()
+	flags.BoolVar(&keep, "keep", false, "let the cluster run when all is checked, until interrupted")
+	flags.StringVar(&directory, "dir", "", "the directory to store; default: the source of the Go installation")
+	flags.Uint64Var(&seed, "seed", 1, "draws what moves where")
+	return command
+}
+
+func nonEmpty(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return []string{text}
+}
+
+// teller writes a story line by line, unless the result is wanted as JSON.
+func (a *app) teller(watch progress) func(string) {
+	if a.output == "json" {
+		return nil
+	}
+	return func(line string) {
+		watch.clear()
+		fmt.Fprintf(a.out, "%s\n", line)
+	}
+}
+
+// keep says how to use a cluster that goes on running.
+func (a *app) keep(coordinators []string, directory string) {
+	fmt.Fprintf(a.out, `
+Every check held. The cluster runs on, in %s, until you press Ctrl-C. In another terminal:
+  export VIEWLINE_COORDINATORS=%s
+  viewline status
+  viewline put greeting hello && viewline get greeting
+  printf 'get greeting\nput greeting goodbye\n' | viewline txn
+`, directory, strings.Join(coordinators, ","))
+}
+
+func (a *app) writeDemo(result demo.Result) error {
+	if a.output == "json" {
+		return a.json(result)
+	}
+	_, err := fmt.Fprintf(a.out, `Every check held, in %.0f s.
+
+Try next:
+  viewline demo --keep     the same, and the cluster stays for you to use
+  viewline init --help     set up a cluster of your own
+  viewline --help          everything else
+`, result.Took.Seconds())
+	return err
+}
+
+// errInterrupted: the user ended the command; everything was cleaned up.
+type errInterrupted struct{ err error }
+
+// Error says so.
+func (e errInterrupted) Error() string { return "interrupted; everything is cleaned up" }
+
+// Unwrap gives what the interrupt caused.
+func (e errInterrupted) Unwrap() error { return e.err }
+
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errInterrupted{err}
+	}
+	return err
+}
+
+func (a *app) chaosCommand() *cobra.Command {
+	var options chaos.Options
+	command := &cobra.Command{
+		Use: "chaos", GroupID: "try", Short: "Kill and stop the processes of a cluster under load, and check every answer",
+		Long: `Start a cluster of nine processes on free loopback ports and, while 16 clerks move money: kill -9 the primary of
+each shard in turn, that of the coordinator, and all of one shard; SIGSTOP a shard's and the coordinator's primary
+until they are deposed, and let them go on. In the end every acknowledged transaction is compared with what is
+stored, and the replicas with each other. The exit code is 0 only if all holds and enough was done to mean it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if options.Binary, err = os.Executable(); err != nil {
+				return err
+			}
+			options.Say = a.teller(progress{})
+			result, err := chaos.Run(cmd.Context(), options)
+			if err != nil {
+				return interrupted(cmd.Context(), err)
+			}
+			return a.writeChaos(result)
+		},
+	}
+	flags := command.Flags()
+	flags.IntVar(&options.Rounds, "rounds", 1, "how often to go through all faults")
+	flags.DurationVar(&options.Duration, "duration", 0, "begin further rounds until this time is over")
+	flags.IntVar(&options.Clerks, "clerks", 16, "how many clerks move money")
+	flags.IntVar(&options.Accounts, "accounts", 1000, "between how many accounts")
+	flags.Uint64Var(&options.Seed, "seed", 1, "draws the transfers")
+	return command
+}
+
+func (a *app) writeChaos(result chaos.Result) error {
+	if a.output == "json" {
+		return a.json(result)
+	}
+	rows := make([][]any, len(result.Faults))
+	for i, fault := range result.Faults {
+		rows[i] = []any{fault.Name, fault.NextCommit.Round(time.Millisecond), fault.Commits}
+	}
+	fmt.Fprintln(a.out)
+	if err := a.table([]string{"fault", "next commit after", "commits until the next fault"}, rows); err != nil {
+		return err
+	}
+	audit := result.Audit
+	_, err := fmt.Fprintf(a.out, `
+median time to the next commit: %d ms
+%d commits, %d conflicts, %d snapshot reads checked for staleness, in %.0f s
+%d transfers acknowledged and there, %d aborted and not there; of those whose outcome was unknown %d are there and %d not
+%d in %d accounts, to the last unit; all replicas of each group have the same state
+`, result.Median.Milliseconds(), result.Commits, result.Conflicts, result.Gets, result.Took.Seconds(),
+		audit.Committed, audit.Aborted, audit.UnknownCommitted, audit.UnknownAborted, audit.Total, audit.Accounts)
+	return err
+}

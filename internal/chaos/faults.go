@@ -1,0 +1,157 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/viewline/viewline/cluster"
+	"github.com/viewline/viewline/cluster/process"
+	"github.com/viewline/viewline/internal/survey"
+	"github.com/viewline/viewline/txn"
+)
+
+// fault is one way to hurt a group.
+type fault struct {
+	name  string
+	group uint32
+	// hurt does it and names who was hurt; mend undoes it.
+	hurt func(ctx context.Context, group uint32) ([]process.Node, error)
+	mend func(ctx context.Context, nodes []process.Node, done *Fault) error
+	// early: nothing can commit before it is mended.
+	early bool
+}
+
+// faults are those of one round, in order.
+func (r *run) faults() []fault {
+	var all []fault
+	for _, shard := range r.cluster.Shards() {
+		all = append(all, fault{name: fmt.Sprintf("kill -9 of shard %d's primary", shard), group: shard, hurt: r.killPrimary, mend: r.restart})
+	}
+	all = append(all, fault{name: "kill -9 of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.killPrimary, mend: r.restart})
+	shards := r.cluster.Shards()
+	whole := shards[len(shards)-1]
+	all = append(all,
+		fault{name: fmt.Sprintf("kill -9 of all of shard %d", whole), group: whole, hurt: r.killAll, mend: r.restart, early: true},
+		fault{name: fmt.Sprintf("SIGSTOP of shard %d's primary", shards[0]), group: shards[0], hurt: r.stopPrimary, mend: r.continueProbed},
+		fault{name: "SIGSTOP of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.stopPrimary, mend: r.continueProbed})
+	return all
+}
+
+// suffer does one fault, measures, mends it, and waits until the cluster is whole and has done enough since.
+func (r *run) suffer(ctx context.Context, f fault) error {
+	before := r.ledger.Counts().Committed
+	nodes, err := f.hurt(ctx, f.group)
+	if err != nil {
+		return err
+	}
+	done := Fault{Name: f.name}
+	for _, node := range nodes {
+		done.Nodes = append(done.Nodes, node.String())
+	}
+	if f.early {
+		if err := f.mend(ctx, nodes, &done); err != nil {
+			return err
+		}
+	}
+	limited, cancel := context.WithTimeout(ctx, commitTimeout)
+	done.NextCommit, err = r.ledger.AwaitCommit(limited, txn.ShardID(f.group))
+	cancel()
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrStuck, f.name, err)
+	}
+	if !f.early {
+		if err := f.mend(ctx, nodes, &done); err != nil {
+			return err
+		}
+	}
+	limited, cancel = context.WithTimeout(ctx, wholeTimeout)
+	defer cancel()
+	if err := r.cluster.AwaitWhole(limited); err != nil {
+		return fmt.Errorf("chaos: after %s: %w", f.name, err)
+	}
+	err = survey.Poll(limited, func() error {
+		if done.Commits = r.ledger.Counts().Committed - before; done.Commits < 2*commitsAfterFaultMin {
+			return fmt.Errorf("%w: %d commits after %s", ErrVoid, done.Commits, f.name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.result.Faults = append(r.result.Faults, done)
+	text := fmt.Sprintf("%s (%v): the next commit came after %d ms", f.name, done.Nodes, done.NextCommit.Milliseconds())
+	if done.Answered+done.Refused > 0 {
+		text += fmt.Sprintf("; going on, it answered %d direct questions freshly and refused %d", done.Answered, done.Refused)
+	}
+	r.say("%s.", text)
+	return nil
+}
+
+func (r *run) killPrimary(ctx context.Context, group uint32) ([]process.Node, error) {
+	primary, err := r.cluster.Primary(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	return []process.Node{primary}, r.cluster.Kill(primary)
+}
+
+func (r *run) killAll(_ context.Context, group uint32) ([]process.Node, error) {
+	nodes := r.cluster.Nodes(group)
+	for _, node := range nodes {
+		if err := r.cluster.Kill(node); err != nil {
+			return nil, err
+		}
+	}
+	return nodes, nil
+}
+
+func (r *run) restart(_ context.Context, nodes []process.Node, _ *Fault) error {
+	for _, node := range nodes {
+		if err := r.cluster.Restart(node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stopPrimary stops a primary that has a session with questions to come; its mend is continueProbed.
+func (r *run) stopPrimary(ctx context.Context, group uint32) ([]process.Node, error) {
+	primary, err := r.cluster.Primary(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	if r.probe, err = r.watch.openProbe(ctx, r.cluster.Address(primary), group); err != nil {
+		return nil, err
+	}
+	return []process.Node{primary}, r.cluster.Stop(primary)
+}
+
+// continueProbed lets a stopped primary go on, after another has taken over, and asks it directly. The first
+// questions wait in its sockets while it still believes that it leads; what was acknowledged before they were
+// asked, it must not deny.
+func (r *run) continueProbed(ctx context.Context, nodes []process.Node, done *Fault) (err error) {
+	defer func() {
+		err = errors.Join(err, r.probe.close())
+		r.probe = nil
+	}()
+	limited, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if err := r.watch.await(limited, time.Now()); err != nil {
+		return err
+	}
+	for range probesWaiting {
+		if err := r.probe.ask(limited); err != nil {
+			return err
+		}
+	}
+	if err := r.cluster.Continue(nodes[0]); err != nil {
+		return err
+	}
+	if err := r.probe.finish(limited); err != nil {
+		return err
+	}
+	done.Answered, done.Refused = r.probe.answered, r.probe.refused
+	return nil
+}

@@ -1,0 +1,96 @@
+package chaos
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/viewline/viewline/internal/bank"
+)
+
+// The least that a run must have done to prove anything.
+const (
+	commitsMin           = 2000
+	conflictsMin         = 100
+	commitsAfterFaultMin = 100
+	probesMin            = 1000
+)
+
+// Options configure a run.
+type Options struct {
+	// Binary is the program that the nodes run.
+	Binary string
+	// Rounds is how often the whole list of faults is gone through; default 1.
+	Rounds int
+	// Duration makes further rounds begin until it is over; 0: only Rounds counts.
+	Duration time.Duration
+	// Clerks and Accounts are the load; defaults 16 and 1,000.
+	Clerks, Accounts int
+	// Seed draws the transfers.
+	Seed uint64
+	// Say gets what happens, a line at a time without the newline. nil: nobody listens.
+	Say func(line string)
+}
+
+// Errors of Run, besides bank.ErrBooks.
+var (
+	// ErrOptions says that Options make no sense.
+	ErrOptions = errors.New("chaos: bad options")
+	// ErrVoid: the run did too little to prove anything.
+	ErrVoid = errors.New("chaos: the run is void")
+	// ErrStale: a replica answered with what was overwritten already, or with an old timestamp.
+	ErrStale = errors.New("chaos: stale answer")
+	// ErrDiverged: two replicas have different states after the same operations.
+	ErrDiverged = errors.New("chaos: replicas diverged")
+	// ErrStuck: nothing was committed for 30 s after a fault.
+	ErrStuck = errors.New("chaos: no commit after a fault")
+)
+
+// Validate names the first thing that is wrong, or returns nil.
+func (o *Options) Validate() error {
+	if o.Binary == "" {
+		return fmt.Errorf("%w: no Binary", ErrOptions)
+	}
+	if o.Rounds < 0 || o.Duration < 0 || o.Clerks < 0 || o.Accounts < 0 || o.Accounts == 1 {
+		return fmt.Errorf("%w: Rounds %d, Duration %v, Clerks %d, Accounts %d", ErrOptions, o.Rounds, o.Duration, o.Clerks, o.Accounts)
+	}
+	return nil
+}
+
+func (o *Options) setDefaults() {
+	for _, field := range []struct {
+		value    *int
+		standard int
+	}{{&o.Rounds, 1}, {&o.Clerks, 16}, {&o.Accounts, 1000}} {
+		if *field.value == 0 {
+			*field.value = field.standard
+		}
+	}
+}
+
+// Fault is one thing that was done to the cluster.
+type Fault struct {
+	Name string `json:"name"`
+	// Nodes were hurt.
+	Nodes []string `json:"nodes"`
+	// NextCommit is how long it took until a transaction that began after the fault, on that group, committed.
+	NextCommit time.Duration `json:"next_commit_ns"`
+	// Commits is how many followed before the next fault.
+	Commits int `json:"commits"`
+	// Answered and Refused count the answers of a deposed primary to direct questions after it went on.
+	Answered int `json:"answered,omitempty"`
+	Refused  int `json:"refused,omitempty"`
+}
+
+// Result is what a run did.
+type Result struct {
+	Faults    []Fault       `json:"faults"`
+	Median    time.Duration `json:"median_next_commit_ns"`
+	Commits   uint64        `json:"commits"`
+	Conflicts uint64        `json:"conflicts"`
+	// Gets is how many reads through clerks were checked for staleness.
+	Gets  int            `json:"gets"`
+	Audit bank.Audit     `json:"audit"`
+	Took  time.Duration  `json:"took_ns"`
+	Fails map[string]int `json:"failures,omitempty"` // transfers that did not happen, by error
+}

@@ -1,0 +1,33 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/viewline/viewline/internal/survey"
+)
+
+// compareStates waits until all replicas of each group have applied equally much, and compares their states.
+func (r *run) compareStates(ctx context.Context) error {
+	return survey.Poll(ctx, func() error {
+		first := map[uint32]survey.Replica{}
+		for _, replica := range r.cluster.Survey(ctx) {
+			if replica.Error != "" {
+				return fmt.Errorf("chaos: %s", replica.Error)
+			}
+			other, met := first[replica.Group]
+			if !met {
+				first[replica.Group] = replica
+				continue
+			}
+			if other.Applied != replica.Applied {
+				return fmt.Errorf("chaos: replicas of group %d have applied %d and %d operations", replica.Group, other.Applied, replica.Applied)
+			}
+			if other.StateHash != replica.StateHash {
+				return survey.Final{Err: fmt.Errorf("%w: replicas %d and %d of group %d after operation %d",
+					ErrDiverged, other.Replica, replica.Replica, replica.Group, replica.Applied)}
+			}
+		}
+		return nil
+	})
+}
