@@ -59,7 +59,7 @@ func (m *Machine) onErrandReply(event Reply) {
 	case txn.StatusForgotten:
 		// A commit is forgotten only after an END, which somebody sent who knew that all had applied it.
 		e.over, e.applied = true, e.kind == CommitTxn
-	case txn.StatusUnknown, txn.StatusPrepared, txn.StatusRefused:
+	default:
 		m.retryErrand(e)
 		return
 	}

@@ -87,7 +87,7 @@ func (m *Machine) onVerdict(i int, send Send, verdict txn.Verdict) {
 		}
 		p.wrongShard = p.wrongShard || verdict.Reason == txn.WrongShard
 		m.onRefused(p, send, verdict)
-	case txn.StatusUnknown:
+	default:
 		m.onLost(i, send)
 	}
 }

@@ -32,10 +32,10 @@ func (m *Machine) onReply(event Reply) {
 func (m *Machine) onFenceReply(p *member, event Reply) {
 	verdict := event.Verdict
 	switch verdict.Status {
-	case txn.StatusUnknown, txn.StatusRefused:
+	case txn.StatusPrepared, txn.StatusCommitted, txn.StatusAborted, txn.StatusForgotten:
+	default: // no decision of the log
 		m.onFailed(event.Send)
 		return
-	case txn.StatusPrepared, txn.StatusCommitted, txn.StatusAborted, txn.StatusForgotten:
 	}
 	switch m.phase {
 	case askingHome:

@@ -38,7 +38,7 @@ func (m *Machine) onCarried(p *member, verdict txn.Verdict) {
 	case txn.StatusForgotten:
 		// A commit is forgotten only after an END, which somebody sent who knew that all had applied it.
 		p.over, p.applied = true, m.decision == CommitTxn
-	case txn.StatusUnknown, txn.StatusPrepared, txn.StatusRefused:
+	default:
 		m.retry(p)
 		return
 	}
