@@ -47,9 +47,6 @@ func (o *Oracle) Unlead() { o.leading = false }
 // Raised takes that a mark was applied.
 func (o *Oracle) Raised(mark txn.Timestamp) { o.mark = max(o.mark, mark) }
 
-// Last returns the largest timestamp that may have been handed out by anyone.
-func (o *Oracle) Last() txn.Timestamp { return o.last }
-
 // Allocate hands out count timestamps, first and those that follow it. They lie at the clock's time or, where
 // that was reached or passed already, right above the last ones: a clock that stands still, jumps back or lags
 // behind an earlier primary's only makes them run ahead of it, as does a millisecond in which all its counter
@@ -74,6 +71,12 @@ func (o *Oracle) Allocate(nowMillis uint64, count uint32) (first txn.Timestamp, 
 	}
 	o.last = last
 	return first, nil
+}
+
+// Ready reports whether the largest request can be served at the clock's time.
+func (o *Oracle) Ready(nowMillis uint64) bool {
+	largest := max(at(nowMillis), o.last) + txn.TimestampsMax
+	return o.leading && (o.mark == math.MaxUint64 || largest >= o.last && largest <= o.mark)
 }
 
 // NeedMark returns the mark to propose next, if one is needed now. It only ever asks for a mark above the one it

@@ -68,7 +68,7 @@ var scenarios = map[omit.Rule]func(Options) error{
 			return fmt.Errorf("%d was handed out above the mark %d", first, s.Mark())
 		}
 		if !errors.Is(err, ErrMark) {
-			return fmt.Errorf("%v instead of %w", err, ErrMark)
+			return errors.Join(errors.New("not refused for the mark"), err)
 		}
 		return nil
 	},
@@ -107,7 +107,7 @@ var scenarios = map[omit.Rule]func(Options) error{
 		p.raise(1000)
 		p.oracle.Unlead()
 		if _, err := p.oracle.Allocate(1000, 1); !errors.Is(err, ErrNotLeading) {
-			return fmt.Errorf("a replica that does not lead handed out a timestamp (%v)", err)
+			return errors.Join(errors.New("a replica that does not lead handed out a timestamp"), err)
 		}
 		return nil
 	},
@@ -116,7 +116,7 @@ var scenarios = map[omit.Rule]func(Options) error{
 		p.raise(1000)
 		for _, count := range []uint32{0, txn.TimestampsMax + 1, math.MaxUint32} {
 			if _, err := p.oracle.Allocate(1000, count); !errors.Is(err, ErrCount) {
-				return fmt.Errorf("a request for %d timestamps was not refused as one (%v)", count, err)
+				return errors.Join(fmt.Errorf("a request for %d timestamps was not refused as one", count), err)
 			}
 		}
 		for _, count := range []uint32{1, txn.TimestampsMax} {
@@ -136,7 +136,7 @@ var scenarios = map[omit.Rule]func(Options) error{
 			return fmt.Errorf("the last five: %w", err)
 		}
 		if first, err := p.next(1000, 1); !errors.Is(err, ErrExhausted) {
-			return fmt.Errorf("timestamps start again from %d (%v)", first, err)
+			return errors.Join(fmt.Errorf("timestamps start again from %d", first), err)
 		}
 		return nil
 	},

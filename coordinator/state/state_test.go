@@ -111,12 +111,32 @@ func TestMarkIsRaisedAheadOfNeed(t *testing.T) {
 	mark, need = p.oracle.NeedMark(10_001 + aheadMillis - needMillis)
 	require.True(t, need)
 	require.Equal(t, txn.TimestampAt(10_001+2*aheadMillis-needMillis), mark)
-	first, err := p.oracle.Allocate(10_001+aheadMillis-needMillis, 1)
+	_, err := p.oracle.Allocate(10_001+aheadMillis-needMillis, 1)
 	require.NoError(t, err, "and meanwhile it serves")
-	require.Equal(t, first, p.oracle.Last())
 
 	_, need = NewOracle(Options{}).NeedMark(10_000)
 	require.False(t, need, "whoever does not lead needs none")
+}
+
+// TestReady: where it is, the largest request succeeds, and a mark that was asked for makes it so.
+func TestReady(t *testing.T) {
+	p := newPrimary(Options{}, New(Options{}))
+	require.False(t, p.oracle.Ready(10_000), "no mark yet")
+	p.raise(10_000)
+	for now := uint64(10_000); now < 10_100+aheadMillis; now += 7 {
+		probe := *p.oracle
+		_, err := probe.Allocate(now, txn.TimestampsMax)
+		require.Equal(t, p.oracle.Ready(now), err == nil, "at %d ms", now)
+	}
+	require.False(t, p.oracle.Ready(10_100+aheadMillis))
+	p.raise(10_100 + aheadMillis)
+	require.True(t, p.oracle.Ready(10_100+aheadMillis))
+	p.oracle.Unlead()
+	require.False(t, p.oracle.Ready(10_000))
+
+	s, err := Restore(Options{}, math.MaxUint64, nil)
+	require.NoError(t, err)
+	require.True(t, newPrimary(Options{}, s).oracle.Ready(1), "at the end of all timestamps it says so to each request")
 }
 
 // TestClockBeyondTimestamps: a clock that stands past the last millisecond a timestamp can hold neither wraps
