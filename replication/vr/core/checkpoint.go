@@ -65,7 +65,7 @@ func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
 		r.log.reset(meta)
 		r.compacted = meta.Op + 1
 	}
-	r.checkpoint, r.applied = meta, meta.Op
+	r.checkpoint, r.applied, r.fetched = meta, meta.Op, meta.Op
 	r.commit = max(r.commit, meta.Op)
 	r.commitMax = max(r.commitMax, r.commit)
 	r.overtaken(same)
@@ -74,9 +74,6 @@ func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
 
 // overtaken draws the conclusions from a state that came from elsewhere.
 func (r *Replica) overtaken(same bool) {
-	if r.viewChange != nil {
-		r.viewChange.overtaken = true
-	}
 	switch {
 	case r.primary != nil && !same:
 		// What this primary proposed is not the group's log any more.

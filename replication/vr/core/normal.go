@@ -68,10 +68,11 @@ func (r *Replica) appendUnlinked(m *Message) {
 }
 
 // appendLinked appends the part of a suffix that is not here yet, within the view that the replica is normal
-// in. Both logs have grown from the same one, so that a difference is a broken invariant.
+// in. Both logs have grown from the same one, so that a difference is a broken invariant, but for what came by
+// a checkpoint.
 func (r *Replica) appendLinked(first OpNumber, previous Hash, entries []Entry) bool {
 	if hash, ok := r.log.hashAt(first - 1); ok && hash != previous {
-		r.fail("op-number %d has hash %x here and %x at the primary of view %d", first-1, hash, previous, r.view)
+		r.contradiction(first-1, previous, r.view)
 		return false
 	}
 	for i := range entries {
@@ -81,7 +82,7 @@ func (r *Replica) appendLinked(first OpNumber, previous Hash, entries []Entry) b
 			break
 		}
 		if hash, ok := r.log.hashAt(op); ok && hash != entries[i].Hash {
-			r.fail("op-number %d has hash %x here and %x at the primary of view %d", op, hash, entries[i].Hash, r.view)
+			r.contradiction(op, entries[i].Hash, r.view)
 			return false
 		}
 	}

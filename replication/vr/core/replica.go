@@ -20,7 +20,9 @@ type Replica struct {
 	// or before it, which may lie above the log.
 	commit, commitMax, applied OpNumber
 	checkpoint                 CheckpointMeta
-	failure                    error
+	// fetched is up to where the log came by a checkpoint, perhaps of a later view than this replica is in.
+	fetched OpNumber
+	failure error
 
 	// elapsed counts ticks since the primary was heard, or since the view change began; timeout is drawn.
 	// attempts counts view changes since the last normal view that worked.
@@ -70,7 +72,7 @@ func New(config Config, restored Restored) (*Replica, error) {
 	}
 	r.hardState = restored.HardState
 	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
-	r.commitMax, r.applied = r.commit, r.checkpoint.Op
+	r.commitMax, r.applied, r.fetched = r.commit, r.checkpoint.Op, r.checkpoint.Op
 	r.restart()
 	return r, nil
 }

@@ -198,7 +198,8 @@ func (r *Replica) takeLog(m *Message) {
 	t := r.transfer
 	if m.First != t.next || m.PreviousHash != t.previous {
 		if len(t.buffer) == 0 && m.First == t.next && t.next <= r.commit+1 {
-			r.fail("op-number %d is committed with hash %x here, and has %x in view %d", t.next-1, t.previous, m.PreviousHash, m.View)
+			r.contradiction(t.next-1, m.PreviousHash, m.View)
+			r.transfer = nil
 		}
 		return
 	}

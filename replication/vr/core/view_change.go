@@ -12,9 +12,6 @@ type viewChanging struct {
 	// doViewChanges are what the new primary has gathered: one for each replica, its own included.
 	doViewChanges []Message
 	resend        int
-	// overtaken: a checkpoint replaced this replica's log after the view change began, perhaps from a later
-	// view; the logs to choose from may then be too old.
-	overtaken bool
 }
 
 // mayFollow reports whether a member's word is enough to go to a view. A view far ahead needs f+1 members that
@@ -145,8 +142,8 @@ func (r *Replica) onDoViewChange(m *Message) {
 // second one says the same.
 func (r *Replica) recordDoViewChange(m *Message) {
 	c := r.viewChange
-	if r.transfer != nil && r.transfer.kind == gather {
-		return // the choice is made
+	if t := r.transfer; t != nil && (t.kind == gather || t.view > r.view) {
+		return // the choice is made, or a later view has begun
 	}
 	known := false
 	for i := range c.doViewChanges {
@@ -175,15 +172,10 @@ func (r *Replica) chooseLog() {
 			best = m
 		}
 	}
-	hash, ok := r.log.hashAt(best.Op)
-	same := ok && hash == best.Hash
-	if best.Op < r.commit || best.Op == r.commit && !same {
-		if !r.viewChange.overtaken { // else there is a later view, which will be heard of
-			r.fail("the log chosen for view %d ends at %d with hash %x, and everything up to %d is committed", r.view, best.Op, best.Hash, r.commit)
-		}
+	if r.contradicts(best) {
 		return
 	}
-	if same {
+	if hash, ok := r.log.hashAt(best.Op); ok && hash == best.Hash {
 		r.replaceAbove(best.Op, nil) // the same log up to there
 	} else if !r.join(best) {
 		r.gather(best)
@@ -238,6 +230,9 @@ func (r *Replica) onStartView(m *Message) {
 		m.View > r.view && !r.mayFollow(m.From, m.View) {
 		return
 	}
+	if r.contradicts(m) {
+		return
+	}
 	r.abdicate()
 	if hash, ok := r.log.hashAt(m.Op); ok && hash == m.Hash {
 		r.replaceAbove(m.Op, nil)
@@ -268,18 +263,47 @@ func (r *Replica) join(m *Message) bool {
 		}
 		below, previous, entries = r.log.base.Op, entries[skip-1].Hash, entries[skip:]
 	}
-	hash, ok := r.log.hashAt(below)
-	if !ok || hash != previous {
-		if ok && below <= r.commit {
-			r.fail("op-number %d is committed with hash %x here, and has %x in view %d", below, hash, previous, m.View)
-			return true
-		}
-		if !ok || !r.config.Omit.Has(RuleLink) {
-			return false
-		}
+	if hash, ok := r.log.hashAt(below); !ok || hash != previous && !r.config.Omit.Has(RuleLink) {
+		return false
 	}
 	r.replaceAbove(below, entries)
 	return true
+}
+
+// contradicts reports whether the log in a DOVIEWCHANGE or STARTVIEW differs from this one where this one is
+// committed. No later view's log does, so that its view is over, or an invariant is broken.
+func (r *Replica) contradicts(m *Message) bool {
+	if m.Op < r.commit {
+		r.contradiction(r.commit, 0, m.View)
+		return true
+	}
+	differs := func(op OpNumber, hash Hash) bool {
+		own, ok := r.log.hashAt(op)
+		if !ok || op > r.commit || own == hash {
+			return false
+		}
+		r.contradiction(op, hash, m.View)
+		return true
+	}
+	if differs(m.Op, m.Hash) || differs(m.First-1, m.PreviousHash) {
+		return true
+	}
+	for i := range m.Entries {
+		if differs(m.Entries[i].Op, m.Entries[i].Hash) {
+			return true
+		}
+	}
+	return false
+}
+
+// contradiction stops the replica, which has met another operation in the place of one that it takes for
+// committed, or none (hash 0); unless it learnt of that one by a checkpoint. A checkpoint may be of a later
+// view than this replica is in, and what belongs to the views between may well differ: they are over.
+func (r *Replica) contradiction(op OpNumber, hash Hash, view ViewNumber) {
+	if op > r.fetched {
+		own, _ := r.log.hashAt(op)
+		r.fail("op-number %d has hash %x here and %x in view %d; committed up to %d", op, own, hash, view, r.commit)
+	}
 }
 
 // replaceAbove makes entries the log above an op-number, and keeps what is the same.
