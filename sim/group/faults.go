@@ -74,15 +74,25 @@ func (s *simulation) strikeProcesses() {
 		}
 	}
 	if r.chance(rates.crashAll) {
-		s.covered.count(EventCrashOfAll)
-		for _, h := range s.hosts {
-			if h.running() {
-				s.crash(h, true)
-			}
-		}
+		s.crashMany()
 	}
 	if r.chance(rates.pause) {
 		s.pause(s.hosts[r.below(len(s.hosts))])
+	}
+}
+
+// crashMany crashes all at once, or a random few.
+func (s *simulation) crashMany() {
+	set := 1<<len(s.hosts) - 1
+	if s.faultRandom.chance(500) {
+		set = s.faultRandom.below(set)
+	} else {
+		s.covered.count(EventCrashOfAll)
+	}
+	for _, h := range s.hosts {
+		if h.running() && set&(1<<h.number) != 0 {
+			s.crash(h, true)
+		}
 	}
 }
 

@@ -183,7 +183,7 @@ func (s *simulation) enqueue(h *host, in input) {
 	s.pump(h)
 }
 
-// readiesMax is how many Readies may follow one another without any input.
+// readiesMax is how many Readies may follow one another at one moment.
 const readiesMax = 1000
 
 // pump lets a host work until it waits for the disk or has nothing to do.
@@ -196,31 +196,34 @@ func (s *simulation) pump(h *host) {
 			return
 		}
 		s.checks.observe(h)
-		if !h.replica.HasReady() {
+		switch {
+		case len(h.inbox) > 0 && !h.replica.HasReady():
+		case !h.replica.HasReady():
 			return
-		}
-		if s.faultRandom.chance(s.mixture.fault.gather) {
+		case len(h.inbox) == 0 && s.faultRandom.chance(s.mixture.fault.gather):
 			s.covered.count(EventInputsGathered)
 			return
+		default:
+			s.startReady(h)
 		}
-		s.startReady(h)
 	}
-	s.violated(claimProgress, "r%d: %d Readies without an input", h.id, readiesMax)
+	s.violated(claimProgress, "r%d: %d Readies without an end", h.id, readiesMax)
 }
 
-// takeInputs tells the replica everything that waits; false: it died on the way.
+// takeInputs tells the replica some of what waits; false: it died on the way.
 func (s *simulation) takeInputs(h *host) bool {
 	if h.tickOwed {
 		h.tickOwed = false
 		h.replica.Tick()
 	}
-	for i := 0; i < len(h.inbox); i++ {
+	count := min(len(h.inbox), s.mixture.limits.inputsMax)
+	for i := range count {
 		s.take(h, &h.inbox[i])
 		if !h.running() || s.checks.violation != nil {
 			return false
 		}
 	}
-	h.inbox = h.inbox[:0]
+	h.inbox = h.inbox[:copy(h.inbox, h.inbox[count:])]
 	return true
 }
 

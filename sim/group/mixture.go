@@ -47,7 +47,7 @@ type diskMixture struct {
 // faultMixture is what happens to processes and clocks.
 type faultMixture struct {
 	crash        int // of a random replica, a tick
-	crashAll     int // of all at once, a tick
+	crashAll     int // of all at once, or of several, a tick
 	crashPrimary int // of whoever believes to be primary, a tick
 	crashAtStep  int // between two steps of a Ready, a Ready
 	downTickMax  int
@@ -72,6 +72,7 @@ type limits struct {
 	config          core.Config
 	checkpointEvery core.OpNumber
 	inboxMax        int
+	inputsMax       int // inputs that a replica takes before it acts on a Ready
 }
 
 // groupSizes holds each size as often as it is drawn: three and five most often.
@@ -154,8 +155,8 @@ func drawNetwork(s *stream) networkMixture {
 
 func drawDisk(s *stream) diskMixture {
 	return diskMixture{
-		slow:       sometimes(s, 10, 200),
-		slowMax:    s.span(1, 8) * momentsPerTick,
+		slow:       sometimes(s, 10, 400),
+		slowMax:    s.span(1, 12) * momentsPerTick,
 		powerFails: s.chance(500),
 	}
 }
@@ -176,11 +177,11 @@ func drawFaults(s *stream) faultMixture {
 }
 
 func drawLimits(s *stream) limits {
-	shortest := s.between(5, 12)
+	shortest := s.between(4, 10)
 	config := core.Config{
 		HeartbeatTicks:     s.between(1, 3),
 		ViewChangeTicksMin: shortest,
-		ViewChangeTicksMax: shortest + s.between(3, 15),
+		ViewChangeTicksMax: shortest + s.between(2, 10),
 		ResendTicks:        s.between(2, 5),
 		InFlightMax:        32,
 		BatchEntriesMax:    64,
@@ -197,7 +198,8 @@ func drawLimits(s *stream) limits {
 	}
 	return limits{
 		config:          config,
-		checkpointEvery: core.OpNumber(s.between(4, 64)),
+		checkpointEvery: core.OpNumber(s.between(4, 4<<s.below(5))), // small ones most often
 		inboxMax:        s.between(8, 64),
+		inputsMax:       s.between(1, 2<<s.below(5)),
 	}
 }

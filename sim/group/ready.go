@@ -14,7 +14,11 @@ func (s *simulation) startReady(h *host) {
 		s.violated(claimReady, "r%d has a Ready that is empty", h.id)
 	}
 	h.crashStep = -1
-	if s.faultRandom.chance(s.mixture.fault.crashAtStep) {
+	rate := s.mixture.fault.crashAtStep
+	if h.ready.FetchCheckpoint != nil {
+		rate *= 25 // these are rare
+	}
+	if s.faultRandom.chance(rate) {
 		h.crashStep = Event(s.faultRandom.between(int(EventCrashBeforeReady), int(EventCrashBeforeAdvance)))
 	}
 	if s.crashes(h, EventCrashBeforeReady) || !s.sendAll(h, true, EventCrashAmongEarlySends) || s.crashes(h, EventCrashBeforeWrite) {

@@ -213,11 +213,11 @@ func (s *simulation) violated(claim, format string, arguments ...any) {
 	}
 }
 
-// believers are the replicas that run and believe to be primary.
+// believers are the replicas that run, or would if they were not paused, and believe to be primary.
 func (s *simulation) believers() []*host {
 	var found []*host
 	for _, h := range s.hosts {
-		if h.running() && !h.paused && h.status.Status == core.StatusNormal && h.status.Primary == h.id {
+		if h.running() && h.status.Status == core.StatusNormal && h.status.Primary == h.id {
 			found = append(found, h)
 		}
 	}
