@@ -138,6 +138,7 @@ func (n *Node) AddReplica(r Replica) error {
 	}
 	replicas[r.Group] = &r
 	n.replicas.Store(&replicas)
+	n.options.Logger.Info("hosting a replica", "group", r.Group, "replica", r.Replica, "incarnation", r.Incarnation)
 	return nil
 }
 

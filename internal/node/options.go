@@ -119,8 +119,9 @@ type Handler interface {
 
 // Replica is one replica that a node hosts.
 type Replica struct {
-	Group       uint32
-	Replica     uint32 // not 0
+	Group   uint32
+	Replica uint32 // not 0
+	// Incarnation is logged; it is the transport that compares it.
 	Incarnation uint64
 	// Peers is the address of every configured member of the group. Where a handler answers
 	// CODE_NOT_PRIMARY without an address, the node adds the one of the primary that the Replicator names.

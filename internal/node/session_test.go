@@ -137,6 +137,11 @@ func TestAClientThatOnlySends(t *testing.T) {
 	h.handler.answer(func(*pb.Request) *pb.Response { return boundAnswer(1) })
 	other.send(bound(1))
 	require.NotNil(t, other.next().GetBound())
+	select {
+	case <-stopped:
+		require.Fail(t, "the session was ended")
+	default:
+	}
 	cancel()
 	<-stopped
 }

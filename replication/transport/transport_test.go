@@ -141,19 +141,31 @@ func TestALargestPayloadArrives(t *testing.T) {
 }
 
 func TestAFullQueueDrops(t *testing.T) {
-	a, _, one, two := pair(t, transport.Options{QueueFramesMax: 8})
-	block := make(chan struct{})
-	two.Receive(func(uint32, []byte) { <-block })
-	payload := make([]byte, 1<<20)
-	// The receiver takes nothing: the windows fill, then the queue, then Send drops. It never blocks.
-	eventually(t, func() bool {
-		one.Send(2, payload)
-		return a.Counters()["dropped_queue_full"] > 0
-	}, "frames dropped")
-	close(block)
-	var in inbox
-	two.Receive(in.receive)
-	sendUntil(t, one, 2, "after", &in)
+	for _, test := range []struct {
+		name    string
+		options transport.Options
+	}{
+		{"frames", transport.Options{QueueFramesMax: 8}},
+		{"bytes", transport.Options{QueueBytesMax: 8 << 20, PayloadBytesMax: 2 << 20}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a, _, one, two := pair(t, test.options)
+			block := make(chan struct{})
+			two.Receive(func(uint32, []byte) { <-block })
+			payload := make([]byte, 1<<20)
+			sent := 0
+			// The receiver takes nothing: the windows fill, then the queue, then Send drops. It never blocks.
+			for a.Counters()["dropped_queue_full"] == 0 {
+				one.Send(2, payload)
+				sent++
+			}
+			require.Less(t, sent, 50, "the other bound, which is larger, was the one that held")
+			close(block)
+			var in inbox
+			two.Receive(in.receive)
+			sendUntil(t, one, 2, "after", &in)
+		})
+	}
 }
 
 func TestNothingIsKeptForAPeerThatIsNotReached(t *testing.T) {
