@@ -63,7 +63,7 @@ func TestUnknownOutcomes(t *testing.T) {
 func TestForgottenOutcomes(t *testing.T) {
 	var committed clerk.Committed
 	c := clustertest.Start(t, cluster.Options{Coordinators: 1, Shards: 1, Replicas: 1, Tuning: cluster.Tuning{
-		ThresholdLag: 100 * time.Millisecond, VersionHorizonLag: 200 * time.Millisecond, RecordHorizonLag: 200 * time.Millisecond,
+		ThresholdLag: 100 * time.Millisecond, RecordHorizonLag: 200 * time.Millisecond,
 	}})
 	connected := clustertest.ClerkWith(t, c, clerk.Options{Hooks: clerk.Hooks{Committed: func(c clerk.Committed) { committed = c }}})
 	require.NoError(t, connected.Put(within(t), "a", []byte("1")))

@@ -2,6 +2,7 @@ package clerk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -95,22 +96,28 @@ func (s *Snapshot) fetch(ctx context.Context, oids []string, take func(oid strin
 
 // Get reads one object, strictly serializably: a View of one key.
 func (c *Clerk) Get(ctx context.Context, oid string) ([]byte, error) {
-	var value []byte
-	err := c.View(ctx, func(s *Snapshot) (err error) {
-		value, err = s.Get(ctx, oid)
-		return err
-	})
-	return value, err
+	values, err := c.GetMulti(ctx, oid)
+	if err != nil {
+		return nil, err
+	}
+	if !values[0].Present {
+		return nil, fmt.Errorf("%w: %.100q", ErrNotFound, oid)
+	}
+	return values[0].Bytes, nil
 }
 
-// GetMulti reads several objects at one snapshot.
-func (c *Clerk) GetMulti(ctx context.Context, oids ...string) ([]Value, error) {
-	var values []Value
-	err := c.View(ctx, func(s *Snapshot) (err error) {
-		values, err = s.GetMulti(ctx, oids...)
-		return err
-	})
-	return values, err
+// GetMulti reads several objects at one snapshot. A snapshot that was overtaken by what the shards still remember
+// is replaced by another.
+func (c *Clerk) GetMulti(ctx context.Context, oids ...string) (values []Value, err error) {
+	for {
+		err = c.View(ctx, func(s *Snapshot) (err error) {
+			values, err = s.GetMulti(ctx, oids...)
+			return err
+		})
+		if !errors.Is(err, ErrSnapshotTooOld) || ctx.Err() != nil {
+			return values, err
+		}
+	}
 }
 
 // GetLatest reads one object from its shard's primary without a timestamp. It is linearizable for that object,
