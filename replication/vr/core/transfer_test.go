@@ -174,3 +174,26 @@ func TestRestoredMustMakeSense(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, OpNumber(9), replica.Status().Op)
 }
+
+// A checkpoint may be of a later view than the replica is in. A view between the two, whose log differs where
+// the checkpoint has committed operations, is over; nothing is broken.
+func TestCheckpointOfALaterViewContradictsNothing(t *testing.T) {
+	committed, between := entries("b", 3, 3, 3), entries("a", 1, 1, 1, 1)
+	meta := CheckpointMeta{Op: 3, View: 3, Hash: hashOf(committed, 3)}
+	b := backup1(t, nil)
+	b.step(suffix(KindPrepare, 2, 1, between, 4)) // a gap: a transfer is under way
+	b.CheckpointInstalled(meta)
+	b.act()
+	for _, m := range []Message{
+		suffix(KindPrepare, 2, 1, between, 3),
+		suffix(KindPrepare, 2, 1, between, 4),
+		suffix(KindStartView, 3, 2, between, 1),
+		suffix(KindStartView, 3, 2, between[:2], 1),
+		suffix(KindStartView, 3, 2, between, 4),
+	} {
+		b.step(m)
+		require.NoError(t, b.Failure())
+		require.Equal(t, OpNumber(3), b.Status().Op)
+		require.Less(t, b.Status().LastNormalView, ViewNumber(2))
+	}
+}
