@@ -32,7 +32,7 @@ func MeterOf(replicas []survey.Replica) (Cost, error) {
 			return Cost{}, fmt.Errorf("bench: meter: replica %d of group %d: %s", r.Replica, r.Group, r.Error)
 		}
 		cost.Fsyncs += r.Counters["fsyncs"]
-		cost.Frames += r.Counters["frames_sent"] + r.Counters["request_frames"] + r.Counters["response_frames"]
+		cost.Frames += r.NodeCounters["peers_frames_sent"] + r.NodeCounters["request_frames"] + r.NodeCounters["response_frames"]
 		cost.CPUSeconds += r.CPUSeconds
 	}
 	if cost.Fsyncs == 0 || cost.Frames == 0 || cost.CPUSeconds == 0 {

@@ -60,9 +60,11 @@ See it work, with nothing set up:   viewline demo
 
 ` + exitCodesHelp,
 		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          knownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// How many letters an unknown command may be away from a known one to be taken for it.
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if a.output != "table" && a.output != "json" {
 				return usagef("--output is %q, need table or json", a.output)
@@ -85,7 +87,7 @@ See it work, with nothing set up:   viewline demo
 		&cobra.Group{ID: "try", Title: "Try it:"})
 	root.AddCommand(a.initCommand(), a.nodeCommand("coordinator"), a.nodeCommand("shardserver"), a.statusCommand(),
 		a.getCommand(), a.putCommand(), a.deleteCommand(), a.txnCommand(), a.outcomeCommand(),
-		a.loadCommand(), a.verifyCommand(), a.demoCommand(), a.chaosCommand(), a.versionCommand())
+		a.loadCommand(), a.verifyCommand(), a.demoCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand())
 	usageErrors(root)
 	return root
 }

@@ -57,6 +57,8 @@ type Replica struct {
 	// StateHash is of the state machine at Applied, when it offers one.
 	StateHash string            `json:"state_hash,omitempty"`
 	Counters  map[string]uint64 `json:"counters,omitempty"`
+	// NodeCounters are those of the replica's process: sessions, refusals, frames to and from peers.
+	NodeCounters map[string]uint64 `json:"node_counters,omitempty"`
 	// CPUSeconds is what the replica's process has used so far.
 	CPUSeconds float64 `json:"cpu_seconds"`
 }
@@ -110,7 +112,8 @@ func (r *Replica) ask(ctx context.Context, dial []grpc.DialOption) {
 	r.Role, r.Status, r.Serving, r.Failure = status.GetRole(), status.GetStatus(), status.GetServing(), status.GetFailure()
 	r.View, r.Op, r.Commit = status.GetView(), status.GetOp(), status.GetCommit()
 	r.Applied, r.Checkpoint = status.GetApplied(), status.GetCheckpoint()
-	r.StateHash, r.Counters, r.CPUSeconds = hex.EncodeToString(status.GetStateHash()), status.GetCounters(), response.GetCpuSeconds()
+	r.StateHash, r.Counters = hex.EncodeToString(status.GetStateHash()), status.GetCounters()
+	r.NodeCounters, r.CPUSeconds = response.GetCounters(), response.GetCpuSeconds()
 }
 
 // AskNode asks one node about all its replicas. It waits until the node is reached, at most until ctx or 2 s
