@@ -116,7 +116,7 @@ func TestACheckpointWhoseSourceFails(t *testing.T) {
 	_, _, one, two := pair(t, transport.Options{})
 	for _, failure := range []error{errors.New("disk"), io.ErrUnexpectedEOF} {
 		two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-			body := io.MultiReader(bytes.NewReader(state(1<<20)), iotest.ErrReader(failure))
+			body := io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), iotest.ErrReader(failure))
 			return nil, io.NopCloser(body), nil
 		})
 		_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
@@ -131,7 +131,7 @@ func TestACheckpointWhoseSourceFails(t *testing.T) {
 func TestTooManyCheckpointsAtOnce(t *testing.T) {
 	_, _, one, two := pair(t, transport.Options{CheckpointsMax: 1})
 	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-		return nil, io.NopCloser(bytes.NewReader(state(16 << 20))), nil
+		return nil, io.NopCloser(bytes.NewReader(make([]byte, 16<<20))), nil
 	})
 	_, first, err := one.FetchCheckpoint(t.Context(), 2, 0)
 	require.NoError(t, err)
@@ -144,9 +144,10 @@ func TestTooManyCheckpointsAtOnce(t *testing.T) {
 
 func TestACheckpointIsCutByContextPartitionAndClose(t *testing.T) {
 	var cut atomic.Bool
+	large := make([]byte, 16<<20) // more than the windows hold
 	a, _, one, two := pair(t, transport.Options{Pass: func(uint32, uint32, uint32) bool { return !cut.Load() }})
 	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-		return nil, io.NopCloser(bytes.NewReader(state(32 << 20))), nil
+		return nil, io.NopCloser(bytes.NewReader(large)), nil
 	})
 	begin := func(ctx context.Context) io.ReadCloser {
 		_, body, err := one.FetchCheckpoint(ctx, 2, 0)
