@@ -127,6 +127,9 @@ func TestGoodHistories(t *testing.T) {
 		{"empty", nil},
 		{"blind writes in any order of arrival", historyOf(at(30).during(1, 99).writes("x"), at(10).during(1, 99).writes("x"), at(40).reads("x", 30))},
 		{"a snapshot of a transaction's own timestamp sees it", historyOf(at(10).writes("x"), at(10).snapshot().reads("x", 10))},
+		{"a snapshot of a delete's own timestamp sees it, or with 0", historyOf(
+			at(5).writes("x", "y"), at(10).deletes("x").writes("y"), at(10).snapshot().reads("y", 10).misses("x", 0),
+		)},
 		{"snapshots share a timestamp in any order", historyOf(
 			at(10).during(5, 6).snapshot().misses("x", 0), at(10).during(1, 2).snapshot().misses("x", 0),
 		)},

@@ -123,7 +123,7 @@ func (g *graph) addDependencies(all [][]version) error {
 			if int(object) < len(all) {
 				versions = all[object]
 			}
-			at, ok := find(versions, read, g.history[i].TS)
+			at, ok := find(versions, read, &g.history[i])
 			if !ok {
 				return &Counterexample{Transaction: g.history[i], OID: read.OID, Read: read, Why: "it read what nobody wrote"}
 			}
@@ -140,9 +140,13 @@ func (g *graph) addDependencies(all [][]version) error {
 
 // find returns the index of the version that was read, -1 for the absence before all. Absence without a
 // version may have been any that was not filled before the reader; the newest of these is the best for it.
-func find(versions []version, read Read, reader txn.Timestamp) (int, bool) {
+func find(versions []version, read Read, reader *Transaction) (int, bool) {
 	if read.Version == 0 && !read.Present {
-		at, _ := slices.BinarySearchFunc(versions, reader, func(v version, ts txn.Timestamp) int { return cmp.Compare(v.ts, ts) })
+		bound := reader.TS
+		if reader.Snapshot {
+			bound++ // it sees what has its own timestamp
+		}
+		at, _ := slices.BinarySearchFunc(versions, bound, func(v version, ts txn.Timestamp) int { return cmp.Compare(v.ts, ts) })
 		at--
 		for at >= 0 && !versions[at].absent {
 			at--

@@ -20,6 +20,7 @@ type actor struct {
 	attempt txn.Attempt
 	redrive bool
 	fences  int // sent to its own shard
+	actions int // carried out so far
 	dead    bool
 	done    bool
 }
@@ -39,7 +40,9 @@ func (w *World) startCommit(number int32) {
 
 // dies draws whether a machine's process ends before its next action.
 func (w *World) dies(a *actor) bool {
-	if a.dead || !w.faulty(w.params.Die) {
+	a.actions++
+	doomed := a.run == 0 && a.commit != nil && a.actions == w.params.DieAfter
+	if a.dead || !doomed && !w.faulty(w.params.Die) {
 		return a.dead
 	}
 	a.dead = true

@@ -40,6 +40,7 @@ const (
 	MarkOutcomeAborted
 	MarkOutcomeForgotten
 	MarkViewChange
+	MarkRestart
 	MarkTruncated
 	MarkStrayProposal
 	MarkLeadWithoutEffect
@@ -55,6 +56,7 @@ const (
 	MarkDelete
 	MarkBlindWrite
 	MarkReadOnlyParticipant
+	MarkIdleHome
 	markCount
 )
 
@@ -66,9 +68,9 @@ var markNames = [markCount]string{
 	"forgotten", "abort logged by validation", "fence aborted an unknown attempt", "clerk died", "terminator died",
 	"caller gave up", "answered unknown", "terminator committed", "terminator aborted", "terminator found it forgotten",
 	"terminator asked its own shard again", "commit carried again", "outcome: committed", "outcome: aborted", "outcome: forgotten",
-	"view change", "log truncated", "proposal of a replaced primary logged", "Lead without effect", "two fronts at once", "horizons advanced", "END applied",
+	"view change", "restart from a checkpoint", "log truncated", "proposal of a replaced primary logged", "Lead without effect", "two fronts at once", "horizons advanced", "END applied",
 	"view answered", "view waited for a writer", "view moved to the new primary", "snapshot too old", "read waited for a writer",
-	"absence read", "delete committed", "blind write committed", "read-only participant",
+	"absence read", "delete committed", "blind write committed", "read-only participant", "home shard with nothing to do",
 }
 
 // String says what the mark stands for.

@@ -26,6 +26,9 @@ func (w *World) heal() {
 		}
 		w.elect(i)
 	}
+	if w.random.below(2) == 0 {
+		w.letTimePass()
+	}
 	if w.settle() {
 		w.askUnknown()
 		w.settle()
@@ -65,11 +68,16 @@ func (w *World) drain() bool {
 	return false
 }
 
-// letTimePass raises the thresholds, so that a shard that remembers all it can may forget something.
+// letTimePass raises the thresholds, so that a shard that remembers all it can may forget something; where
+// horizons rise at all, as far as the rules allow.
 func (w *World) letTimePass() {
 	w.issued += w.params.AttemptSpan
+	operation := history.Advance{Threshold: w.issued}
+	if w.params.Advance > 0 {
+		operation.VersionHorizon, operation.RecordHorizon = w.issued, w.issued
+	}
 	for i := range w.shards {
-		w.logAdvance(i, history.Advance{Threshold: w.issued})
+		w.logAdvance(i, operation)
 	}
 }
 

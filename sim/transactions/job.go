@@ -112,9 +112,6 @@ func (w *World) beginView(i int32) {
 // onJobTimestamp is the coordinator's answer to a view or to a hasty clerk.
 func (w *World) onJobTimestamp(i int32) {
 	j := &w.jobs[i]
-	if j.timestamp != 0 {
-		return
-	}
 	j.timestamp = w.timestamp()
 	if w.params.Mistakes&TimestampFromBefore != 0 {
 		j.timestamp = w.before(j.timestamp)
@@ -145,7 +142,7 @@ func (w *World) beginRun(i int32) {
 	w.runs = append(w.runs, run{job: i, actor: -1, start: w.now, id: txn.TxnID{Sequence: w.sequence}})
 	w.tracef("%4d  job %d, run %d: reads %v, writes %v", w.now, i, j.run, j.reads, j.writes)
 	if w.random.chance(w.params.Hasty) {
-		w.put(event{kind: oracleJob, a: i})
+		w.onJobTimestamp(i)
 	}
 	w.readAll(i)
 }
@@ -265,8 +262,15 @@ func (w *World) commitRun(i int32) {
 		}
 		parts[s].Writes = append(parts[s].Writes, entry)
 	}
-	for _, part := range parts {
-		if len(part.Reads)+len(part.Writes) > 0 {
+	home := -1 // one of those that have something to do
+	if w.random.below(8) == 0 {
+		home = w.random.below(len(parts))
+	}
+	for s, part := range parts {
+		if s == home && len(part.Reads)+len(part.Writes) == 0 {
+			w.mark(MarkIdleHome)
+		}
+		if s == home || len(part.Reads)+len(part.Writes) > 0 {
 			r.parts = append(r.parts, part)
 		}
 		if len(part.Reads) > 0 && len(part.Writes) == 0 {
@@ -274,6 +278,9 @@ func (w *World) commitRun(i int32) {
 		}
 	}
 	r.id.Home = r.parts[w.random.below(len(r.parts))].Shard
+	if home >= 0 {
+		r.id.Home = parts[home].Shard
+	}
 	w.startCommit(j.run)
 }
 

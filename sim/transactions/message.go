@@ -42,7 +42,8 @@ type message struct {
 	commitSend    commit.Send
 	terminateSend terminate.Send
 
-	lead uint64 // under which it was admitted, or the snapshot was read
+	lead        uint64 // under which it was admitted, or the snapshot was read
+	incarnation int    // of the replica that admitted it
 	// closed: the sender has its answer, or has given up.
 	closed bool
 	// waiting: it waits for writers at the replica.

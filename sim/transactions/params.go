@@ -28,14 +28,18 @@ type Params struct {
 	// What goes wrong with a message or a clerk.
 	Lose      int // a request or a reply
 	Astray    int // a request, to any replica
+	Slow      int // a request is not there yet, each time it could be
 	GiveUp    int // the sender stops waiting while the request is under way
 	Duplicate int // a request that may be repeated freely
 	Die       int // a clerk or terminator, before each action
 	Cancel    int // a caller gives up, at each step
+	// DieAfter kills the first clerk before its action of this number, counted from 1; 0 does not.
+	DieAfter int
 
 	// What the shards do, at each step.
 	Apply      int
 	ViewChange int
+	Restart    int // a replica, from a checkpoint
 	Truncate   int // of view changes: what nobody has applied is lost in part
 	Stray      int // of proposals of a primary that was replaced meanwhile: into the log all the same
 	Linger     int // of primaries that are replaced: go on serving until they apply the new Lead
@@ -112,8 +116,8 @@ func Ordinary(seed uint64) Params {
 		Blind: sometimes(400), StaleViews: sometimes(300), Hasty: sometimes(500), WrongMap: sometimes(60),
 		FalseAt: sometimes(200), ForeignAt: sometimes(60), Astray: sometimes(300), HorizonLag: r.between(2, 20),
 		Copies: r.between(1, 3), Attempts: r.between(1, 4), Reruns: r.between(0, 2),
-		Lose: sometimes(120), GiveUp: sometimes(200), Duplicate: sometimes(200), Die: sometimes(60), Cancel: sometimes(10),
-		Apply: r.between(100, 400), ViewChange: sometimes(25), Truncate: sometimes(1000), Stray: sometimes(1000),
+		Lose: sometimes(120), Slow: sometimes(800), GiveUp: sometimes(200), Duplicate: sometimes(200), Die: sometimes(60), Cancel: sometimes(10),
+		Apply: r.between(100, 400), ViewChange: sometimes(25), Restart: sometimes(10), Truncate: sometimes(1000), Stray: sometimes(1000),
 		Linger: sometimes(1000), ReadWait: sometimes(500), Backups: sometimes(800), LateOwn: sometimes(60),
 		Terminate: sometimes(40), Redrive: sometimes(30), Outcome: sometimes(20), Advance: sometimes(60),
 		EarlyOutcome: sometimes(500), AttemptSpan: txn.Timestamp(r.between(1, 20)),

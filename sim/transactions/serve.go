@@ -23,7 +23,7 @@ func (w *World) serve(number int32) {
 		}
 		return
 	}
-	e := entry{message: number, replica: m.replica}
+	e := entry{message: number, replica: m.replica, incarnation: rep.incarnation}
 	switch m.kind {
 	case prepareTxn, commitOnePhase:
 		w.admit(number)
@@ -57,7 +57,7 @@ func (w *World) admit(number int32) {
 		w.answerMessage(number, verdict)
 		return
 	}
-	m.lead = front.LeadNumber()
+	m.lead, m.incarnation = front.LeadNumber(), w.shards[m.shard].replicas[m.replica].incarnation
 	w.put(event{kind: propose, a: number})
 }
 
@@ -67,6 +67,10 @@ func (w *World) onPropose(number int32) {
 	m := &w.messages[number]
 	s := &w.shards[m.shard]
 	rep := &s.replicas[m.replica]
+	if rep.incarnation != m.incarnation {
+		w.put(event{kind: giveUp, a: number})
+		return
+	}
 	current := s.primary == m.replica && rep.view == s.view
 	if !current || rep.front.LeadNumber() != m.lead {
 		if !w.random.chance(w.params.Stray) {
@@ -77,7 +81,7 @@ func (w *World) onPropose(number int32) {
 		}
 		w.mark(MarkStrayProposal)
 	}
-	e := entry{message: number, replica: m.replica, lead: m.lead}
+	e := entry{message: number, replica: m.replica, incarnation: m.incarnation, lead: m.lead}
 	if m.kind == prepareTxn {
 		e.operation = history.PrepareTxn{Lead: m.lead, Txn: m.part}
 	} else {

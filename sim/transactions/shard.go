@@ -24,7 +24,9 @@ type entry struct {
 	operation history.Operation
 	message   int32 // the request that it answers, -1 if none
 	replica   int   // which proposed it, and answers
-	lead      uint64
+	// incarnation is that of the replica; after a restart nobody remembers to answer.
+	incarnation int
+	lead        uint64
 }
 
 // replica is one member of a group with its own copy of the state.
@@ -33,7 +35,8 @@ type replica struct {
 	front   *history.Front
 	applied int
 	// view is the one in which it was elected; 0 if never.
-	view uint64
+	view        uint64
+	incarnation int
 }
 
 // objects are the keys of all histories; their slots are their places here.
@@ -75,21 +78,30 @@ func (w *World) build() {
 }
 
 func (w *World) newReplica(number txn.ShardID) replica {
-	p := &w.params
-	state, err := history.New(history.Options{
-		Shard: number, SlotOf: slotOf, ReadStampsMax: p.ReadStampsMax, DecisionsMax: p.DecisionsMax,
-		PreparedMax: p.PreparedMax, AttemptSpan: p.AttemptSpan, Omit: p.History,
-	})
+	state, err := history.New(w.stateOptions(number))
 	if err != nil {
 		panic(err) // the model's own mistake
 	}
+	return replica{state: state, front: w.newFront(state)}
+}
+
+func (w *World) stateOptions(number txn.ShardID) history.Options {
+	p := &w.params
+	return history.Options{
+		Shard: number, SlotOf: slotOf, ReadStampsMax: p.ReadStampsMax, DecisionsMax: p.DecisionsMax,
+		PreparedMax: p.PreparedMax, AttemptSpan: p.AttemptSpan, Omit: p.History,
+	}
+}
+
+func (w *World) newFront(state *history.State) *history.Front {
+	p := &w.params
 	front, err := history.NewFront(state, history.FrontOptions{
 		InFlightMax: p.InFlightMax, SnapStampsMax: p.SnapStampsMax, Omit: p.History,
 	})
 	if err != nil {
-		panic(err)
+		panic(err) // the model's own mistake
 	}
-	return replica{state: state, front: front}
+	return front
 }
 
 func (w *World) own(i int) {
@@ -143,7 +155,7 @@ func (w *World) apply(i, r int) bool {
 		s.committed = rep.applied
 		w.onCommitted(i, e, result, rep.state)
 	}
-	if e.replica == r {
+	if e.replica == r && e.incarnation == rep.incarnation {
 		w.onOwnApplied(i, r, e, result)
 	}
 	w.release(i, r)
@@ -228,7 +240,7 @@ func (w *World) onFloor(e event) {
 		floor = w.timestamp()
 	}
 	s.log = append(s.log, entry{
-		operation: history.Lead{Number: e.number, View: view, Floor: floor}, message: -1, replica: int(e.b),
+		operation: history.Lead{Number: e.number, View: view, Floor: floor}, message: -1, replica: int(e.b), incarnation: s.replicas[e.b].incarnation,
 	})
 }
 
@@ -265,7 +277,10 @@ func (w *World) advance() bool {
 	if !front.Leading() {
 		return false
 	}
-	upTo := func() txn.Timestamp { return w.issued - min(w.issued, txn.Timestamp(w.random.below(max(w.params.HorizonLag, 1)))) }
+	w.issued += txn.Timestamp(w.random.below(4))
+	upTo := func() txn.Timestamp {
+		return w.issued - min(w.issued, txn.Timestamp(w.random.below(max(w.params.HorizonLag, 1))))
+	}
 	w.mark(MarkAdvance)
 	w.logAdvance(i, history.Advance{Threshold: upTo(), VersionHorizon: upTo(), RecordHorizon: upTo()})
 	return true

@@ -139,7 +139,11 @@ func (w *World) happen() bool {
 	}
 	switch e.kind {
 	case deliver:
-		w.serve(e.a)
+		if w.faulty(w.params.Slow) {
+			w.put(e)
+		} else {
+			w.serve(e.a)
+		}
 	case reply:
 		w.onReply(e.a)
 	case giveUp:
@@ -172,7 +176,7 @@ func (w *World) surroundings() bool {
 		{p.Apply, (*World).applySomewhere}, {60, (*World).startJob}, {p.ViewChange, (*World).changeView},
 		{p.Terminate, (*World).terminateSomething}, {p.Redrive, (*World).redriveSomething},
 		{p.Outcome, (*World).askOutcome}, {p.Advance, (*World).advance}, {p.Cancel, (*World).cancelSomebody},
-		{p.LateOwn, (*World).ownLate},
+		{p.LateOwn, (*World).ownLate}, {p.Restart, (*World).restart},
 	} {
 		if x < choice.permille {
 			return choice.do(w)
