@@ -102,6 +102,29 @@ func testOwnError(t *testing.T, c *cluster.Cluster) {
 	_, err = connected.Get(within(t), "own")
 	require.ErrorIs(t, err, clerk.ErrNotFound)
 	require.ErrorIs(t, connected.View(within(t), func(*clerk.Snapshot) error { return mine }), mine)
+
+	// An error about what is no longer true is not returned: the function runs again.
+	runs = 0
+	err = connected.Update(within(t), func(tx *clerk.Txn) error {
+		runs++
+		_, err := tx.Get(within(t), "own/late")
+		if runs == 1 {
+			require.ErrorIs(t, err, clerk.ErrNotFound)
+			require.NoError(t, connected.Put(within(t), "own/late", nil))
+		}
+		return err
+	})
+	require.NoError(t, err)
+	require.Equal(t, 2, runs)
+	err = connected.Update(within(t), func(tx *clerk.Txn) error {
+		_, err := tx.Get(within(t), "own/never")
+		return errors.Join(err, tx.Put("own/late", []byte("written")))
+	})
+	require.ErrorIs(t, err, clerk.ErrNotFound)
+	value, err := connected.Get(within(t), "own/late")
+	require.NoError(t, err)
+	require.Empty(t, value, "a function that failed writes nothing")
+
 }
 
 func testSnapshots(t *testing.T, c *cluster.Cluster) {
