@@ -60,7 +60,6 @@ func New(options Options, id txn.TxnID, parts []Part, mapVersion uint64) (*Machi
 	m := &Machine{
 		options: options.withDefaults(), id: id, parts: parts, mapVersion: mapVersion,
 		participants: make([]txn.ShardID, 0, len(parts)),
-		timers:       map[uint64]func(){},
 	}
 	for _, part := range parts {
 		m.participants = append(m.participants, part.Shard)
@@ -139,6 +138,9 @@ func (m *Machine) after(tries int, do func()) {
 	millis := m.options.BackoffMillisMin
 	for range min(tries-1, 31) {
 		millis = min(2*millis, m.options.BackoffMillisMax)
+	}
+	if m.timers == nil {
+		m.timers = map[uint64]func(){} // most transactions need none
 	}
 	m.tokens++
 	m.timers[m.tokens] = do
