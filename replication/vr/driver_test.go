@@ -135,7 +135,9 @@ func TestCatchingUpByCheckpoint(t *testing.T) {
 	late := g.backups(leader)[0]
 	g.stop(late)
 	for i := range g.machines {
+		g.machines[i].mu.Lock()
 		g.machines[i].padding = 1 << 20
+		g.machines[i].mu.Unlock()
 	}
 	g.mustCommit(11, 200)
 	g.start(late)

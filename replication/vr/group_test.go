@@ -61,9 +61,11 @@ func (j *journal) state() (applied, hash uint64) {
 type journalSnapshot []byte
 
 func (j *journal) Snapshot() (replication.Snapshot, error) {
-	applied, hash := j.state()
+	j.mu.Lock()
+	applied, hash, padding := j.applied, j.hash, j.padding
+	j.mu.Unlock()
 	data := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, applied), hash)
-	return journalSnapshot(append(data, make([]byte, j.padding)...)), nil
+	return journalSnapshot(append(data, make([]byte, padding)...)), nil
 }
 
 func (s journalSnapshot) WriteTo(w io.Writer) (int64, error) {
@@ -101,33 +103,35 @@ type group struct {
 // newGroup makes and starts a group over real directories.
 func newGroup(t *testing.T, n int, change func(*vr.Options)) *group {
 	t.Helper()
-	g := &group{
-		t: t, network: newNetwork(), directories: make([]string, n), storages: make([]vr.Storage, n),
-		machines: make([]*journal, n), replicas: make([]*vr.Replica, n), change: change,
-	}
-	for i := range n {
-		g.directories[i] = t.TempDir()
-		require.NoError(t, storage.Create(g.directories[i]))
-	}
-	for i := range n {
-		g.start(i)
-	}
-	t.Cleanup(g.closeAll)
-	return g
+	return newGroupOver(t, make([]vr.Storage, n), change)
 }
 
 // newMemoryGroup is one without files.
 func newMemoryGroup(t *testing.T, n int, change func(*vr.Options)) *group {
 	t.Helper()
-	g := &group{
-		t: t, network: newNetwork(), directories: make([]string, n), storages: make([]vr.Storage, n),
-		machines: make([]*journal, n), replicas: make([]*vr.Replica, n), change: change,
+	storages := make([]vr.Storage, n)
+	for i := range storages {
+		storages[i] = storage.NewMemory()
 	}
-	for i := range n {
-		g.storages[i] = storage.NewMemory()
-		g.start(i)
+	return newGroupOver(t, storages, change)
+}
+
+// newGroupOver makes and starts a group with these storages; nil: a new directory.
+func newGroupOver(t *testing.T, storages []vr.Storage, change func(*vr.Options)) *group {
+	t.Helper()
+	n := len(storages)
+	g := &group{
+		t: t, network: newNetwork(), directories: make([]string, n), storages: storages, machines: make([]*journal, n),
+		replicas: make([]*vr.Replica, n), change: change,
 	}
 	t.Cleanup(g.closeAll)
+	for i := range n {
+		if storages[i] == nil {
+			g.directories[i] = t.TempDir()
+			require.NoError(t, storage.Create(g.directories[i]))
+		}
+		g.start(i)
+	}
 	return g
 }
 

@@ -3,6 +3,7 @@ package vr
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/viewline/viewline/replication"
@@ -59,6 +60,7 @@ func (o *owner) run() {
 			o.finish(nil)
 			return
 		}
+		runtime.Gosched()
 		taken := o.mailbox.take(o.spare)
 		err = o.feed(&taken, ticked)
 		taken.clear()

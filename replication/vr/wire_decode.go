@@ -17,11 +17,11 @@ const entriesMax = 1 << 16
 func decodeMessage(from, to core.ReplicaID, data []byte) (core.Message, error) {
 	d := messageDecoder{message: core.Message{From: from, To: to}}
 	for len(data) > 0 {
-		field, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return core.Message{}, fmt.Errorf("%w: %w", errMalformed, protowire.ParseError(n))
+		field, kind, n, err := consumeTag(data)
+		if err != nil {
+			return core.Message{}, err
 		}
-		n, err := d.field(field, kind, data[n:], n)
+		n, err = d.field(field, kind, data[n:], n)
 		if err != nil {
 			return core.Message{}, err
 		}
@@ -40,6 +40,18 @@ func decodeMessage(from, to core.ReplicaID, data []byte) (core.Message, error) {
 		}
 	}
 	return m, nil
+}
+
+// consumeTag refuses what the generated code refuses: protowire alone lets field numbers above the largest pass.
+func consumeTag(data []byte) (protowire.Number, protowire.Type, int, error) {
+	field, kind, n := protowire.ConsumeTag(data)
+	if n < 0 {
+		return 0, 0, 0, fmt.Errorf("%w: %w", errMalformed, protowire.ParseError(n))
+	}
+	if field > protowire.MaxValidNumber {
+		return 0, 0, 0, fmt.Errorf("%w: field %d", errMalformed, field)
+	}
+	return field, kind, n, nil
 }
 
 type messageDecoder struct {
@@ -128,9 +140,9 @@ func (d *messageDecoder) entry(data []byte) error {
 	}
 	var e core.Entry
 	for len(data) > 0 {
-		field, kind, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return fmt.Errorf("%w: entry: %w", errMalformed, protowire.ParseError(n))
+		field, kind, n, err := consumeTag(data)
+		if err != nil {
+			return err
 		}
 		value := data[n:]
 		var number uint64

@@ -39,7 +39,9 @@ func (d *Disk) readState() error {
 func checkBuckets(tx *bbolt.Tx, path string) error {
 	var names []string
 	err := tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
-		names = append(names, string(name))
+		if bucket != nil {
+			names = append(names, string(name))
+		}
 		return nil
 	})
 	if err != nil || len(names) != 2 || names[0] != bucketLog || names[1] != bucketState {

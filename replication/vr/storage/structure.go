@@ -118,7 +118,7 @@ func (s *structure) readMeta(offset int64) (boltMeta, error) {
 }
 
 // walk verifies a page and everything below it. All keys must be at or above least and, unless it is nil,
-// below limit. Buckets occur in the root only: this package nests none.
+// below limit. The root holds buckets and nothing else; this package nests none.
 func (s *structure) walk(number uint64, least, limit []byte, root bool) error {
 	page, err := s.readPage(number)
 	if err != nil {
@@ -144,6 +144,8 @@ func (s *structure) walk(number uint64, least, limit []byte, root bool) error {
 			err = s.walkBucket(element.value)
 		case element.bucket:
 			err = errors.New("a bucket within a bucket")
+		case root:
+			err = fmt.Errorf("%q among the buckets", element.key)
 		}
 		if err != nil {
 			return fmt.Errorf("page %d: %w", number, err)

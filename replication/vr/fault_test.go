@@ -1,0 +1,340 @@
+package vr_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/storage"
+)
+
+// answers collects what became of operations, and notices an answer that comes twice.
+type answers struct {
+	results chan replication.Result
+	calls   atomic.Int64
+}
+
+func newAnswers(n int) *answers { return &answers{results: make(chan replication.Result, 2*n)} }
+
+// submit submits an operation whose answer is expected once.
+func (a *answers) submit(r *vr.Replica, view replication.ViewNumber, operation []byte) {
+	var once atomic.Bool
+	r.Submit(view, operation, func(result replication.Result) {
+		if once.Swap(true) {
+			result.Err = errors.Join(result.Err, errors.New("answered twice"))
+		}
+		a.calls.Add(1)
+		a.results <- result
+	})
+}
+
+// wait returns n answers.
+func (a *answers) wait(t *testing.T, n int) []replication.Result {
+	t.Helper()
+	var results []replication.Result
+	for range n {
+		select {
+		case result := <-a.results:
+			results = append(results, result)
+		case <-time.After(patience):
+			require.FailNow(t, "not everything was answered", "%d of %d", len(results), n)
+		}
+	}
+	return results
+}
+
+func TestPartitionedPrimary(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 10)
+	old, view := g.primary()
+	g.network.cut(core.ReplicaID(old+1), true, true)
+	waiting := newAnswers(20)
+	for i := range 20 {
+		waiting.submit(g.replicas[old], view, fmt.Appendf(nil, "lost %d", i))
+	}
+	barrier := make(chan error, 1)
+	g.replicas[old].ReadBarrier(view, func(err error) { barrier <- err })
+
+	leader, later := g.primary(old)
+	require.Greater(t, later, view)
+	g.mustCommit(11, 30, old)
+	for _, result := range waiting.wait(t, 20) {
+		require.Error(t, result.Err, "nothing commits without a quorum")
+		if replication.DidNotHappen(result.Err) {
+			require.ErrorIs(t, result.Err, replication.ErrNotPrimary)
+		}
+	}
+	require.ErrorIs(t, <-barrier, replication.ErrNotPrimary, "a deposed primary serves no reads")
+	require.NoError(t, replication.AwaitReadBarrier(t.Context(), g.replicas[leader], later))
+	require.False(t, g.replicas[old].Status().Leading)
+
+	g.network.heal()
+	g.mustCommit(31, 35, old)
+	g.converged(35)
+	applied, _ := g.machines[old].state()
+	require.Equal(t, uint64(35), applied, "what the partitioned primary had proposed is gone")
+	require.EqualValues(t, 20, waiting.calls.Load())
+}
+
+// TestDeafPrimary: its messages get out, none come in. It stops serving by itself.
+func TestDeafPrimary(t *testing.T) {
+	g := newMemoryGroup(t, 3, nil)
+	g.mustCommit(1, 10)
+	old, _ := g.primary()
+	g.network.cut(core.ReplicaID(old+1), true, false)
+	g.mustCommit(11, 20, old)
+	g.network.heal()
+	g.converged(20)
+}
+
+func TestOverload(t *testing.T) {
+	g := newMemoryGroup(t, 3, func(o *vr.Options) {
+		o.QueueMax, o.QueueBytesMax, o.OperationBytesMax, o.ReadsMax = 10, 1000, 500, 3
+		o.ViewChangeTimeoutMin = time.Minute
+	})
+	g.mustCommit(1, 1)
+	leader, view := g.primary()
+	g.network.cut(core.ReplicaID(leader+1), true, true)
+	replica := g.replicas[leader]
+
+	waiting, refused := newAnswers(10), newAnswers(1)
+	refused.submit(replica, view, make([]byte, 501))
+	require.ErrorIs(t, refused.wait(t, 1)[0].Err, replication.ErrTooLarge)
+	waiting.submit(replica, view, make([]byte, 450))
+	waiting.submit(replica, view, make([]byte, 450))
+	refused.submit(replica, view, make([]byte, 450))
+	require.ErrorIs(t, refused.wait(t, 1)[0].Err, replication.ErrOverloaded)
+	for range 8 {
+		waiting.submit(replica, view, []byte("small"))
+	}
+	refused.submit(replica, view, []byte("small"))
+	result := refused.wait(t, 1)[0]
+	require.ErrorIs(t, result.Err, replication.ErrOverloaded)
+	require.True(t, replication.DidNotHappen(result.Err))
+
+	barriers := make(chan error, 4)
+	for range 4 {
+		replica.ReadBarrier(view, func(err error) { barriers <- err })
+	}
+	require.ErrorIs(t, <-barriers, replication.ErrOverloaded)
+	require.Equal(t, uint64(3), replica.Status().Counters["overloads"])
+
+	g.network.heal()
+	for _, result := range waiting.wait(t, 10) {
+		require.NoError(t, result.Err)
+	}
+	for range 3 {
+		require.NoError(t, <-barriers)
+	}
+	waiting.submit(replica, view, make([]byte, 450))
+	require.NoError(t, waiting.wait(t, 1)[0].Err, "what was answered makes room")
+}
+
+func TestCloseWithOperationsWaiting(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 3)
+	leader, view := g.primary()
+	replica := g.replicas[leader]
+	g.network.cut(core.ReplicaID(leader+1), true, true)
+	waiting := newAnswers(100)
+	for i := range 100 {
+		waiting.submit(replica, view, fmt.Appendf(nil, "waiting %d", i))
+	}
+	barrier := make(chan error, 1)
+	replica.ReadBarrier(view, func(err error) { barrier <- err })
+	g.stop(leader)
+	for _, result := range waiting.wait(t, 100) {
+		require.Error(t, result.Err)
+		require.True(t, errors.Is(result.Err, replication.ErrOutcomeUnknown) || errors.Is(result.Err, replication.ErrClosed), result.Err)
+	}
+	require.ErrorIs(t, <-barrier, replication.ErrClosed)
+	require.EqualValues(t, 100, waiting.calls.Load())
+
+	waiting.submit(replica, view, []byte("late"))
+	require.ErrorIs(t, waiting.wait(t, 1)[0].Err, replication.ErrClosed)
+	require.ErrorIs(t, replication.AwaitReadBarrier(t.Context(), replica, view), replication.ErrClosed)
+	require.ErrorIs(t, replica.Checkpoint(t.Context()), replication.ErrClosed)
+	require.NoError(t, replica.Close(), "twice is harmless")
+	g.network.heal()
+	g.start(leader)
+	g.mustCommit(4, 6)
+	g.converged(6)
+}
+
+func TestWipedLogIsRefused(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 10)
+	leader, _ := g.primary()
+	victim := g.backups(leader)[0]
+	g.stop(victim)
+	require.NoError(t, os.Remove(filepath.Join(g.directories[victim], "replica.db")))
+	_, err := g.open(victim)
+	require.ErrorIs(t, err, storage.ErrNotFormatted)
+	g.mustCommit(11, 12)
+}
+
+func TestDamagedEntryIsRefusedAtOpen(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 10)
+	leader, _ := g.primary()
+	victim := g.backups(leader)[0]
+	g.converged(10)
+	g.stop(victim)
+	path := filepath.Join(g.directories[victim], "replica.db")
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	spoiled := bytes.ReplaceAll(data, []byte("operation 7"), []byte("Operation 7"))
+	require.NotEqual(t, data, spoiled)
+	require.NoError(t, os.WriteFile(path, spoiled, 0o600))
+	_, err = g.open(victim)
+	var damage *storage.DamageError
+	require.ErrorAs(t, err, &damage)
+	require.ErrorIs(t, err, vr.ErrDamaged)
+	require.Equal(t, core.OpNumber(7), damage.Op)
+	require.Equal(t, path, damage.File)
+	g.mustCommit(11, 12)
+}
+
+// TestFailedWriteStopsTheReplica, whether what was written has reached the disk or not.
+func TestFailedWriteStopsTheReplica(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		t.Run(fmt.Sprintf("torn %v", torn), func(t *testing.T) {
+			var storages []vr.Storage
+			for range 3 {
+				storages = append(storages, storage.NewFailing(storage.NewMemory()))
+			}
+			g := newGroupOver(t, storages, nil)
+			g.mustCommit(1, 5)
+			leader, view := g.primary()
+			failing := storages[leader].(*storage.Failing)
+			failing.Fail(storage.Fault{Call: storage.CallWrite, Nth: 1, Torn: torn})
+			waiting := newAnswers(10)
+			for range 10 {
+				waiting.submit(g.replicas[leader], view, []byte("into the void"))
+			}
+			for _, result := range waiting.wait(t, 10) {
+				require.Error(t, result.Err)
+			}
+			g.eventually("it says why it stopped", func() bool { return g.replicas[leader].Status().Failure != nil })
+			status := g.replicas[leader].Status()
+			require.ErrorIs(t, status.Failure, storage.ErrInjected)
+			require.Equal(t, "stopped", status.Protocol)
+			require.False(t, status.Leading)
+			err := replication.Propose(t.Context(), g.replicas[leader], view, []byte("x")).Err
+			require.ErrorIs(t, err, replication.ErrClosed)
+			require.ErrorIs(t, err, storage.ErrInjected)
+			require.False(t, (<-g.replicas[leader].Events()).Leading)
+			g.mustCommitSomething(leader)
+			g.stop(leader)
+			g.start(leader)
+			g.mustCommitSomething()
+			g.converged(1)
+		})
+	}
+}
+
+// mustCommitSomething commits one operation whose outcome is known.
+func (g *group) mustCommitSomething(except ...int) {
+	g.t.Helper()
+	require.NoError(g.t, g.commit([]byte("something"), except...).Err)
+}
+
+func TestFailedCheckpointStopsTheReplica(t *testing.T) {
+	for _, call := range []storage.Call{storage.CallCreateCheckpoint, storage.CallCheckpointWrite, storage.CallCheckpointCommit} {
+		g := newMemoryGroup(t, 1, nil)
+		g.stop(0)
+		g.storages[0] = storage.NewFailing(g.storages[0], storage.Fault{Call: call, Nth: 1})
+		g.start(0)
+		g.mustCommit(1, 3)
+		err := g.replicas[0].Checkpoint(t.Context())
+		require.ErrorIs(t, err, replication.ErrClosed)
+		require.ErrorIs(t, err, storage.ErrInjected)
+		require.ErrorIs(t, g.replicas[0].Status().Failure, storage.ErrInjected)
+	}
+}
+
+func TestFailuresOfOpen(t *testing.T) {
+	memory := storage.NewMemory()
+	options := vr.Options{Self: 1, Members: []replication.ReplicaID{1}, Storage: memory, StateMachine: &journal{}}
+	replica, err := vr.Open(options)
+	require.NoError(t, err)
+	event := <-replica.Events()
+	require.NoError(t, replication.Propose(t.Context(), replica, event.View, []byte("x")).Err)
+	require.NoError(t, replica.Checkpoint(t.Context()))
+	require.NoError(t, replica.Close())
+	for _, call := range []storage.Call{storage.CallLoad, storage.CallOpenCheckpoint, storage.CallCheckpointRead} {
+		options.Storage = storage.NewFailing(memory, storage.Fault{Call: call, Nth: 1, Torn: true})
+		options.StateMachine = &journal{}
+		_, err = vr.Open(options)
+		require.ErrorIs(t, err, storage.ErrInjected)
+	}
+	options.Storage, options.Members = memory, []replication.ReplicaID{2}
+	_, err = vr.Open(options)
+	require.ErrorIs(t, err, vr.ErrOptions)
+}
+
+// TestFetchedCheckpointThatIsNotWhatWasAsked is not installed; the replica asks again.
+func TestFetchedCheckpointThatIsNotWhatWasAsked(t *testing.T) {
+	g := newMemoryGroup(t, 3, func(o *vr.Options) { o.CheckpointEvery = 10 })
+	g.mustCommit(1, 5)
+	leader, _ := g.primary()
+	late := g.backups(leader)[0]
+	g.stop(late)
+	g.mustCommit(6, 60)
+	var spoiled atomic.Int64
+	g.network.mu.Lock()
+	g.network.tamper = func(header, body []byte) ([]byte, []byte) {
+		switch spoiled.Add(1) {
+		case 1:
+			return []byte{0xff}, body // no header at all
+		case 2:
+			return []byte{8, 2, 24, 60}, body // of a later version
+		case 3:
+			return []byte{8, 1, 16, 1, 24, 60}, body // of another epoch
+		case 4:
+			return []byte{8, 1, 24, 1}, body // of an operation that was not asked for
+		}
+		return header, body
+	}
+	g.network.mu.Unlock()
+	g.start(late)
+	g.converged(60)
+	require.Greater(t, spoiled.Load(), int64(4))
+}
+
+// TestDamagedCheckpointStopsTheReplicaThatServesIt: what it would give to others it could not itself start from.
+func TestDamagedCheckpointStopsTheReplicaThatServesIt(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	g.mustCommit(1, 40)
+	leader, _ := g.primary()
+	require.NoError(t, g.replicas[leader].Checkpoint(t.Context()), "nothing will be written after this one")
+	names, err := filepath.Glob(filepath.Join(g.directories[leader], "checkpoint-*"))
+	require.NoError(t, err)
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		require.NoError(t, err)
+		data[len(data)/2] ^= 1
+		require.NoError(t, os.WriteFile(name, data, 0o600))
+	}
+	victim := core.ReplicaID(leader + 1)
+	asking := g.network.join(99)
+	_, body, err := asking.FetchCheckpoint(context.Background(), victim, 1)
+	if err == nil {
+		_, err = body.Read(make([]byte, 1000))
+		require.NoError(t, body.Close())
+	}
+	require.ErrorIs(t, err, vr.ErrDamaged)
+	g.eventually("it has stopped", func() bool { return errors.Is(g.replicas[leader].Status().Failure, vr.ErrDamaged) })
+	g.mustCommit(41, 42, leader)
+}
