@@ -173,10 +173,16 @@ func (w *World) surroundings() bool {
 		permille int
 		do       func(*World) bool
 	}{
-		{p.Apply, (*World).applySomewhere}, {60, (*World).startJob}, {p.ViewChange, (*World).changeView},
-		{p.Terminate, (*World).terminateSomething}, {p.Redrive, (*World).redriveSomething},
-		{p.Outcome, (*World).askOutcome}, {p.Advance, (*World).advance}, {p.Cancel, (*World).cancelSomebody},
-		{p.LateOwn, (*World).ownLate}, {p.Restart, (*World).restart},
+		{p.Apply, (*World).applySomewhere},
+		{60, (*World).startJob},
+		{p.ViewChange, (*World).changeView},
+		{p.Terminate, (*World).terminateSomething},
+		{p.Redrive, (*World).redriveSomething},
+		{p.Outcome, (*World).askOutcome},
+		{p.Advance, (*World).advance},
+		{p.Cancel, (*World).cancelSomebody},
+		{p.LateOwn, (*World).ownLate},
+		{p.Restart, (*World).restart},
 	} {
 		if x < choice.permille {
 			return choice.do(w)

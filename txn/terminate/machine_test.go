@@ -10,13 +10,24 @@ import (
 
 type maker func(*testing.T, Options) *Machine
 
+// scriptTest is a script that a machine follows.
+type scriptTest struct {
+	name    string
+	make    maker
+	options Options
+	script  script
+}
+
 func TestMachine(t *testing.T) {
-	for _, test := range []struct {
-		name    string
-		make    maker
-		options Options
-		script  script
-	}{
+	for _, tests := range [][]scriptTest{terminating(), forgetting(), outcomes()} {
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) { require.NoError(t, play(test.make(t, test.options), test.script)) })
+		}
+	}
+}
+
+func terminating() []scriptTest {
+	return []scriptTest{
 		{"all prepared: committed", terminator, Options{}, script{
 			{"start", "Fence 1, Fence 2"},
 			{"prepared 2", ""},
@@ -55,6 +66,18 @@ func TestMachine(t *testing.T) {
 			{"timer", "Fence 2"},
 			{"lost 2", "Answer unknown, Done"},
 		}},
+		{"a commit without END is carried again", redrive, Options{}, script{
+			{"start", "Answer committed, CommitTxn 1, CommitTxn 2"},
+			{"committed 1", ""},
+			{"lost 2", "WantTimer 20"},
+			{"timer", "CommitTxn 2"},
+			{"committed 2", "EndTxn 1, EndTxn 2, Done"},
+		}},
+	}
+}
+
+func forgetting() []scriptTest {
+	return []scriptTest{
 		{"forgotten, and still prepared here: aborted", terminator, Options{}, script{
 			{"start", "Fence 1, Fence 2"},
 			{"prepared 1", ""},
@@ -86,13 +109,23 @@ func TestMachine(t *testing.T) {
 			{"forgotten 2", "Fence 1"},
 			{"forgotten 1", "Answer forgotten, Done"},
 		}},
-		{"a commit without END is carried again", redrive, Options{}, script{
-			{"start", "Answer committed, CommitTxn 1, CommitTxn 2"},
-			{"committed 1", ""},
-			{"lost 2", "WantTimer 20"},
-			{"timer", "CommitTxn 2"},
-			{"committed 2", "EndTxn 1, EndTxn 2, Done"},
+		{"a contradiction is reported", terminator, Options{}, script{
+			{"start", "Fence 1, Fence 2"},
+			{"aborted 1", "Answer aborted, AbortTxn 2"},
+			{"committed 2", ""},
+			{"lost 2#2", "Done contradiction"},
 		}},
+		{"a contradiction the other way is reported", redrive, Options{}, script{
+			{"start", "Answer committed, CommitTxn 1, CommitTxn 2"},
+			{"aborted 1", ""},
+			{"aborted 1", ""},
+			{"committed 2", "Done contradiction"},
+		}},
+	}
+}
+
+func outcomes() []scriptTest {
+	return []scriptTest{
 		{"outcome: home never heard of it", outcome, Options{}, script{
 			{"start", "Fence 1 and later"},
 			{"aborted 1", "Answer aborted, Done"},
@@ -137,20 +170,6 @@ func TestMachine(t *testing.T) {
 			{"timer", "Fence 1 and later"},
 			{"lost 1", "Done"},
 		}},
-		{"a contradiction is reported", terminator, Options{}, script{
-			{"start", "Fence 1, Fence 2"},
-			{"aborted 1", "Answer aborted, AbortTxn 2"},
-			{"committed 2", ""},
-			{"lost 2#2", "Done contradiction"},
-		}},
-		{"a contradiction the other way is reported", redrive, Options{}, script{
-			{"start", "Answer committed, CommitTxn 1, CommitTxn 2"},
-			{"aborted 1", ""},
-			{"aborted 1", ""},
-			{"committed 2", "Done contradiction"},
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) { require.NoError(t, play(test.make(t, test.options), test.script)) })
 	}
 }
 
