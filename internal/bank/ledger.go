@@ -124,22 +124,25 @@ func (l *Ledger) tell(transfer Transfer, began time.Time) {
 	})
 }
 
-// AwaitCommit waits for the first commit of a transfer that began after the call and has an account on the shard,
-// or on any if that is 0, and returns how long it took. It needs Run beside it.
-func (l *Ledger) AwaitCommit(ctx context.Context, shard txn.ShardID) (time.Duration, error) {
+// NextCommit begins to watch for the first commit of a transfer that begins after this call and has an account on the
+// shard, or on any if that is 0. The function that it returns waits for it and tells how long it took since the
+// call. It needs Run beside it.
+func (l *Ledger) NextCommit(shard txn.ShardID) func(context.Context) (time.Duration, error) {
 	w := &waiting{shard: shard, since: time.Now(), after: make(chan time.Duration, 1)}
 	l.mu.Lock()
 	l.waiting = append(l.waiting, w)
 	l.mu.Unlock()
-	select {
-	case after := <-w.after:
-		return after, nil
-	case <-ctx.Done():
+	return func(ctx context.Context) (time.Duration, error) {
+		select {
+		case after := <-w.after:
+			return after, nil
+		case <-ctx.Done():
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.waiting = slices.DeleteFunc(l.waiting, func(other *waiting) bool { return other == w })
+		return 0, fmt.Errorf("bank: no commit for %v: %w", time.Since(w.since).Round(time.Millisecond), context.Cause(ctx))
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waiting = slices.DeleteFunc(l.waiting, func(other *waiting) bool { return other == w })
-	return 0, fmt.Errorf("bank: no commit for %v: %w", time.Since(w.since).Round(time.Millisecond), context.Cause(ctx))
 }
 
 // Counts is what a ledger has seen so far.

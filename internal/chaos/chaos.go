@@ -14,6 +14,7 @@ import (
 	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/cluster/process"
 	"github.com/viewline/viewline/internal/bank"
+	"github.com/viewline/viewline/internal/survey"
 	"github.com/viewline/viewline/txn"
 )
 
@@ -23,6 +24,7 @@ const (
 	commitTimeout = 30 * time.Second
 	wholeTimeout  = 60 * time.Second
 	auditTimeout  = 5 * time.Minute
+	enoughTimeout = 2 * time.Minute
 )
 
 // run is one run.
@@ -129,6 +131,21 @@ func (r *run) rounds(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	return r.enough(ctx)
+}
+
+// enough lets the load go on until it has done as much as a run must have, on a slow machine too. What is still
+// missing when its time is over makes the run void.
+func (r *run) enough(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, enoughTimeout)
+	defer cancel()
+	err := survey.Poll(limited, func() error {
+		done := Result{Commits: r.commits.Load(), Conflicts: r.conflicts.Load(), Gets: int(r.watch.gets.Load())}
+		return done.void()
+	})
+	if ctx.Err() != nil {
+		return err
 	}
 	return nil
 }

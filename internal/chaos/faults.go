@@ -46,6 +46,7 @@ func (r *run) suffer(ctx context.Context, f fault) error {
 	if err != nil {
 		return err
 	}
+	next := r.ledger.NextCommit(txn.ShardID(f.group))
 	done := Fault{Name: f.name}
 	for _, node := range nodes {
 		done.Nodes = append(done.Nodes, node.String())
@@ -56,7 +57,7 @@ func (r *run) suffer(ctx context.Context, f fault) error {
 		}
 	}
 	limited, cancel := context.WithTimeout(ctx, commitTimeout)
-	done.NextCommit, err = r.ledger.AwaitCommit(limited, txn.ShardID(f.group))
+	done.NextCommit, err = next(limited)
 	cancel()
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrStuck, f.name, err)

@@ -58,7 +58,7 @@ func (d *demo) killPrimaries(ctx context.Context, ledger *bank.Ledger) error {
 			return err
 		}
 		limited, cancel := context.WithTimeout(ctx, commitTimeout)
-		after, err := ledger.AwaitCommit(limited, txn.ShardID(group))
+		after, err := ledger.NextCommit(txn.ShardID(group))(limited)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("demo: after the kill of %v: %w", primary, err)
