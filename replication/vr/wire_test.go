@@ -1,6 +1,7 @@
 package vr
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -71,6 +72,18 @@ func TestMessagesAreVRMessages(t *testing.T) {
 			require.Equal(t, m, back)
 		}
 	}
+}
+
+// TestWireFormat holds the bytes: replicas of two versions of this program have to understand each other.
+func TestWireFormat(t *testing.T) {
+	m := core.Message{
+		Kind: core.KindPrepare, View: 7, Op: 300, Commit: 299, First: 300, PreviousHash: 0x0102030405060708,
+		Entries: []core.Entry{{Op: 300, View: 7, Hash: 0x1122334455667788, Payload: []byte("abc")}},
+	}
+	require.Equal(t, "0801"+"1807"+"20ac02"+"28ab02"+"490807060504030201"+"5213"+"08ac02"+"1007"+"1a03616263"+"218877665544332211"+"70ac02",
+		hex.EncodeToString(encodeMessage(&m)))
+	require.Equal(t, "0801"+"18ac02"+"2007"+"298877665544332211",
+		hex.EncodeToString(encodeCheckpointHeader(core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788})))
 }
 
 // TestEveryFieldOfVRMessageTravels: a field that is added to the .proto is added here too.

@@ -1,0 +1,44 @@
+package storage
+
+import (
+	"encoding/hex"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// TestFormatOne holds format 1 byte for byte: docs/FORMATS.md shows the same bytes. Whoever has to change this
+// test has made another format and has to number it.
+func TestFormatOne(t *testing.T) {
+	require.EqualValues(t, 1, formatVersion)
+	meta := core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788}
+	for name, test := range map[string]struct {
+		want string
+		got  []byte
+	}{
+		"entry": {
+			"2c01000000000000" + "0700000000000000" + "8877665544332211" + "03000000" + "414e90a8" + "616263",
+			appendEntry(nil, &core.Entry{Op: 300, View: 7, Hash: 0x1122334455667788, Payload: []byte("abc")}),
+		},
+		"key":        {"000000000000012c", runKey(300)},
+		"hard state": {"0800000000000000" + "0700000000000000" + "2c01000000000000" + "55560197", encodeHardState(core.HardState{View: 8, LastNormalView: 7, Commit: 300})},
+		"extent": {
+			"0100000000000000" + "0200000000000000" + "2c01000000000000" + "0300000000000000" + "56bd2319",
+			encodeExtent(extent{base: 1, baseHash: 2, last: 300, lastHash: 3}),
+		},
+		"format": {"766965776c696e65" + "01000000" + "5117d7cc", encodeFormat(formatVersion)},
+		"checkpoint": {
+			"76696577636b7074" + "01000000" + "2c01000000000000" + "0700000000000000" + "8877665544332211" + "20af1097" +
+				"05000000" + "00000000" + "ff62686c" + "7374617465" +
+				"00000000" + "01000000" + "0500000000000000" + "5c5e778a" + "01000000" + "6148d06c",
+			checkpointBytes(meta, [][]byte{[]byte("state")}),
+		},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, hex.EncodeToString(test.got)) })
+	}
+	require.Equal(t, "checkpoint-00000000000000000300", checkpointName(300))
+	// The hash is stored, so it is a part of the format.
+	require.Equal(t, core.Hash(0x35c48cab9d3769c5), core.Chained(0x1122334455667788, 300, 7, []byte("abc")).Hash)
+}
