@@ -66,7 +66,7 @@ func (r *Router) listen(w *watch, address string) (moved bool, err error) {
 			break
 		}
 		silence.Reset(r.options.StallTimeout)
-		if err = r.take(w, news); err == nil && w.heard(address, news.GetCoordinatorPrimary(), time.Since(r.start)) {
+		if err = r.take(w, news); err == nil && w.heard(address, r.coordinatorPrimary(news), time.Since(r.start)) {
 			return true, nil
 		}
 	}
@@ -74,6 +74,17 @@ func (r *Router) listen(w *watch, address string) (moved bool, err error) {
 		err = cause
 	}
 	return false, err
+}
+
+// coordinatorPrimary is the best that is known of it. A primary that was left behind may go on telling of itself
+// for a while; requests find out earlier where its successor is.
+func (r *Router) coordinatorPrimary(news *pb.WatchMapResponse) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if g := r.groups[CoordinatorGroup]; g.settled() {
+		return g.primary.Address
+	}
+	return news.GetCoordinatorPrimary()
 }
 
 // take takes one message of news.
