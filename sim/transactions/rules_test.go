@@ -210,6 +210,9 @@ func findRow(name string) (row, bool) {
 // TestEveryRuleIsMissed leaves out one rule at a time and wants more than 20 bad histories, and none with the
 // same mixture and all rules.
 func TestEveryRuleIsMissed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a few hundred thousand histories")
+	}
 	const (
 		wanted = 21
 		budget = 100_000
