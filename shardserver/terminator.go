@@ -82,8 +82,8 @@ func (t *terminator) take() (arrivals []arrival, hurried map[txn.Attempt]struct{
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	arrivals, t.mailbox = t.mailbox, nil
-	if hurried = t.hurried; len(hurried) > 0 {
-		t.hurried = map[txn.Attempt]struct{}{}
+	if len(t.hurried) > 0 {
+		hurried, t.hurried = t.hurried, map[txn.Attempt]struct{}{}
 	}
 	return arrivals, hurried
 }
