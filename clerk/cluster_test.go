@@ -124,7 +124,6 @@ func testOwnError(t *testing.T, c *cluster.Cluster) {
 	value, err := connected.Get(within(t), "own/late")
 	require.NoError(t, err)
 	require.Empty(t, value, "a function that failed writes nothing")
-
 }
 
 func testSnapshots(t *testing.T, c *cluster.Cluster) {

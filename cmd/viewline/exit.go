@@ -65,16 +65,19 @@ type verdict struct {
 func verdicts() []verdict {
 	return []verdict{
 		{
-			[]error{clerk.ErrOutcomeForgotten}, exitUnknown,
+			[]error{clerk.ErrOutcomeForgotten},
+			exitUnknown,
 			"the transaction is older than its shards remember: read what it would have written",
 		},
 		{
-			[]error{clerk.ErrOutcomeUnknown}, exitUnknown,
+			[]error{clerk.ErrOutcomeUnknown},
+			exitUnknown,
 			"ask what became of it: viewline outcome ID",
 		},
 		{[]error{chaos.ErrStale, chaos.ErrDiverged, chaos.ErrVoid, chaos.ErrStuck, tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks}, exitVerification, ""},
 		{
-			[]error{tree.ErrNoTree}, exitNotFound,
+			[]error{tree.ErrNoTree},
+			exitNotFound,
 			"load it first: viewline load DIR",
 		},
 		{[]error{clerk.ErrNotFound, tree.ErrNoEntry}, exitNotFound, ""},
@@ -82,23 +85,28 @@ func verdicts() []verdict {
 			[]error{errNotServing}, exitUnavailable, "",
 		},
 		{
-			[]error{clerk.ErrUnavailable}, exitUnavailable,
+			[]error{clerk.ErrUnavailable},
+			exitUnavailable,
 			"see which nodes answer: viewline status; or give the coordinator's addresses: --coordinators HOST:PORT,...",
 		},
 		{
-			[]error{clerk.ErrAborted}, exitAborted,
+			[]error{clerk.ErrAborted},
+			exitAborted,
 			"nothing happened: run it again",
 		},
 		{
-			[]error{cluster.ErrDataMissing, node.ErrNotFormatted}, exitRefused,
+			[]error{cluster.ErrDataMissing, node.ErrNotFormatted},
+			exitRefused,
 			"set a new cluster up with: viewline init CLUSTER.toml; the directory of a replica that lost it has to be restored",
 		},
 		{
-			[]error{node.ErrInUse}, exitRefused,
+			[]error{node.ErrInUse},
+			exitRefused,
 			"another process runs this replica: stop it first",
 		},
 		{
-			[]error{cluster.ErrLayoutChanged}, exitRefused,
+			[]error{cluster.ErrLayoutChanged},
+			exitRefused,
 			"members of a running cluster cannot be changed by init: use the old layout or another directory",
 		},
 		{
@@ -106,7 +114,8 @@ func verdicts() []verdict {
 			exitRefused, "",
 		},
 		{
-			[]error{clerk.ErrOptions}, exitUsage,
+			[]error{clerk.ErrOptions},
+			exitUsage,
 			"give the coordinator's addresses as --coordinators HOST:PORT,...; plaintext beyond loopback needs --insecure too",
 		},
 		{[]error{script.ErrSyntax, txn.ErrMalformedID, cluster.ErrConfig, cluster.ErrOptions}, exitUsage, ""},

@@ -139,6 +139,8 @@ func (t *Tree) storeDirectory(ctx context.Context, source *Source, at place) ([]
 			report.Bytes += e.size
 		case Link:
 			report.Links++
+		case Directory:
+			// It counts itself when its turn comes.
 		}
 		if fresh[e.name], err = newID(); err != nil {
 			return nil, report, err
