@@ -160,13 +160,11 @@ func (s *simulation) apply(h *host, entries []core.Entry) {
 	s.createCheckpoint(h)
 }
 
-// acknowledge tells the client of its operation, if this replica proposed it and still follows its fate.
+// acknowledge tells the client of its operation, if this replica proposed it and still follows its fate. What a
+// Ready drops it never commits, so that whatever is in the place of such a proposal is that proposal.
 func (s *simulation) acknowledge(h *host, entry *core.Entry) {
 	proposed, ours := h.proposals[entry.Op]
 	if !ours {
-		return
-	}
-	if slices.ContainsFunc(h.ready.Dropped, func(d core.Dropped) bool { return d.First <= entry.Op && entry.Op <= d.Last }) {
 		return
 	}
 	delete(h.proposals, entry.Op)
