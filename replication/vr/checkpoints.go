@@ -158,20 +158,20 @@ func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint) finishedJob {
 // copyCheckpoint copies up to io.EOF, which says that everything has arrived unchanged.
 func copyCheckpoint(writer io.Writer, body io.Reader, progress func()) (missed, err error) {
 	buffer := make([]byte, fetchBufferBytes)
-	for {
-		n, reading := body.Read(buffer)
+	for missed == nil {
+		var n int
+		n, missed = body.Read(buffer)
 		if n > 0 {
 			progress()
 			if _, err := writer.Write(buffer[:n]); err != nil {
 				return nil, err
 			}
 		}
-		if errors.Is(reading, io.EOF) {
-			return nil, nil
-		} else if reading != nil {
-			return reading, nil
-		}
 	}
+	if errors.Is(missed, io.EOF) {
+		return nil, nil
+	}
+	return missed, nil
 }
 
 // jobFinished takes over what a job has done.
@@ -193,7 +193,7 @@ func (o *owner) jobFinished(job *finishedJob) error {
 	case job.missed != nil:
 		o.options.Logger.Warn("checkpoint not fetched", "group", o.options.Group, "replica", o.options.Self, "reason", job.missed)
 		o.core.CheckpointFailed()
-		return nil
+		return nil //nolint:nilerr // it is the peer that failed
 	}
 	o.counters.checkpointFetches.Add(1)
 	o.checkpointed = job.meta.Op

@@ -84,7 +84,7 @@ func (unwritable) WriteTo(io.Writer) (int64, error) { return 0, errors.New("cann
 
 func (f *faulty) Restore(r io.Reader) error {
 	if f.leaveBytes {
-		_, err := io.ReadFull(r, make([]byte, 3))
+		_, err := io.ReadFull(r, make([]byte, 2))
 		return err
 	}
 	return f.journal.Restore(r)
@@ -122,5 +122,5 @@ func TestRestoreThatLeavesBytesFailsOpen(t *testing.T) {
 	require.NoError(t, replica.Close())
 	options.StateMachine = &faulty{leaveBytes: true}
 	_, err = vr.Open(options)
-	require.ErrorContains(t, err, "left 13 bytes")
+	require.ErrorContains(t, err, "left 1 bytes")
 }

@@ -2,6 +2,7 @@ package vr
 
 import "errors"
 
+// Errors of Open and of storages.
 var (
 	// ErrNoCheckpoint: a Storage has no checkpoint yet, or none that is new enough.
 	ErrNoCheckpoint = errors.New("vr: no checkpoint")

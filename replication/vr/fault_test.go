@@ -247,7 +247,7 @@ func TestFailedWriteStopsTheReplica(t *testing.T) {
 // mustCommitSomething commits one operation whose outcome is known.
 func (g *group) mustCommitSomething(except ...int) {
 	g.t.Helper()
-	require.NoError(g.t, g.commit([]byte("something"), except...).Err)
+	require.NoError(g.t, g.commit(fmt.Appendf(nil, "something at %v", time.Now()), except...).Err)
 }
 
 func TestFailedCheckpointStopsTheReplica(t *testing.T) {

@@ -2,13 +2,9 @@ package vr_test
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"log/slog"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,68 +22,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what has to happen, on a machine that is busy with other things.
 const patience = 30 * time.Second
-
-// journal is a state machine that remembers the order of its operations as one running hash.
-type journal struct {
-	mu      sync.Mutex // Status looks on; the rest comes from the replica's own goroutine
-	applied uint64
-	hash    uint64
-	padding int // bytes that a checkpoint is longer
-}
-
-func (j *journal) Apply(first replication.OpNumber, operations [][]byte) [][]byte {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	results := make([][]byte, len(operations))
-	for i, operation := range operations {
-		if uint64(first)+uint64(i) != j.applied+1 {
-			panic(fmt.Sprintf("operation %d after %d", uint64(first)+uint64(i), j.applied))
-		}
-		sum := fnv.New64a()
-		_, _ = sum.Write(binary.BigEndian.AppendUint64(nil, j.hash))
-		_, _ = sum.Write(operation)
-		j.applied, j.hash = j.applied+1, sum.Sum64()
-		results[i] = operation
-	}
-	return results
-}
-
-func (j *journal) state() (applied, hash uint64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.applied, j.hash
-}
-
-type journalSnapshot []byte
-
-func (j *journal) Snapshot() (replication.Snapshot, error) {
-	j.mu.Lock()
-	applied, hash, padding := j.applied, j.hash, j.padding
-	j.mu.Unlock()
-	data := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, applied), hash)
-	return journalSnapshot(append(data, make([]byte, padding)...)), nil
-}
-
-func (s journalSnapshot) WriteTo(w io.Writer) (int64, error) {
-	n, err := w.Write(s)
-	return int64(n), err
-}
-
-func (journalSnapshot) Release() {}
-
-func (j *journal) Restore(r io.Reader) error {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	if len(data) < 16 {
-		return io.ErrUnexpectedEOF
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.applied, j.hash = binary.BigEndian.Uint64(data), binary.BigEndian.Uint64(data[8:])
-	return nil
-}
 
 // group is a whole group in one process. Replica i has the id i+1.
 type group struct {
@@ -222,8 +156,7 @@ func (g *group) primary(except ...int) (int, replication.ViewNumber) {
 	return leader, view
 }
 
-// commit has an operation executed, wherever the primary is. Only certain refusals are tried again, so that an
-// operation is never executed twice; an unknown outcome is returned.
+// commit has an operation executed exactly once, wherever the primary is.
 func (g *group) commit(operation []byte, except ...int) replication.Result {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
@@ -231,10 +164,25 @@ func (g *group) commit(operation []byte, except ...int) replication.Result {
 	for {
 		leader, view := g.primary(except...)
 		result := replication.Propose(ctx, g.replicas[leader], view, operation)
-		if result.Err == nil || !replication.DidNotHappen(result.Err) {
+		if result.Err == nil {
 			return result
 		}
 		require.NoError(g.t, ctx.Err())
+		if replication.DidNotHappen(result.Err) {
+			continue
+		}
+		// The machine is busy and the view has changed. A later primary that leads has the operation, or nobody
+		// ever will.
+		for {
+			leader, view = g.primary(except...)
+			if replication.AwaitReadBarrier(ctx, g.replicas[leader], view) == nil {
+				break
+			}
+			require.NoError(g.t, ctx.Err())
+		}
+		if op := g.machines[leader].has(operation); op > 0 {
+			return replication.Result{Op: op, Value: operation}
+		}
 	}
 }
 

@@ -95,13 +95,22 @@ func (o Options) Validate() error {
 		name  string
 		value int64
 	}{
-		{"TickInterval", int64(o.TickInterval)}, {"HeartbeatInterval", int64(o.HeartbeatInterval)},
-		{"ViewChangeTimeoutMin", int64(o.ViewChangeTimeoutMin)}, {"ViewChangeTimeoutMax", int64(o.ViewChangeTimeoutMax)},
-		{"ResendInterval", int64(o.ResendInterval)}, {"FetchTimeout", int64(o.FetchTimeout)},
-		{"CheckpointBytes", int64(o.CheckpointBytes)}, {"OperationBytesMax", int64(o.OperationBytesMax)},
-		{"QueueMax", int64(o.QueueMax)}, {"QueueBytesMax", int64(o.QueueBytesMax)}, {"ReadsMax", int64(o.ReadsMax)},
-		{"MessagesMax", int64(o.MessagesMax)}, {"MessagesBytesMax", int64(o.MessagesBytesMax)},
-		{"BatchEntriesMax", int64(o.BatchEntriesMax)}, {"BatchBytesMax", int64(o.BatchBytesMax)}, {"InFlightMax", int64(o.InFlightMax)},
+		{"TickInterval", int64(o.TickInterval)},
+		{"HeartbeatInterval", int64(o.HeartbeatInterval)},
+		{"ViewChangeTimeoutMin", int64(o.ViewChangeTimeoutMin)},
+		{"ViewChangeTimeoutMax", int64(o.ViewChangeTimeoutMax)},
+		{"ResendInterval", int64(o.ResendInterval)},
+		{"FetchTimeout", int64(o.FetchTimeout)},
+		{"CheckpointBytes", int64(o.CheckpointBytes)},
+		{"OperationBytesMax", int64(o.OperationBytesMax)},
+		{"QueueMax", int64(o.QueueMax)},
+		{"QueueBytesMax", int64(o.QueueBytesMax)},
+		{"ReadsMax", int64(o.ReadsMax)},
+		{"MessagesMax", int64(o.MessagesMax)},
+		{"MessagesBytesMax", int64(o.MessagesBytesMax)},
+		{"BatchEntriesMax", int64(o.BatchEntriesMax)},
+		{"BatchBytesMax", int64(o.BatchBytesMax)},
+		{"InFlightMax", int64(o.InFlightMax)},
 	} {
 		if field.value < 0 {
 			return fmt.Errorf("%w: %s is negative", ErrOptions, field.name)

@@ -60,7 +60,7 @@ func (o *owner) run() {
 			o.finish(nil)
 			return
 		}
-		runtime.Gosched()
+		runtime.Gosched() // who was just answered may submit again, into the same batch
 		taken := o.mailbox.take(o.spare)
 		err = o.feed(&taken, ticked)
 		taken.clear()
@@ -232,7 +232,7 @@ func (o *owner) publish() {
 
 // finish ends the replica's part in the group and answers everyone who waits: for good when err is not nil.
 func (o *owner) finish(err error) {
-	refusal := error(replication.ErrClosed)
+	refusal := replication.ErrClosed
 	if err != nil {
 		refusal = stoppedBy(err)
 		o.options.Logger.Error("replica stopped", "group", o.options.Group, "replica", o.options.Self, "failure", err)

@@ -119,6 +119,7 @@ func (d *messageDecoder) number(field protowire.Number, value uint64) error {
 		m.First = core.OpNumber(value)
 	case fieldAgree:
 		m.Agree = value != 0
+	default: // a later version's
 	}
 	return nil
 }
@@ -131,6 +132,7 @@ func (d *messageDecoder) hash(field protowire.Number, value core.Hash) {
 		d.message.Checkpoint.Hash = value
 	case fieldHash:
 		d.message.Hash = value
+	default: // a later version's
 	}
 }
 

@@ -65,8 +65,7 @@ func TestBrokenStructures(t *testing.T) {
 	page := os.Getpagesize()
 	order := binary.NativeEndian
 	good := smallDatabase(t)
-	var s structure
-	s = structure{file: bytes.NewReader(good), bytes: int64(len(good)), seen: map[uint64]bool{}}
+	s := structure{file: bytes.NewReader(good), bytes: int64(len(good)), seen: map[uint64]bool{}}
 	require.NoError(t, s.readMetas())
 	root := int(s.meta.root) * page
 	newest := int(s.meta.transaction%2)*page + boltPageHeaderBytes
