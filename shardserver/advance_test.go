@@ -16,13 +16,13 @@ import (
 func TestThresholdAndHorizonsFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 1, 1, func(o *Options) {
-			o.ThresholdLag, o.VersionHorizonLag, o.RecordHorizonLag = 10*time.Second, 20*time.Second, 30*time.Second
+			o.ThresholdLag, o.VersionHorizonLag, o.RecordHorizonLag = time.Minute, 2*time.Minute, 3*time.Minute
 		})
 		defer c.close()
 		server, s := c.shards[1].primary(), &sequence{}
 		slow := s.transaction(c.stamp(), []txn.ShardID{1}, "slow", c.key(1, 1))
 		var last txn.Timestamp
-		for range 60 {
+		for range 300 {
 			last = s.put(t, c, 1, c.key(1, 0), "value")
 			pass(time.Second)
 		}
@@ -31,11 +31,11 @@ func TestThresholdAndHorizonsFollow(t *testing.T) {
 			distance := time.Duration(last.Millis()-mark.Millis()) * time.Millisecond
 			require.InDelta(t, lag.Seconds(), distance.Seconds(), 2.5)
 		}
-		near(10*time.Second, locked(server, server.state.Threshold))
-		near(20*time.Second, locked(server, server.state.VersionHorizon))
-		near(30*time.Second, locked(server, server.state.RecordHorizon))
-		require.Less(t, sizesOf(server).Versions, 25)
-		require.Less(t, sizesOf(server).Decisions, 35)
+		near(time.Minute, locked(server, server.state.Threshold))
+		near(2*time.Minute, locked(server, server.state.VersionHorizon))
+		near(3*time.Minute, locked(server, server.state.RecordHorizon))
+		require.Less(t, sizesOf(server).Versions, 125)
+		require.Less(t, sizesOf(server).Decisions, 190)
 		requireStatus(t, txn.StatusForgotten, txn.Forgotten, ask(t, server, onePhaseRequest(slow)))
 	})
 }
@@ -76,7 +76,7 @@ func TestBackupDoesNotAdvance(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 2, 3, func(o *Options) { o.HashVersionsMax = 3 })
+		c := newCluster(t, 2, 3, func(o *Options) { o.HashVersionsMax = 4 })
 		defer c.close()
 		server, s := c.shards[1].primary(), &sequence{}
 		s.put(t, c, 1, c.key(1, 0), "value")
@@ -89,7 +89,7 @@ func TestDescribe(t *testing.T) {
 		requireStatus(t, txn.StatusRefused, txn.StaleRead, ask(t, server, onePhaseRequest(late)))
 
 		status := &pb.ReplicaStatus{Counters: map[string]uint64{"fsyncs": 3}}
-		server.Describe(status)
+		server.Describe(status, true)
 		require.True(t, status.GetServing())
 		require.Equal(t, uint64(locked(server, server.state.Applied)), status.GetApplied())
 		hash := locked(server, server.state.Hash)
@@ -103,18 +103,23 @@ func TestDescribe(t *testing.T) {
 			require.Equal(t, want, got, name)
 		}
 		again := &pb.ReplicaStatus{}
-		server.Describe(again)
+		server.Describe(again, true)
 		require.Equal(t, status.GetStateHash(), again.GetStateHash())
 		for i := range 3 {
 			s.put(t, c, 1, c.key(1, 2+i), "value")
 		}
-		server.Describe(again)
+		server.Describe(again, true)
+		hash = locked(server, server.state.Hash)
+		require.Equal(t, hash[:], again.GetStateHash())
+		require.NotEqual(t, status.GetStateHash(), again.GetStateHash())
 		backup := &pb.ReplicaStatus{}
-		c.shards[1].servers[2].Describe(backup)
+		c.shards[1].servers[2].Describe(backup, true)
 		require.False(t, backup.GetServing())
 		require.Equal(t, again.GetApplied(), backup.GetApplied())
+		require.Equal(t, again.GetStateHash(), backup.GetStateHash())
+		s.put(t, c, 1, c.key(1, 5), "value")
 		large := &pb.ReplicaStatus{}
-		server.Describe(large)
+		server.Describe(large, true)
 		require.Empty(t, large.GetStateHash(), "too large to be read whole for a status")
 	})
 }

@@ -79,7 +79,7 @@ func TestNothingIsServedBeforeAttach(t *testing.T) {
 		require.Equal(t, pb.Code_CODE_UNAVAILABLE, code)
 	}
 	status := &pb.ReplicaStatus{}
-	server.Describe(status)
+	server.Describe(status, true)
 	require.False(t, status.GetServing())
 	require.NoError(t, server.Close())
 	server.Attach(newGroup(server.Machine()).members[0]) // too late: starts nothing

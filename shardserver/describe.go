@@ -9,10 +9,10 @@ import (
 	"github.com/viewline/viewline/txn/history"
 )
 
-// Describe adds what the shard knows to the status of its replica: whether it serves, its counters, and the
-// hash of its state at `applied`, unless the state is too large for that. The hash reads the whole state, beside
-// the service, one caller at a time.
-func (s *Server) Describe(status *pb.ReplicaStatus) {
+// Describe adds what the shard knows to the status of its replica: whether it serves, its counters, and, if asked
+// for, the hash of its state at `applied`, unless the state is too large for that. The hash reads the whole state,
+// beside the service, one caller at a time.
+func (s *Server) Describe(status *pb.ReplicaStatus, stateHash bool) {
 	s.mu.Lock()
 	_, serving := s.serving()
 	_, owned := s.state.Owned()
@@ -25,7 +25,7 @@ func (s *Server) Describe(status *pb.ReplicaStatus) {
 
 	status.Serving = serving && owned
 	status.Applied = uint64(snapshot.Applied())
-	if sizes.Versions <= s.options.HashVersionsMax {
+	if stateHash && sizes.Versions <= s.options.HashVersionsMax {
 		status.StateHash = s.hashes.of(snapshot)
 	}
 	if status.Counters == nil {

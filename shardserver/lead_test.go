@@ -170,11 +170,12 @@ func TestReadsThatWaitEndWithTheLead(t *testing.T) {
 // again, in between must not go on as if nothing had been.
 func TestReadUnderAnEarlierLeadIsNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 1, 3, nil)
+		c := newCluster(t, 2, 3, func(o *Options) { o.TerminateEarlyAfter = -1; o.InDoubtAge = time.Hour })
 		defer c.close()
 		s, x, group := &sequence{}, c.key(1, 0), c.shards[1].group
 		server := c.shards[1].servers[0]
 		s.put(t, c, 1, x, "old")
+		prepared(t, c, s, 0) // nor does it begin to wait under a lead that is not its own
 		group.members[0].hold(false, true)
 		latest := begin(server, readRequest(latestMode, x), time.Time{})
 		snapshot := begin(server, snapshotRequest(c.stamp(), x), time.Time{})
@@ -228,7 +229,7 @@ func TestLeadGivesSlotsAndReports(t *testing.T) {
 		defer c.close()
 		group, x := c.shards[2].group, c.key(2, 0)
 		status := &pb.ReplicaStatus{}
-		c.shards[2].servers[0].Describe(status)
+		c.shards[2].servers[0].Describe(status, true)
 		require.True(t, status.GetServing())
 		requireAbsent(t, ask(t, c.shards[2].servers[0], readRequest(updateMode, x)))
 		reportOf := func(view uint64, replica uint32, address string) route.Primary {
@@ -244,7 +245,7 @@ func TestLeadGivesSlotsAndReports(t *testing.T) {
 		synctest.Wait()
 		require.Contains(t, c.takeReports(), reportOf(2, 2, "shard-2.replica-2:1"))
 		backup := &pb.ReplicaStatus{}
-		c.shards[2].servers[0].Describe(backup)
+		c.shards[2].servers[0].Describe(backup, true)
 		require.False(t, backup.GetServing())
 	})
 }
@@ -263,7 +264,7 @@ func TestNoServiceWithoutSlots(t *testing.T) {
 		}
 		requireCode(t, pb.Code_CODE_UNAVAILABLE, ask(t, server, onePhaseRequest(s.transaction(c.stamp(), []txn.ShardID{1}, "v", "x"))))
 		status := &pb.ReplicaStatus{}
-		server.Describe(status)
+		server.Describe(status, true)
 		require.False(t, status.GetServing())
 
 		c.mu.Lock()

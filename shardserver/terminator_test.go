@@ -2,6 +2,7 @@ package shardserver
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,6 +183,28 @@ func TestNewPrimaryTerminates(t *testing.T) {
 	})
 }
 
+// Whoever does not serve any more terminates nothing.
+func TestDeposedPrimaryDropsItsTerminations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 3, nil)
+		defer c.close()
+		transaction := prepared(t, c, &sequence{}, 0)
+		var sent atomic.Int64
+		c.setLose(func(txn.ShardID, *pb.Request) bool { sent.Add(1); return true })
+		pass(DefaultInDoubtAge + 5*time.Second)
+		require.Greater(t, sent.Load(), int64(4), "both shards ask, and ask again")
+		c.setSilent(errSilent) // nobody gets a new Lead
+		for _, shard := range c.shards {
+			shard.group.lead(shard.group.members[1])
+		}
+		pass(DefaultScanInterval)
+		before := sent.Load()
+		pass(time.Minute)
+		require.Equal(t, before, sent.Load())
+		require.True(t, holds(c.shards[1].servers[1], transaction.Attempt))
+	})
+}
+
 // A transaction that is too young, or that is alone, is nobody's business; one in doubt that another shard never
 // prepared is aborted.
 func TestInDoubtTransactionThatNeverPreparedElsewhereAborts(t *testing.T) {
@@ -200,7 +223,7 @@ func TestInDoubtTransactionThatNeverPreparedElsewhereAborts(t *testing.T) {
 		late.Attempt = half.Attempt
 		requireStatus(t, txn.StatusAborted, txn.Fenced, ask(t, c.shards[2].primary(), prepareRequest(late)))
 		status := &pb.ReplicaStatus{}
-		server.Describe(status)
+		server.Describe(status, true)
 		require.Equal(t, uint64(1), status.GetCounters()["terminations.aborted"])
 		require.Equal(t, uint64(1), status.GetCounters()["txn_aborted.fenced"])
 	})
