@@ -188,6 +188,11 @@ func (c *Cluster) Survey(ctx context.Context) []survey.Replica {
 	return survey.Ask(ctx, c.layout.Groups())
 }
 
+// SurveyStates is Survey with the hash of every replica's state.
+func (c *Cluster) SurveyStates(ctx context.Context) []survey.Replica {
+	return survey.AskStates(ctx, c.layout.Groups())
+}
+
 // AwaitWhole waits until every group serves with all its replicas, all caught up.
 func (c *Cluster) AwaitWhole(ctx context.Context) error {
 	return survey.AwaitWhole(ctx, c.layout.Groups())

@@ -154,7 +154,7 @@ func TestReplicaThatWasAwayCatchesUpByCheckpoint(t *testing.T) {
 	}
 	require.NoError(t, c.Restart(1, away))
 	require.NoError(t, survey.Poll(within(t), func() error {
-		replicas := c.Survey(t.Context())[1:]
+		replicas := c.SurveyStates(t.Context())[1:]
 		if hash := replicas[0].StateHash; hash == "" || hash != replicas[1].StateHash || hash != replicas[2].StateHash {
 			return errors.New("the states differ")
 		}

@@ -12,8 +12,8 @@ type counts struct {
 }
 
 // Describe adds what the coordinator knows to the status of its replica: whether it serves, its counters, and
-// the hash of its state at `applied`.
-func (s *Server) Describe(status *pb.ReplicaStatus) {
+// the hash of its state at `applied`, which is small enough to be given always.
+func (s *Server) Describe(status *pb.ReplicaStatus, _ bool) {
 	s.mu.Lock()
 	hash := s.state.Hash()
 	gauges := map[string]uint64{"mark": uint64(s.state.Mark()), "watchers": uint64(s.watchers), "primaries": uint64(len(s.primaries.All()))}

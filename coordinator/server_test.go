@@ -279,8 +279,8 @@ func TestDescribe(t *testing.T) {
 		g.lead(g.members[0], false)
 		<-g.members[0].ask(timestamps(7), time.Time{})
 		var primary, backup pb.ReplicaStatus
-		g.members[0].server.Describe(&primary)
-		g.members[1].server.Describe(&backup)
+		g.members[0].server.Describe(&primary, true)
+		g.members[1].server.Describe(&backup, true)
 		require.True(t, primary.GetServing())
 		require.False(t, backup.GetServing())
 		require.Equal(t, primary.GetStateHash(), backup.GetStateHash())

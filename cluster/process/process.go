@@ -117,6 +117,11 @@ func (c *Cluster) Nodes(group uint32) []Node {
 // Survey asks every node how it is.
 func (c *Cluster) Survey(ctx context.Context) []survey.Replica { return survey.Ask(ctx, c.groups) }
 
+// SurveyStates is Survey with the hash of every replica's state.
+func (c *Cluster) SurveyStates(ctx context.Context) []survey.Replica {
+	return survey.AskStates(ctx, c.groups)
+}
+
 // AwaitWhole waits until every group serves with all its replicas, all caught up. A process that ended without
 // having been told to is an error that shows the end of its log.
 func (c *Cluster) AwaitWhole(ctx context.Context) error {

@@ -11,9 +11,12 @@ import (
 func (r *run) compareStates(ctx context.Context) error {
 	return survey.Poll(ctx, func() error {
 		first := map[uint32]survey.Replica{}
-		for _, replica := range r.cluster.Survey(ctx) {
+		for _, replica := range r.cluster.SurveyStates(ctx) {
 			if replica.Error != "" {
 				return fmt.Errorf("chaos: %s", replica.Error)
+			}
+			if replica.StateHash == "" {
+				return survey.Final{Err: fmt.Errorf("%w: replica %d of group %d has a state too large to compare", ErrVoid, replica.Replica, replica.Group)}
 			}
 			other, met := first[replica.Group]
 			if !met {

@@ -19,7 +19,7 @@ type adminServer struct {
 }
 
 // NodeStatus describes every replica, in ascending order of groups, and the process.
-func (a *adminServer) NodeStatus(context.Context, *pb.NodeStatusRequest) (*pb.NodeStatusResponse, error) {
+func (a *adminServer) NodeStatus(_ context.Context, request *pb.NodeStatusRequest) (*pb.NodeStatusResponse, error) {
 	n := a.node
 	seconds, err := cpuSeconds()
 	if err != nil {
@@ -30,13 +30,13 @@ func (a *adminServer) NodeStatus(context.Context, *pb.NodeStatusRequest) (*pb.No
 	}
 	replicas := *n.replicas.Load()
 	for _, group := range slices.Sorted(maps.Keys(replicas)) {
-		response.Replicas = append(response.Replicas, replicas[group].describe())
+		response.Replicas = append(response.Replicas, replicas[group].describe(request.GetStateHash()))
 	}
 	return response, nil
 }
 
 // describe merges what the replicator and the handler say of a replica.
-func (r *Replica) describe() *pb.ReplicaStatus {
+func (r *Replica) describe(stateHash bool) *pb.ReplicaStatus {
 	s := r.Replicator.Status()
 	described := &pb.ReplicaStatus{
 		Group: r.Group, Replica: r.Replica, Role: s.Role.String(), Status: s.Protocol, Epoch: s.Epoch,
@@ -48,7 +48,7 @@ func (r *Replica) describe() *pb.ReplicaStatus {
 		described.Failure = s.Failure.Error()
 	}
 	maps.Copy(described.Counters, s.Counters)
-	r.Handler.Describe(described)
+	r.Handler.Describe(described, stateHash)
 	return described
 }
 

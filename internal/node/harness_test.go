@@ -81,7 +81,7 @@ func (k *keeper) Handle(request *pb.Request, deadline time.Time, respond func(*p
 	k.arrived.Broadcast()
 }
 
-func (k *keeper) Describe(status *pb.ReplicaStatus) {
+func (k *keeper) Describe(status *pb.ReplicaStatus, _ bool) {
 	status.Serving = true
 	status.Counters["handled"] = 7
 	status.StateHash = []byte{1, 2, 3}

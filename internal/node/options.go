@@ -112,9 +112,9 @@ type Handler interface {
 	// takes the response for its own; the node fills its Id. A second call is ignored.
 	Handle(request *pb.Request, deadline time.Time, respond func(*pb.Response))
 
-	// Describe adds what the handler knows to its replica's status: serving, counters (the map exists), the
-	// state's hash.
-	Describe(status *pb.ReplicaStatus)
+	// Describe adds what the handler knows to its replica's status: serving, counters (the map exists) and, if
+	// asked for, the hash of the state, for which it may have to read all of it.
+	Describe(status *pb.ReplicaStatus, stateHash bool)
 }
 
 // Replica is one replica that a node hosts.

@@ -15,8 +15,11 @@ import (
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 )
 
-// askTimeout bounds how long one node may take to answer.
-const askTimeout = 2 * time.Second
+// askTimeout bounds how long one node may take to answer, statesTimeout how long with the hashes of its states.
+const (
+	askTimeout    = 2 * time.Second
+	statesTimeout = 30 * time.Second
+)
 
 // asksMax bounds how many nodes are asked at once.
 const asksMax = 64
@@ -66,6 +69,16 @@ type Replica struct {
 // Ask asks all nodes at once and returns one element for each member, in the order of the groups. What a node
 // does not answer before ctx or 2 s are over stands in Replica.Error.
 func Ask(ctx context.Context, groups []Group, dial ...grpc.DialOption) []Replica {
+	return askAll(ctx, groups, false, dial)
+}
+
+// AskStates is Ask with the hash of every replica's state, which each node reads its whole state for; it waits
+// up to 30 s.
+func AskStates(ctx context.Context, groups []Group, dial ...grpc.DialOption) []Replica {
+	return askAll(ctx, groups, true, dial)
+}
+
+func askAll(ctx context.Context, groups []Group, states bool, dial []grpc.DialOption) []Replica {
 	var replicas []Replica
 	for _, group := range groups {
 		for _, member := range group.Members {
@@ -78,7 +91,7 @@ func Ask(ctx context.Context, groups []Group, dial ...grpc.DialOption) []Replica
 		room <- struct{}{}
 		asks.Go(func() {
 			defer func() { <-room }()
-			replicas[i].ask(ctx, dial)
+			replicas[i].ask(ctx, states, dial)
 		})
 	}
 	asks.Wait()
@@ -94,8 +107,8 @@ func Ask(ctx context.Context, groups []Group, dial ...grpc.DialOption) []Replica
 	return replicas
 }
 
-func (r *Replica) ask(ctx context.Context, dial []grpc.DialOption) {
-	response, err := AskNode(ctx, r.Address, dial...)
+func (r *Replica) ask(ctx context.Context, states bool, dial []grpc.DialOption) {
+	response, err := askNode(ctx, r.Address, states, dial)
 	if err != nil {
 		r.Error = err.Error()
 		return
@@ -118,8 +131,16 @@ func (r *Replica) ask(ctx context.Context, dial []grpc.DialOption) {
 
 // AskNode asks one node about all its replicas. It waits until the node is reached, at most until ctx or 2 s
 // are over.
-func AskNode(ctx context.Context, address string, dial ...grpc.DialOption) (response *pb.NodeStatusResponse, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func AskNode(ctx context.Context, address string, dial ...grpc.DialOption) (*pb.NodeStatusResponse, error) {
+	return askNode(ctx, address, false, dial)
+}
+
+func askNode(ctx context.Context, address string, states bool, dial []grpc.DialOption) (response *pb.NodeStatusResponse, err error) {
+	timeout := askTimeout
+	if states {
+		timeout = statesTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	options := append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, dial...)
 	connection, err := grpc.NewClient("passthrough:///"+address, options...)
@@ -127,7 +148,7 @@ func AskNode(ctx context.Context, address string, dial ...grpc.DialOption) (resp
 		return nil, fmt.Errorf("survey: %w", err)
 	}
 	defer func() { err = errors.Join(err, connection.Close()) }()
-	response, err = pb.NewAdminServiceClient(connection).NodeStatus(ctx, &pb.NodeStatusRequest{})
+	response, err = pb.NewAdminServiceClient(connection).NodeStatus(ctx, &pb.NodeStatusRequest{StateHash: states})
 	if err != nil {
 		return nil, fmt.Errorf("survey: %s: %w", address, err)
 	}

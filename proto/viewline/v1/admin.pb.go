@@ -23,6 +23,7 @@ const (
 
 type NodeStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	StateHash     bool                   `protobuf:"varint,1,opt,name=state_hash,json=stateHash,proto3" json:"state_hash,omitempty"` // give each replica's state hash, which reads its whole state
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -55,6 +56,13 @@ func (x *NodeStatusRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use NodeStatusRequest.ProtoReflect.Descriptor instead.
 func (*NodeStatusRequest) Descriptor() ([]byte, []int) {
 	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *NodeStatusRequest) GetStateHash() bool {
+	if x != nil {
+		return x.StateHash
+	}
+	return false
 }
 
 type ReplicaStatus struct {
@@ -309,8 +317,10 @@ var File_viewline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x17viewline/v1/admin.proto\x12\vviewline.v1\"\x13\n" +
-	"\x11NodeStatusRequest\"\xa1\x04\n" +
+	"\x17viewline/v1/admin.proto\x12\vviewline.v1\"2\n" +
+	"\x11NodeStatusRequest\x12\x1d\n" +
+	"\n" +
+	"state_hash\x18\x01 \x01(\bR\tstateHash\"\xa1\x04\n" +
 	"\rReplicaStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\rR\areplica\x12\x12\n" +
