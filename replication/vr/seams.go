@@ -15,7 +15,8 @@ type Transport interface {
 	Send(to core.ReplicaID, payload []byte)
 
 	// Receive sets the function that gets every message for this replica, possibly from many goroutines; it
-	// must not block. nil stops the delivery and returns when no call is under way.
+	// must not block. The payload is the receiver's own: nobody changes it afterwards. nil stops the delivery
+	// and returns when no call is under way.
 	Receive(deliver func(from core.ReplicaID, payload []byte))
 
 	// ServeCheckpoints sets the function that opens the newest durable checkpoint for a peer, with the bytes
@@ -23,7 +24,7 @@ type Transport interface {
 	ServeCheckpoints(open func(from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error))
 
 	// FetchCheckpoint asks a peer for its newest checkpoint, of at least that op-number. The body ends with
-	// io.EOF only when every byte that the peer sent has arrived unchanged.
+	// io.EOF only when every byte that the peer sent has arrived unchanged, and with an error when ctx ends.
 	FetchCheckpoint(ctx context.Context, from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error)
 }
 
@@ -50,7 +51,7 @@ type Batch struct {
 // Storage keeps one replica's log, hard state and checkpoints. Load and Write are called from one goroutine;
 // the checkpoint methods may be called beside them. Any error of Write is final: the replica stops.
 type Storage interface {
-	// Load returns everything that is stored. Damage is an error that names file and op-number.
+	// Load returns everything that is stored. Damage is an ErrDamaged that names file and op-number.
 	Load() (Loaded, error)
 
 	// Write makes a batch durable, whole or not at all.
@@ -60,7 +61,7 @@ type Storage interface {
 	CreateCheckpoint(meta core.CheckpointMeta) (CheckpointWriter, error)
 
 	// OpenCheckpoint opens the newest durable checkpoint; ErrNoCheckpoint when there is none. Reading it to
-	// io.EOF verifies its checksums.
+	// io.EOF verifies its checksums; damage is an ErrDamaged.
 	OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error)
 
 	// Syncs is the number of times the disk was asked to make something durable.
