@@ -14,16 +14,14 @@ import (
 	"github.com/viewline/viewline/txn"
 )
 
-// tryTimeout bounds one try of a request. A primary that is stopped but not dead answers nothing and breaks
-// no connection; after this long the clerk asks whoever is primary by then.
-const tryTimeout = time.Second
-
 // Clerk is a client of one cluster. Create it with Dial, end it with Close.
 type Clerk struct {
 	options  Options
 	router   *route.Router
 	id       txn.ClerkID
 	sequence atomic.Uint64
+	// patiences holds a *patience for each txn.ShardID.
+	patiences sync.Map
 
 	// background holds a token for each transaction whose machine still runs.
 	background chan struct{}
@@ -166,13 +164,20 @@ func (c *Clerk) split(oids []string) []*part {
 	return parts
 }
 
-// askAll sends all parts and waits for their answers, at most tryTimeout.
+// askAll sends all parts and waits for their answers, as long as the clerk's patience lasts.
 func (c *Clerk) askAll(ctx context.Context, parts []*part, request func([]string) *pb.Request) []*part {
 	answered := make(chan struct{}, len(parts))
-	deadline := tryDeadline(ctx)
+	end, ends := ctx.Deadline()
 	for _, p := range parts {
+		try, deadline := c.patienceOf(p.shard).try(0)
+		if ends && end.Before(deadline) {
+			deadline = end
+		}
 		c.router.Send(route.Call{Group: uint32(p.shard), Request: request(p.oids), Deadline: deadline, Resend: true},
 			func(response *pb.Response, err error) {
+				if ctx.Err() == nil {
+					try.end(err)
+				}
 				p.response, p.err = response, err
 				answered <- struct{}{}
 			})
@@ -181,15 +186,6 @@ func (c *Clerk) askAll(ctx context.Context, parts []*part, request func([]string
 		<-answered
 	}
 	return parts
-}
-
-// tryDeadline is when one try ends: soon, or when the context's own time is over.
-func tryDeadline(ctx context.Context) time.Time {
-	deadline := time.Now().Add(tryTimeout)
-	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
-		return end
-	}
-	return deadline
 }
 
 // askAgain reports whether a read may succeed if it is asked again, perhaps elsewhere.

@@ -184,8 +184,10 @@ func (d *committing) perform(actions []commit.Action) {
 }
 
 func (d *committing) send(send commit.Send) {
-	call := route.Call{Group: uint32(send.Shard), Request: commitRequest(send), Deadline: time.Now().Add(tryTimeout)}
+	try, deadline := d.clerk.patienceOf(send.Shard).try(bytesOf(send.Txn))
+	call := route.Call{Group: uint32(send.Shard), Request: commitRequest(send), Deadline: deadline}
 	d.clerk.router.Send(call, func(response *pb.Response, err error) {
+		try.end(err)
 		if send.Kind == commit.EndTxn {
 			return // it has no answer that matters: a shard that misses it finds out by itself
 		}
@@ -207,6 +209,20 @@ func (d *committing) send(send commit.Send) {
 	})
 }
 
+// bytesOf is about what a request carries.
+func bytesOf(part *txn.Transaction) int {
+	size := 0
+	if part != nil {
+		for _, read := range part.Reads {
+			size += len(read.OID)
+		}
+		for _, write := range part.Writes {
+			size += len(write.OID) + len(write.Value)
+		}
+	}
+	return size
+}
+
 // failed tells the machine what an error says about the copy.
 func failed(send commit.Send, err error) commit.Failed {
 	event := commit.Failed{Send: send, Certain: route.Certain(err)}
@@ -217,7 +233,7 @@ func failed(send commit.Send, err error) commit.Failed {
 	switch refusal.Code {
 	case pb.Code_CODE_WRONG_SHARD:
 		event.Certain, event.WrongShard = true, true
-	case pb.Code_CODE_INVALID_ARGUMENT, pb.Code_CODE_LIMIT, pb.Code_CODE_WRONG_CLUSTER, pb.Code_CODE_VERSION, pb.Code_CODE_FUTURE_TIMESTAMP:
+	case pb.Code_CODE_INVALID_ARGUMENT, pb.Code_CODE_LIMIT, pb.Code_CODE_WRONG_CLUSTER, pb.Code_CODE_VERSION:
 		event.Certain, event.Hopeless = true, true
 	default:
 	}

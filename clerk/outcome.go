@@ -88,8 +88,10 @@ func (a *asking) perform(actions []terminate.Action) {
 
 func (a *asking) send(send terminate.Send) {
 	request := terminationRequest(send)
-	call := route.Call{Group: uint32(send.Shard), Request: request, Deadline: time.Now().Add(tryTimeout), Resend: true}
+	try, deadline := a.clerk.patienceOf(send.Shard).try(0)
+	call := route.Call{Group: uint32(send.Shard), Request: request, Deadline: deadline, Resend: true}
 	a.clerk.router.Send(call, func(response *pb.Response, err error) {
+		try.end(err)
 		if send.Kind == terminate.EndTxn {
 			return
 		}
