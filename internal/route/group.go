@@ -132,3 +132,7 @@ func (g *group) observe(e event, toldPrimary string, toldView uint64) (redirect 
 func silent(waited, sinceHeard time.Duration) bool {
 	return waited >= suspectAfter && sinceHeard >= waited
 }
+
+// stalledAt is when a stream is to be given up that owes an answer since owedSince and brought something last at
+// heard: an idle stream that is asked again has its whole time again.
+func stalledAt(owedSince, heard, timeout int64) int64 { return max(owedSince, heard) + timeout }

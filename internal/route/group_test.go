@@ -144,6 +144,11 @@ func TestSilence(t *testing.T) {
 	require.True(t, silent(time.Second, time.Second))
 }
 
+func TestStall(t *testing.T) {
+	require.EqualValues(t, 13, stalledAt(10, 2, 3), "an idle stream has its whole time again")
+	require.EqualValues(t, 15, stalledAt(10, 12, 3), "whatever it brings is a sign of life")
+}
+
 func TestGroupWithoutMembersStaysWithWhatItKnows(t *testing.T) {
 	g := group{}
 	require.Equal(t, "", g.choose())

@@ -28,8 +28,7 @@ type node struct {
 	unanswered map[uint64]*copyOf
 	others     int
 	nextID     uint64
-	// late counts the unanswered whose request is settled; heard is when the stream last brought anything.
-	late  int
+	// heard is when the stream last brought anything.
 	heard int64
 	// earliest is at or before the first deadline of all in waiting and unanswered.
 	earliest int64
@@ -108,9 +107,6 @@ func (n *node) remove(id uint64, c *copyOf) {
 	if !c.ends {
 		n.others--
 	}
-	if c.call == nil {
-		n.late--
-	}
 }
 
 // linked takes the stream into use.
@@ -143,7 +139,7 @@ func (n *node) lost(l *link, err error) {
 		}
 	}
 	clear(n.unanswered)
-	n.others, n.late = 0, 0
+	n.others = 0
 	for _, p := range append(n.waiting.ends.takeAll(), n.waiting.others.takeAll()...) {
 		back = append(back, n.givenBack(p))
 	}
@@ -181,9 +177,11 @@ func (n *node) sweep(now int64, all bool) int64 {
 		return n.earliest
 	}
 	n.earliest = never
+	owedSince := int64(never)
 	var late []settled
 	for _, c := range n.unanswered {
 		if c.call == nil {
+			owedSince = min(owedSince, c.since)
 			continue
 		}
 		if deadline := c.call.deadline.Load(); deadline > now {
@@ -193,12 +191,12 @@ func (n *node) sweep(now int64, all bool) int64 {
 		e := event{kind: expired, address: n.address, written: c.written, silent: silent(time.Duration(now-c.since), time.Duration(now-n.heard))}
 		late = append(late, settled{call: c.call, event: e, err: ErrDeadline, order: c.message.GetId()})
 		c.call = nil
-		n.late++
+		owedSince = min(owedSince, c.since)
 	}
 	for _, q := range []*queue{&n.waiting.ends, &n.waiting.others} {
 		late = append(late, q.expire(now, n.address, &n.earliest)...)
 	}
-	n.giveUp(now)
+	n.giveUp(now, owedSince)
 	earliest := n.earliest
 	n.mu.Unlock()
 	sortSettled(late)
@@ -208,12 +206,13 @@ func (n *node) sweep(now int64, all bool) int64 {
 	return earliest
 }
 
-// giveUp ends a stream that owes answers and has been silent for too long. The caller holds the lock.
-func (n *node) giveUp(now int64) {
-	if n.link == nil || n.late == 0 {
+// giveUp ends a stream that owes the answer to a request whose time is up, and has been silent for too long
+// since that was sent. The caller holds the lock.
+func (n *node) giveUp(now, owedSince int64) {
+	if n.link == nil || owedSince == never {
 		return
 	}
-	if end := n.heard + int64(n.router.options.StallTimeout); end > now {
+	if end := stalledAt(owedSince, n.heard, int64(n.router.options.StallTimeout)); end > now {
 		n.earliest = min(n.earliest, end)
 		return
 	}

@@ -376,6 +376,27 @@ func TestSilentPrimaryIsLeft(t *testing.T) {
 	})
 }
 
+// TestIdleStreamIsNotGivenUpForOneLateAnswer: it was silent because nobody asked.
+func TestIdleStreamIsNotGivenUpForOneLateAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _, r := start(t, "a", nil)
+		a := w.node("a", echo)
+		_, err := r.Do(t.Context(), read("x"))
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		a.handler(never)
+		slow, hurried := read("slow"), read("hurried")
+		slow.Resend = false
+		outcomes := send(r, slow)
+		hurried.Deadline = time.Now().Add(20 * time.Millisecond)
+		require.ErrorIs(t, (<-send(r, hurried)).err, route.ErrDeadline)
+		time.Sleep(time.Second)
+		require.Empty(t, outcomes, "the other request is still under way")
+		time.Sleep(route.DefaultStallTimeout)
+		require.ErrorIs(t, (<-outcomes).err, route.ErrOutcomeUnknown, "until the silence is too long")
+	})
+}
+
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _, r := start(t, "a", func(o *route.Options) {
