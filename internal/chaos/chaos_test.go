@@ -1,0 +1,101 @@
+package chaos
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/txn"
+)
+
+func TestVoid(t *testing.T) {
+	good := func() Result {
+		return Result{Commits: commitsMin, Conflicts: conflictsMin, Gets: probesMin, Faults: []Fault{{Name: "f", Commits: commitsAfterFaultMin}}}
+	}
+	enough := good()
+	require.NoError(t, enough.void())
+	for name, change := range map[string]func(*Result){
+		"commits":       func(r *Result) { r.Commits-- },
+		"conflicts":     func(r *Result) { r.Conflicts-- },
+		"reads":         func(r *Result) { r.Gets-- },
+		"commits after": func(r *Result) { r.Faults[0].Commits-- },
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := good()
+			change(&result)
+			require.ErrorIs(t, result.void(), ErrVoid)
+		})
+	}
+}
+
+func TestOptionsValidate(t *testing.T) {
+	require.NoError(t, (&Options{Binary: "x"}).Validate())
+	for _, options := range []Options{{}, {Binary: "x", Rounds: -1}, {Binary: "x", Accounts: 1}, {Binary: "x", Duration: -1}, {Binary: "x", Clerks: -1}} {
+		require.ErrorIs(t, options.Validate(), ErrOptions)
+	}
+}
+
+// note puts a question on a probe's books without sending it.
+func (p *probe) note(id, acked, highest uint64) {
+	p.open[id] = expected{acked: acked, highest: highest}
+}
+
+func newProbe() *probe {
+	return &probe{witness: &witness{}, place: &place{shard: 1, oid: "x"}, open: map[uint64]expected{}}
+}
+
+func values(text string) []*pb.Value { return []*pb.Value{{Present: true, Value: []byte(text)}} }
+
+func TestProbeFindsStaleAnswers(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		response *pb.Response
+		stale    bool
+	}{
+		{"a fresh read", &pb.Response{Body: &pb.Response_Read{Read: &pb.ReadResponse{Values: values("7")}}}, false},
+		{"a newer read", &pb.Response{Body: &pb.Response_Read{Read: &pb.ReadResponse{Values: values("8")}}}, false},
+		{"an old read", &pb.Response{Body: &pb.Response_Read{Read: &pb.ReadResponse{Values: values("6")}}}, true},
+		{"an old snapshot", &pb.Response{Body: &pb.Response_Snapshot{Snapshot: &pb.SnapshotResponse{Values: values("6")}}}, true},
+		{"an object that is gone", &pb.Response{Body: &pb.Response_Snapshot{Snapshot: &pb.SnapshotResponse{Values: []*pb.Value{{}}}}}, true},
+		{"a new timestamp", &pb.Response{Body: &pb.Response_Timestamps{Timestamps: &pb.TimestampsResponse{First: 101, Count: 1}}}, false},
+		{"the same timestamp", &pb.Response{Body: &pb.Response_Timestamps{Timestamps: &pb.TimestampsResponse{First: 100, Count: 1}}}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newProbe()
+			p.note(1, 7, 100)
+			c.response.Id = 1
+			err := p.judge(c.response)
+			if c.stale {
+				require.ErrorIs(t, err, ErrStale)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, 1, p.answered)
+			require.Error(t, p.judge(c.response), "one answer for each question")
+		})
+	}
+}
+
+func TestProbeTakesOnlyHonestRefusals(t *testing.T) {
+	for code := range pb.Code_name {
+		p := newProbe()
+		p.note(1, 7, 100)
+		err := p.judge(&pb.Response{Id: 1, Body: &pb.Response_Error{Error: &pb.Error{Code: pb.Code(code)}}})
+		switch pb.Code(code) {
+		case pb.Code_CODE_NOT_PRIMARY, pb.Code_CODE_UNAVAILABLE, pb.Code_CODE_OVERLOADED, pb.Code_CODE_DEADLINE, pb.Code_CODE_FUTURE_TIMESTAMP:
+			require.NoError(t, err)
+			require.Equal(t, 1, p.refused)
+		default:
+			require.Error(t, err)
+		}
+	}
+}
+
+func TestWitnessOnlyRises(t *testing.T) {
+	w := &witness{}
+	for _, timestamp := range []txn.Timestamp{5, 9, 3, 9} {
+		w.raise(timestamp)
+	}
+	require.Equal(t, uint64(9), w.highest.Load())
+}
