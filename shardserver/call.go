@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/viewline/viewline/internal/wire"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/replication"
@@ -22,12 +20,43 @@ type call struct {
 	respond  func(*pb.Response)
 }
 
-// callBytes is what a request costs besides its own size.
-const callBytes = 512
+// callBytes is what a request costs besides what its caller chose, entryBytes what each of its entries does.
+const (
+	callBytes  = 512
+	entryBytes = 64
+)
+
+// requestBytes is about the memory that a request keeps until it is answered.
+func requestBytes(request *pb.Request) int64 {
+	size, oids := callBytes, [][]byte(nil)
+	transaction := (*pb.Transaction)(nil)
+	switch body := request.GetBody().(type) {
+	case *pb.Request_Read:
+		oids = body.Read.GetOids()
+	case *pb.Request_Snapshot:
+		oids = body.Snapshot.GetOids()
+	case *pb.Request_PrepareTxn:
+		transaction = body.PrepareTxn.GetTransaction()
+	case *pb.Request_CommitOnePhase:
+		transaction = body.CommitOnePhase.GetTransaction()
+	case *pb.Request_EndTxn:
+		size += entryBytes * len(body.EndTxn.GetIds())
+	}
+	for _, oid := range oids {
+		size += entryBytes + len(oid)
+	}
+	for _, read := range transaction.GetReads() {
+		size += entryBytes + len(read.GetOid())
+	}
+	for _, write := range transaction.GetWrites() {
+		size += entryBytes + len(write.GetOid()) + len(write.GetValue())
+	}
+	return int64(size)
+}
 
 // enter counts a request in, unless too much is under way.
 func (s *Server) enter(request *pb.Request, deadline time.Time, respond func(*pb.Response)) (*call, bool) {
-	c := &call{server: s, deadline: deadline, respond: respond, bytes: callBytes + int64(proto.Size(request))}
+	c := &call{server: s, deadline: deadline, respond: respond, bytes: requestBytes(request)}
 	if s.underWay.Add(c.bytes) > s.options.UnderWayBytesMax {
 		s.counts.overloaded.Add(1)
 		c.fail(pb.Code_CODE_OVERLOADED, "more than %d bytes of requests are under way", s.options.UnderWayBytesMax)

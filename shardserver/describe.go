@@ -20,12 +20,15 @@ func (s *Server) Describe(status *pb.ReplicaStatus, stateHash bool) {
 	inFlight, waiting := s.front.InFlight(), s.front.Waiting()
 	leadNumber := s.state.LeadNumber()
 	threshold, versionHorizon, recordHorizon := s.state.Threshold(), s.state.VersionHorizon(), s.state.RecordHorizon()
-	snapshot := s.state.Snapshot()
+	applied, snapshot := s.state.Applied(), (*history.Snapshot)(nil)
+	if stateHash && sizes.Versions <= s.options.HashVersionsMax {
+		snapshot = s.state.Snapshot()
+	}
 	s.mu.Unlock()
 
 	status.Serving = serving && owned
-	status.Applied = uint64(snapshot.Applied())
-	if stateHash && sizes.Versions <= s.options.HashVersionsMax {
+	status.Applied = uint64(applied)
+	if snapshot != nil {
 		status.StateHash = s.hashes.of(snapshot)
 	}
 	if status.Counters == nil {

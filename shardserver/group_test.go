@@ -105,6 +105,11 @@ func (m *member) catchUp() [][]byte {
 // lead makes a member primary of the next view and waits until that has settled. Those who led before hear of
 // it unless they are deaf.
 func (g *group) lead(m *member, deaf ...*member) {
+	g.change(m, deaf...)
+	synctest.Wait()
+}
+
+func (g *group) change(m *member, deaf ...*member) {
 	g.mu.Lock()
 	g.view++
 	before := g.primary
@@ -117,7 +122,6 @@ func (g *group) lead(m *member, deaf ...*member) {
 		before.tell(replication.Event{View: view})
 	}
 	m.tell(replication.Event{Leading: true, View: view})
-	synctest.Wait()
 }
 
 // tell keeps the newest event only, as the contract allows.

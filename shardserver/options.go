@@ -63,7 +63,8 @@ type Options struct {
 	RedriveAge time.Duration
 
 	// ThresholdLag, VersionHorizonLag and RecordHorizonLag are how far behind the coordinator's timestamps the
-	// primary keeps the three. The horizons' may not be smaller than the threshold's. 60 s, 2 min, 10 min.
+	// primary keeps the three. The horizons' may not be smaller than the threshold's, which must be a good deal
+	// more than the few seconds by which the coordinator's bound runs ahead. 60 s, 2 min, 10 min.
 	ThresholdLag      time.Duration
 	VersionHorizonLag time.Duration
 	RecordHorizonLag  time.Duration

@@ -111,7 +111,7 @@ func (t *terminator) run() {
 			}
 		}
 		t.fire(time.Now())
-		if scanNow || len(hurried) > 0 {
+		if scanNow || len(hurried) > 0 && t.early.left(time.Now()) {
 			t.scan(time.Now(), hurried)
 		}
 		timer.Reset(t.timers.wait(time.Now()))
@@ -225,10 +225,18 @@ type rateLimit struct {
 	used      int
 }
 
-func (r *rateLimit) allow(now time.Time) bool {
+// left reports whether anything is left of this second's.
+func (r *rateLimit) left(now time.Time) bool {
 	if now.Sub(r.window) >= time.Second {
 		r.window, r.used = now, 0
 	}
-	r.used++
-	return r.used <= r.perSecond
+	return r.used < r.perSecond
+}
+
+func (r *rateLimit) allow(now time.Time) bool {
+	allowed := r.left(now)
+	if allowed {
+		r.used++
+	}
+	return allowed
 }
