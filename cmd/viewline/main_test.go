@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -258,4 +259,26 @@ func TestDemo(t *testing.T) {
 	left, err := os.ReadDir(temporary)
 	require.NoError(t, err)
 	require.Empty(t, left, "nothing is left behind")
+}
+
+// TestNodeCommandDrains runs a node as its command does, until it is told to end.
+func TestNodeCommandDrains(t *testing.T) {
+	layout, err := cluster.LocalLayout(t.TempDir(), 1, 1, 1)
+	require.NoError(t, err)
+	done, err := cluster.Initialise(layout)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	codes := make(chan int, 1)
+	var log bytes.Buffer
+	go func() {
+		codes <- run(ctx, []string{"coordinator", "--config", done.Nodes[0], "--log-format", "json"}, streams{err: &log})
+	}()
+	_, err = survey.AwaitPrimary(t.Context(), layout.Groups()[0])
+	require.NoError(t, err)
+	again := execute(t, "", "coordinator", "--config", done.Nodes[0])
+	require.Equal(t, exitRefused, again.code)
+	require.Contains(t, again.err, "another process runs this replica")
+	cancel()
+	require.Equal(t, exitOK, <-codes, log.String())
+	require.Contains(t, log.String(), `"msg":"draining"`)
 }
