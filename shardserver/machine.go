@@ -36,23 +36,28 @@ func (m *machine) Apply(first replication.OpNumber, operations [][]byte) [][]byt
 
 // apply executes a batch in one critical section.
 func (s *Server) apply(first txn.OpNumber, operations []history.Operation) []history.Result {
-	results := make([]history.Result, len(operations))
+	results, broken := s.applyAll(first, operations)
+	if broken > 0 {
+		s.options.Logger.Error("the log contradicts what is recorded", "shard", s.options.Shard,
+			"first op", uint64(first), "operations", len(operations), "contradictions", broken)
+	}
+	return results
+}
+
+func (s *Server) applyAll(first txn.OpNumber, operations []history.Operation) (results []history.Result, broken uint64) {
+	results = make([]history.Result, len(operations))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	breaks := s.state.Counters().InvariantBreaks
+	before := s.state.Counters().InvariantBreaks
 	for i, operation := range operations {
 		results[i] = s.state.Apply(first+txn.OpNumber(i), operation)
 		s.counts.applied(operation, results[i])
-	}
-	if now := s.state.Counters().InvariantBreaks; now != breaks {
-		s.options.Logger.Error("the log contradicts what is recorded", "shard", s.options.Shard,
-			"first op", uint64(first), "operations", len(operations), "broken so far", now)
 	}
 	if s.lead != nil && !s.front.Leading() {
 		s.unlead() // another primary's Lead was applied before this replica heard that it does not lead
 	}
 	s.release()
-	return results
+	return results, s.state.Counters().InvariantBreaks - before
 }
 
 // Snapshot captures the state; writing it out runs beside later Applies.
