@@ -79,8 +79,9 @@ const (
 	EarlyFloor
 	// TimestampFromBefore: a transaction takes a timestamp that was allocated before it began.
 	TimestampFromBefore
-	// EndOfMistakes is one past the last.
-	EndOfMistakes
+	// ServeInheritedLead: a primary begins to serve when a Lead is applied that it logged in an earlier view,
+	// while the floor of the next one is on its way.
+	ServeInheritedLead
 )
 
 // String names one mistake.
@@ -94,6 +95,8 @@ func (m Mistakes) String() string {
 		return "serve before one's own Lead"
 	case EarlyFloor:
 		return "floor from before the view"
+	case ServeInheritedLead:
+		return "serve under an inherited Lead"
 	case TimestampFromBefore:
 		return "timestamp from before the transaction"
 	default:

@@ -117,6 +117,13 @@ func views(p *Params) {
 	p.Stray, p.Linger = 0, 0
 }
 
+// reelected: the same primary again and again, slow to apply.
+func reelected(p *Params) {
+	primaries(p)
+	p.Replicas, p.Stray, p.Linger, p.Views, p.ViewChange, p.Apply = 1, 0, 0, 500, 100, 50
+	p.Objects, p.Blind, p.Jobs, p.Steps, p.Slow, p.WrongMap, p.Lose, p.Die = 1, 900, 6, 200, 600, 0, 0, 0
+}
+
 func ofHistory(rules ...omit.Rule) func(*Params) {
 	return func(p *Params) { p.History |= omit.Of(rules...) }
 }
@@ -193,7 +200,8 @@ func rows() []row {
 		{name: "driver: raise, then wait", mix: views, without: ofDriver(WaitBeforeRaise)},
 		{name: "driver: lease checked after the read", mix: primaries, without: ofDriver(NoLeaseCheck)},
 		{name: "driver: lead before serving", mix: primaries, without: ofDriver(ServeBeforeLead)},
-		{name: "driver: floor fetched in the view", mix: views, without: ofDriver(EarlyFloor)},
+		{name: "driver: only a Lead of this view", mix: reelected, without: ofDriver(ServeInheritedLead)},
+		{name: "driver: floor fetched in the view", mix: reelected, without: ofDriver(EarlyFloor)},
 		{name: "driver: timestamp fetched in the transaction", without: ofDriver(TimestampFromBefore)},
 	}
 }

@@ -247,15 +247,16 @@ func (w *World) onFloor(e event) {
 func (w *World) onLeadApplied(i, r int, lead history.Lead, result history.Result) {
 	s := &w.shards[i]
 	rep := &s.replicas[r]
+	own := lead.View == rep.view || w.params.Mistakes&ServeInheritedLead != 0
 	switch {
-	case result.TookEffect:
+	case result.TookEffect && own:
 		rep.front.Lead(lead.Number)
 		for other := range s.replicas {
 			if other != r && s.replicas[other].front.Leading() {
 				w.mark(MarkTwoFronts)
 			}
 		}
-	case lead.View == s.view:
+	case !result.TookEffect && lead.View == s.view:
 		// Another Lead came in between. It is still primary, and tries again.
 		w.mark(MarkLeadWithoutEffect)
 		w.put(event{kind: oracleLead, a: int32(i), b: int32(r), number: rep.state.LeadNumber() + 1, view: s.view << 32})
