@@ -46,7 +46,9 @@ func (f *Front) clear() {
 // Lead starts the service under the Lead with this number, which has just been applied as the primary's own;
 // it reports false, and changes nothing, if that is not the state's current Lead. In-flight list and snapshot
 // stamps start empty: what was in flight under an earlier Lead has no effect any more, and the floor of this
-// Lead covers earlier snapshots. Whoever still waits under an earlier Lead is released.
+// Lead covers earlier snapshots. It does so because the caller serves under no Lead but one that it logged in
+// its present view, with a floor that it fetched in that view before it served anything. Whoever still waits
+// under an earlier Lead is released.
 func (f *Front) Lead(number uint64) bool {
 	if number == 0 || number != f.state.leadNumber {
 		return false
