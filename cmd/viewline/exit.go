@@ -69,11 +69,6 @@ func verdicts() []verdict {
 			exitUnknown,
 			"the transaction is older than its shards remember: read what it would have written",
 		},
-		{
-			[]error{clerk.ErrOutcomeUnknown},
-			exitUnknown,
-			"ask what became of it: viewline outcome ID",
-		},
 		{[]error{chaos.ErrStale, chaos.ErrDiverged, chaos.ErrVoid, chaos.ErrStuck, tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks}, exitVerification, ""},
 		{
 			[]error{tree.ErrNoTree},
@@ -81,9 +76,7 @@ func verdicts() []verdict {
 			"load it first: viewline load DIR",
 		},
 		{[]error{clerk.ErrNotFound, tree.ErrNoEntry}, exitNotFound, ""},
-		{
-			[]error{errNotServing}, exitUnavailable, "",
-		},
+		{[]error{errNotServing}, exitUnavailable, ""},
 		{
 			[]error{clerk.ErrUnavailable},
 			exitUnavailable,
@@ -128,11 +121,14 @@ func judge(err error) (code int, hint string) {
 	var insecure *node.InsecureListenError
 	var identity *node.IdentityError
 	var stopped errInterrupted
+	var unknown *clerk.UnknownError
 	switch {
 	case err == nil:
 		return exitOK, ""
 	case errors.As(err, &stopped):
 		return exitInterrupted, ""
+	case errors.As(err, &unknown) && !errors.Is(err, clerk.ErrOutcomeForgotten):
+		return exitUnknown, "ask what became of it: viewline outcome " + unknown.Attempt.String()
 	case errors.As(err, &usage):
 		return exitUsage, "see: viewline --help"
 	case errors.As(err, &insecure):

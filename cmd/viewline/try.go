@@ -46,6 +46,9 @@ back, verify it unchanged, and audit the money. The exit code is 0 only if every
 			if err != nil {
 				return interrupted(cmd.Context(), err)
 			}
+			if keep && a.output != "json" {
+				return nil // keep has said it all
+			}
 			return a.writeDemo(result)
 		},
 	}
@@ -76,7 +79,11 @@ func (a *app) teller(watch progress) func(string) {
 
 // keep says how to use a cluster that goes on running.
 func (a *app) keep(coordinators []string, directory string) {
-	fmt.Fprintf(a.out, `
+	to := a.out
+	if a.output == "json" {
+		to = a.err
+	}
+	fmt.Fprintf(to, `
 Every check held. The cluster runs on, in %s, until you press Ctrl-C. In another terminal:
   export VIEWLINE_COORDINATORS=%s
   viewline status

@@ -39,6 +39,7 @@ const (
 // demo is one run.
 type demo struct {
 	options   Options
+	began     time.Time
 	result    Result
 	cluster   *process.Cluster
 	clerks    []*clerk.Clerk
@@ -55,16 +56,13 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err := options.Validate(); err != nil {
 		return Result{}, err
 	}
-	d := &demo{options: options}
-	began := time.Now()
+	d := &demo{options: options, began: time.Now()}
 	directory, err := os.MkdirTemp("", "viewline-demo-")
 	if err != nil {
 		return Result{}, fmt.Errorf("demo: %w", err)
 	}
 	err = d.run(ctx, directory)
-	err = errors.Join(err, d.close(), os.RemoveAll(directory))
-	d.result.Took = time.Since(began)
-	return d.result, err
+	return d.result, errors.Join(err, d.close(), os.RemoveAll(directory))
 }
 
 func (d *demo) run(ctx context.Context, directory string) error {
@@ -76,6 +74,7 @@ func (d *demo) run(ctx context.Context, directory string) error {
 			return err
 		}
 	}
+	d.result.Took = time.Since(d.began)
 	if d.options.Ready != nil {
 		d.options.Ready(d.cluster.Coordinators(), directory)
 		<-ctx.Done()
