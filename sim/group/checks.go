@@ -8,6 +8,7 @@ import (
 const (
 	claimRuns         = "a replica starts and never stops by itself"
 	claimProgress     = "everything finishes once a quorum is healed"
+	claimCalm         = "a group that works stays in its view"
 	claimReady        = "a Ready makes sense"
 	claimRefused      = "no member refuses what another one sends"
 	claimDisk         = "what is written fits what is on the disk"

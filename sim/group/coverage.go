@@ -95,6 +95,8 @@ const (
 	EventLeftAlone
 	EventLeftDeaf
 	EventLeftMute
+	EventCalm
+	EventCalmDisturbed
 
 	eventCount
 )
@@ -127,6 +129,7 @@ func eventNames() [eventCount]string {
 		"acknowledged", "proposal dropped", "proposal refused, not primary", "proposal refused, overload",
 		"read ok", "read failed", "read refused", "old primary asked", "group of one", "group of seven", "healed",
 		"left dead", "left alone", "left deaf", "left mute",
+		"calm watched", "calm with a backup that misses its primary",
 	}
 }
 

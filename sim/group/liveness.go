@@ -16,6 +16,9 @@ type liveness struct {
 	proposed         int
 	readOK           bool
 	committedAtStart int
+	// took is how many ticks it was until everything was finished; calm is what follows in some seeds.
+	took int
+	calm calm
 }
 
 // The liveness phase: how long it may take, and how many operations it has to commit.
@@ -24,12 +27,7 @@ const (
 	livenessOperation = 3
 )
 
-func (l *liveness) ticks(now instant) int {
-	if !l.begun {
-		return 0
-	}
-	return int((now - l.since) / momentsPerTick)
-}
+func (l *liveness) ticks(now instant) int { return int((now - l.since) / momentsPerTick) }
 
 // fate is what the others are for ever once a quorum is healed. A group has to live with any of them.
 type fate int
@@ -42,7 +40,7 @@ const (
 	fateCount
 )
 
-// heal ends the safety phase: a random quorum is healed, and the others stay broken.
+// heal ends the safety phase: a random quorum, or more, is healed, and the others stay broken.
 func (s *simulation) heal() {
 	s.covered.count(EventHealed)
 	random := newStream(s.options.Seed, streamLiveness)
@@ -51,13 +49,13 @@ func (s *simulation) heal() {
 		j := random.below(i + 1)
 		order[i], order[j] = order[j], order[i]
 	}
-	quorum := len(order)/2 + 1
-	s.liveness = liveness{begun: true, since: s.now, core: order[:quorum], committedAtStart: len(s.checks.committed)}
+	healed := random.between(len(order)/2+1, len(order))
+	s.liveness = liveness{begun: true, since: s.now, core: order[:healed], committedAtStart: len(s.checks.committed)}
 	s.network.healAll()
 	s.mixture.fault = faultMixture{downTickMax: 1}
 	s.mixture.disk.slow = 0
 	s.trace(nil, "the faults are over")
-	for _, h := range order[quorum:] {
+	for _, h := range order[healed:] {
 		s.condemn(h, fate(random.below(int(fateCount))))
 	}
 	for _, h := range s.liveness.core {
@@ -104,7 +102,9 @@ func (s *simulation) condemn(h *host, to fate) {
 
 // liveRequest is the client in the liveness phase: a few operations and a read, at whoever leads.
 func (s *simulation) liveRequest() {
-	if s.waitForLiveness() {
+	if s.liveness.calm.begun {
+		s.stayCalm()
+	} else if s.waitForLiveness() {
 		return
 	}
 	for _, h := range s.liveness.core {
@@ -122,11 +122,12 @@ func (s *simulation) liveRequest() {
 	}
 }
 
-// waitForLiveness ends the run when everything is finished, or has taken too long.
+// waitForLiveness ends the phase when everything is finished, or has taken too long.
 func (s *simulation) waitForLiveness() bool {
 	if missing := s.unfinished(); missing == "" {
-		s.liveness.done = true
+		s.liveness.took = s.liveness.ticks(s.now)
 		s.checks.finally(s.liveness.core)
+		s.liveness.done = !s.beginCalm()
 	} else if s.liveness.ticks(s.now) > livenessTicksMax {
 		s.violated(claimProgress, "%s, %d ticks after the faults ended: %s", missing, livenessTicksMax, s.situation())
 	}

@@ -177,9 +177,11 @@ func drawFaults(s *stream) faultMixture {
 }
 
 func drawLimits(s *stream) limits {
-	shortest := s.between(4, 10)
+	heartbeat := s.between(1, 3)
+	// Long enough for the slowest clock's heartbeat to come before the fastest clock's time-out.
+	shortest := 2*heartbeat + s.between(2, 8)
 	config := core.Config{
-		HeartbeatTicks:     s.between(1, 3),
+		HeartbeatTicks:     heartbeat,
 		ViewChangeTicksMin: shortest,
 		ViewChangeTicksMax: shortest + s.between(2, 10),
 		ResendTicks:        s.between(2, 5),

@@ -27,6 +27,7 @@ type network struct {
 // flight is one copy of a message under way.
 type flight struct {
 	message core.Message
+	since   instant
 	held    bool // by a clog
 }
 
@@ -70,7 +71,7 @@ func (n *network) send(now instant, from, to int, message core.Message, covered 
 		if !ok {
 			continue
 		}
-		arrivals[count] = sent{slot: n.hold(message, held), at: at}
+		arrivals[count] = sent{slot: n.hold(message, now, held), at: at}
 		count++
 	}
 	return arrivals, count
@@ -101,9 +102,9 @@ func (n *network) arrival(now instant, link int, starved bool, covered *Coverage
 
 // hold keeps a copy that shares no slice with the sender. Payloads are shared: nobody may ever change one,
 // and the state hashes would tell.
-func (n *network) hold(message core.Message, held bool) int {
+func (n *network) hold(message core.Message, now instant, held bool) int {
 	message.Entries = slices.Clone(message.Entries)
-	kept := flight{message: message, held: held}
+	kept := flight{message: message, since: now, held: held}
 	if last := len(n.free) - 1; last >= 0 {
 		slot := n.free[last]
 		n.free = n.free[:last]
@@ -129,6 +130,11 @@ func (n *network) take(slot int) core.Message {
 func (n *network) clog(from, to int, until instant) {
 	link := from*n.members + to
 	n.clogged[link] = max(n.clogged[link], until)
+}
+
+// sentBefore reports whether a message sent before a moment is still under way.
+func (n *network) sentBefore(moment instant) bool {
+	return slices.ContainsFunc(n.messages, func(f flight) bool { return f.message.Kind != 0 && f.since < moment })
 }
 
 // cut blocks links until healed: those between the two sides, in one direction or both. It returns the

@@ -200,7 +200,7 @@ func (s *simulation) report() Report {
 	return Report{
 		Seed: s.options.Seed, Violation: s.checks.violation, EventHash: mix(s.hash, s.checks.stateHash()),
 		Coverage: s.covered, Committed: len(s.checks.committed), ViewChanges: s.checks.viewChanges(),
-		HealTicks: s.liveness.ticks(s.now), Events: s.happened,
+		HealTicks: s.liveness.took, Events: s.happened,
 	}
 }
 

@@ -1,0 +1,68 @@
+package group
+
+import "github.com/viewline/viewline/replication/vr/core"
+
+// calm is the third phase, of some seeds: a group that works, in which one backup may miss its primary, has to
+// stay in its view. What a single replica cannot hear must not stop the others.
+type calm struct {
+	begun   bool
+	until   instant
+	primary *host
+	view    core.ViewNumber
+}
+
+const (
+	// calmPermille is how many of a thousand seeds are watched after everything is finished.
+	calmPermille = 250
+	// calmTimeouts is for how many of the longest time-outs.
+	calmTimeouts = 4
+)
+
+// beginCalm decides whether this seed goes on. A message from before the healing could still name a later
+// view, so that a seed in which one is under way does not.
+func (s *simulation) beginCalm() bool {
+	if !s.client.random.chance(calmPermille) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
+		return false
+	}
+	for _, h := range s.liveness.core {
+		if h.status.Leading {
+			s.liveness.calm.primary = h
+		}
+	}
+	if s.liveness.calm.primary == nil {
+		return false
+	}
+	s.covered.count(EventCalm)
+	s.liveness.calm.begun, s.liveness.calm.view = true, s.liveness.calm.primary.status.View
+	s.liveness.calm.until = s.now + instant(calmTimeouts*s.mixture.limits.config.ViewChangeTicksMax)*momentsPerTick
+	s.trace(nil, "everything is finished; now nothing may change")
+	if len(s.liveness.core) > len(s.hosts)/2+1 {
+		s.disturb()
+	}
+	return true
+}
+
+// disturb keeps the primary's messages from one of its backups; the others are a quorum without it.
+func (s *simulation) disturb() {
+	primary := s.liveness.calm.primary
+	backup := primary
+	for backup == primary {
+		backup = s.liveness.core[s.client.random.below(len(s.liveness.core))]
+	}
+	s.covered.count(EventCalmDisturbed)
+	s.trace(backup, "hears r%d no more", primary.id)
+	s.network.blocked[primary.number*len(s.hosts)+backup.number]++
+}
+
+// stayCalm checks that nothing has changed, and ends the run when that was long enough.
+func (s *simulation) stayCalm() {
+	primary := s.liveness.calm.primary
+	for _, h := range s.liveness.core {
+		if view := s.liveness.calm.view; h.status.View != view || !primary.status.Leading {
+			s.violated(claimCalm, "r%d is in view %d; r%d led view %d, and leads now: %v",
+				h.id, h.status.View, primary.id, view, primary.status.Leading)
+			return
+		}
+	}
+	s.liveness.done = s.now >= s.liveness.calm.until
+}
