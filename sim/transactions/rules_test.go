@@ -237,3 +237,31 @@ func TestEveryRuleIsMissed(t *testing.T) {
 	}
 	t.Log("\n" + table)
 }
+
+// TestSeedsThatFoundBugs plays the histories of docs/BUGS.md: bad as it was then, good as it is now.
+func TestSeedsThatFoundBugs(t *testing.T) {
+	for _, bug := range []struct {
+		seed  uint64
+		as    func(seed uint64) Params
+		whole func(seed uint64) Params
+	}{
+		{1537214, inherited, Ordinary},
+		{1716008, inherited, Ordinary},
+		{2, mixed("records an attempt span below", true), mixed("records an attempt span below", false)},
+		{17, mixed("commit: attempt span", true), mixed("commit: attempt span", false)},
+	} {
+		require.NotEmpty(t, Run(bug.as(bug.seed), bug.seed, nil).Problems, "seed %d is no longer that history", bug.seed)
+		require.Empty(t, Run(bug.whole(bug.seed), bug.seed, nil).Problems, "seed %d", bug.seed)
+	}
+}
+
+func inherited(seed uint64) Params {
+	p := Ordinary(seed)
+	p.Mistakes = ServeInheritedLead
+	return p
+}
+
+func mixed(name string, without bool) func(seed uint64) Params {
+	r, _ := findRow(name)
+	return func(seed uint64) Params { return r.params(seed, without) }
+}
