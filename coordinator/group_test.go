@@ -55,7 +55,7 @@ type member struct {
 	server *Server
 	events chan replication.Event
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards what follows; taken after the group's
 	believes bool       // that it leads; only its events and status say so
 	view     replication.ViewNumber
 	hold     bool // rounds are kept back
@@ -131,11 +131,13 @@ func (m *member) fails(errs ...error) {
 // refused returns why the group refuses what was asked of this member in that view.
 func (m *member) refused(view replication.ViewNumber) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	var failure error
 	if len(m.failures) > 0 {
-		err := m.failures[0]
-		m.failures = m.failures[1:]
-		return err
+		failure, m.failures = m.failures[0], m.failures[1:]
+	}
+	m.mu.Unlock()
+	if failure != nil {
+		return failure
 	}
 	m.group.mu.Lock()
 	defer m.group.mu.Unlock()
