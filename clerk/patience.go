@@ -14,7 +14,7 @@ import (
 // TCP's retransmission timer follows acknowledgements (RFC 6298): otherwise a shard that is slower than a fixed time
 // would be asked everything again and again, and never be heard.
 const (
-	patienceMin = time.Second
+	patienceMin = 500 * time.Millisecond
 	patienceMax = 16 * time.Second
 	// patiencePerMiB is added for what a try carries: it is marshalled, sent and made durable several times.
 	patiencePerMiB = 250 * time.Millisecond

@@ -19,8 +19,8 @@ func (p *patience) lasts(bytes int) time.Duration {
 
 func TestPatience(t *testing.T) {
 	p := &patience{}
-	require.Equal(t, time.Second, p.lasts(0))
-	require.Equal(t, 5*time.Second, p.lasts(16<<20), "large requests get more time")
+	require.Equal(t, patienceMin, p.lasts(0))
+	require.Equal(t, patienceMin+4*time.Second, p.lasts(16<<20), "large requests get more time")
 
 	together := []*try{}
 	for range 3 {
@@ -30,7 +30,7 @@ func TestPatience(t *testing.T) {
 	for _, one := range together {
 		one.end(errExpired)
 	}
-	require.Equal(t, 2*time.Second, p.lasts(0), "what expires together doubles once")
+	require.Equal(t, 2*patienceMin, p.lasts(0), "what expires together doubles once")
 	for range 10 {
 		next, _ := p.try(0)
 		next.end(errExpired)
@@ -45,7 +45,7 @@ func TestPatience(t *testing.T) {
 	require.Equal(t, patienceMax, p.lasts(0), "only answers to small requests say how fast the shard is")
 	next, _ = p.try(0)
 	next.end(nil)
-	require.Equal(t, time.Second, p.lasts(0))
+	require.Equal(t, patienceMin, p.lasts(0))
 }
 
 func TestPatienceFollowsASlowShard(t *testing.T) {
@@ -57,7 +57,7 @@ func TestPatienceFollowsASlowShard(t *testing.T) {
 	for range 50 {
 		p.answered(20 * time.Millisecond)
 	}
-	require.Equal(t, time.Second, p.lasts(0))
+	require.Equal(t, patienceMin, p.lasts(0))
 	p.answered(time.Hour)
 	require.Equal(t, patienceMax, p.lasts(0))
 }

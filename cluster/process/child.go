@@ -78,6 +78,16 @@ func (c *child) signal(s syscall.Signal) error {
 	return nil
 }
 
+// stopped reports whether the process stands still.
+func (c *child) stopped() (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running == nil {
+		return false, fmt.Errorf("%w: %v", ErrNotRunning, c.node)
+	}
+	return stopped(c.running.Process.Pid)
+}
+
 // kill ends the process without warning and waits until it is gone.
 func (c *child) kill() error {
 	c.expect()

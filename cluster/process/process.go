@@ -158,8 +158,28 @@ func (c *Cluster) Kill(node Node) error {
 	return child.kill()
 }
 
-// Stop makes a node's process stand still as it is; it keeps its connections and answers nothing.
-func (c *Cluster) Stop(node Node) error { return c.signal(node, syscall.SIGSTOP) }
+// Stop makes a node's process stand still as it is, and waits until it does; it keeps its connections and answers
+// nothing.
+func (c *Cluster) Stop(ctx context.Context, node Node) error {
+	child, err := c.find(node)
+	if err != nil {
+		return err
+	}
+	if err := child.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return survey.Poll(ctx, func() error {
+		still, err := child.stopped()
+		switch {
+		case err != nil:
+			return survey.Final{Err: err}
+		case !still:
+			return fmt.Errorf("process: %v does not stand still", node)
+		default:
+			return nil
+		}
+	})
+}
 
 // Continue lets a stopped process go on.
 func (c *Cluster) Continue(node Node) error { return c.signal(node, syscall.SIGCONT) }

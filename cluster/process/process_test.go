@@ -77,7 +77,7 @@ func TestProcesses(t *testing.T) {
 
 	for n, hurt := range []struct{ do, undo func(process.Node) error }{
 		{c.Kill, c.Restart},
-		{c.Stop, c.Continue},
+		{func(node process.Node) error { return c.Stop(within(t), node) }, c.Continue},
 		{func(node process.Node) error { return c.Terminate(within(t), node) }, c.Restart},
 	} {
 		primary, err := c.Primary(within(t), 1)
@@ -94,7 +94,7 @@ func TestProcesses(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "2", string(value))
 
-	require.NoError(t, c.Stop(process.Node{Group: 1, Replica: 2}))
+	require.NoError(t, c.Stop(within(t), process.Node{Group: 1, Replica: 2}))
 	require.NoError(t, c.Close(), "a stopped process dies too")
 	require.ErrorIs(t, c.Kill(process.Node{Group: 1, Replica: 2}), process.ErrNotRunning)
 	require.ErrorIs(t, c.Kill(process.Node{Group: 7, Replica: 2}), process.ErrNotRunning)

@@ -126,7 +126,7 @@ func (r *run) stopPrimary(ctx context.Context, group uint32) ([]process.Node, er
 	if r.probe, err = r.watch.openProbe(ctx, r.cluster.Address(primary), group); err != nil {
 		return nil, err
 	}
-	return []process.Node{primary}, r.cluster.Stop(primary)
+	return []process.Node{primary}, r.cluster.Stop(ctx, primary)
 }
 
 // continueProbed lets a stopped primary go on, after another has taken over, and asks it directly. The first
@@ -139,6 +139,9 @@ func (r *run) continueProbed(ctx context.Context, nodes []process.Node, done *Fa
 	}()
 	limited, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
+	if err := r.awaitDeposed(limited, nodes[0]); err != nil {
+		return err
+	}
 	if err := r.watch.await(limited, time.Now()); err != nil {
 		return err
 	}
@@ -155,4 +158,15 @@ func (r *run) continueProbed(ctx context.Context, nodes []process.Node, done *Fa
 	}
 	done.Answered, done.Refused = r.probe.answered, r.probe.refused
 	return nil
+}
+
+// awaitDeposed waits until another replica serves in a stopped primary's place.
+func (r *run) awaitDeposed(ctx context.Context, stopped process.Node) error {
+	return survey.Poll(ctx, func() error {
+		primary, err := r.cluster.Primary(ctx, stopped.Group)
+		if err == nil && primary == stopped {
+			err = fmt.Errorf("chaos: %v is stopped and still primary", stopped)
+		}
+		return err
+	})
 }
