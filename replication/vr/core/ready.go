@@ -17,7 +17,7 @@ type Read struct {
 }
 
 // Dropped is a proposal that this replica accepted and whose fate it no longer follows: it may still be
-// committed by another primary.
+// committed by another primary. Committed of the same Ready has nothing in its place, whoever proposed it.
 type Dropped struct {
 	First, Last OpNumber // of this replica's own proposals, as Propose numbered them
 }

@@ -157,6 +157,25 @@ func TestDroppedProposals(t *testing.T) {
 	require.False(t, b.leads)
 }
 
+// What another primary put in the place of a dropped proposal is committed by a later Ready than the one that
+// drops it: a driver that answers while it applies takes nothing for the proposal that is not.
+func TestADroppedPlaceIsCommittedLater(t *testing.T) {
+	b := primary2(t)
+	_, err := b.Propose(1, [][]byte{[]byte("a"), []byte("b")})
+	require.NoError(t, err)
+	b.act()
+	other := suffix(KindStartView, 3, 2, entries("other", 2), 1)
+	other.Commit = 1
+	require.NoError(t, b.Step(withTo(other, 2)))
+	ready := b.Ready()
+	require.Equal(t, []Dropped{{First: 1, Last: 2}}, ready.Dropped)
+	require.Empty(t, ready.Committed)
+	b.persist(&ready)
+	b.Advance()
+	b.act()
+	require.Equal(t, entries("other", 2), b.committed)
+}
+
 // A replica alone does not raise its view: its timer is gated by a probe.
 func TestProbeGatesTheTimer(t *testing.T) {
 	b := backup1(t, nil)
