@@ -124,8 +124,9 @@ func (c *checks) aboutToChange(h *host, b *batch) {
 	}
 }
 
-// truncates checks that a log which has a committed operation has it afterwards too, in itself or in its
-// checkpoint.
+// truncates checks that what is committed has a quorum without a log that loses it. Such a log there may well
+// be: a replica that had the operation uncommitted takes part in a view that began without it, while the next
+// view, which has it from another replica, has committed it.
 func (c *checks) truncates(h *host, b *batch) {
 	last, any := h.disk.last()
 	if !any || last <= b.truncateAbove {
@@ -134,11 +135,11 @@ func (c *checks) truncates(h *host, b *batch) {
 	c.s.covered.count(EventLogTruncatedAbove)
 	for op := max(b.truncateAbove, h.disk.checkpoint.meta.Op) + 1; op <= last && int(op) <= len(c.committed); op++ {
 		committed := c.committed[op-1].hash
-		if entry := h.disk.entry(op); entry == nil || entry.Hash != committed {
-			return
+		if !h.disk.holds(op, committed) || contains(b.entries, op, committed) {
+			continue
 		}
-		if !contains(b.entries, op, committed) {
-			c.s.violated(claimKept, "r%d removes %d from its log, which is committed", h.id, op)
+		if others := c.holders(op, committed) - 1; others <= len(c.s.hosts)/2 {
+			c.s.violated(claimKept, "r%d removes %d from its log, which is committed and which %d others have", h.id, op, others)
 			return
 		}
 	}
