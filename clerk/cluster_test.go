@@ -395,6 +395,7 @@ func testClose(t *testing.T, c *cluster.Cluster) {
 		require.NoError(t, connected.Update(within(t), func(tx *clerk.Txn) error { return errors.Join(tx.Put(one, nil), tx.Put(two, nil)) }))
 	}
 	require.NoError(t, connected.Close())
+	requireNothingPrepared(t, c)
 	require.NoError(t, connected.Close())
 	require.ErrorIs(t, connected.Put(within(t), one, nil), clerk.ErrClosed)
 	_, err := connected.Get(within(t), one)
@@ -403,4 +404,17 @@ func testClose(t *testing.T, c *cluster.Cluster) {
 	require.ErrorIs(t, err, clerk.ErrClosed)
 	_, err = connected.Outcome(within(t), txn.Attempt{ID: txn.TxnID{Home: 1}, Number: 1, TS: 1})
 	require.ErrorIs(t, err, clerk.ErrClosed)
+}
+
+// requireNothingPrepared looks at once, long before the shards would begin to finish things by themselves.
+func requireNothingPrepared(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	serving := 0
+	for _, replica := range c.Survey(within(t)) {
+		if replica.Serving && replica.Group != cluster.CoordinatorGroup {
+			serving++
+			require.Zero(t, replica.Counters["prepared"])
+		}
+	}
+	require.Equal(t, 2, serving)
 }

@@ -171,7 +171,7 @@ func (d *committing) perform(actions []commit.Action) {
 		case commit.WantTimestamp:
 			d.timestamps <- struct{}{}
 		case commit.WantTimer:
-			time.AfterFunc(time.Duration(action.Millis)*time.Millisecond, func() { d.loop.post(commit.Timer{Token: action.Token}) })
+			d.clerk.after(action.Millis, func() { d.loop.post(commit.Timer{Token: action.Token}) })
 		case commit.Answer:
 			d.answer <- action.Outcome
 		case commit.Done:

@@ -1,6 +1,9 @@
 package clerk
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // loop runs a machine that belongs to no goroutine of its own. Events come from the router's goroutines, from
 // timers and from the caller; whoever finds the machine idle runs it until no event is left.
@@ -44,4 +47,16 @@ func (l *loop[E]) drain() {
 	}
 	l.running = false
 	l.mu.Unlock()
+}
+
+// after calls a function when some milliseconds are over, unless the clerk's connections are closed by then: what a
+// machine still wants is the shards' to finish then.
+func (c *Clerk) after(millis uint32, do func()) {
+	time.AfterFunc(time.Duration(millis)*time.Millisecond, func() {
+		select {
+		case <-c.router.Done():
+		default:
+			do()
+		}
+	})
 }

@@ -3,7 +3,6 @@ package clerk
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/viewline/viewline/internal/route"
 	"github.com/viewline/viewline/internal/wire"
@@ -74,7 +73,7 @@ func (a *asking) perform(actions []terminate.Action) {
 		case terminate.Send:
 			a.send(action)
 		case terminate.WantTimer:
-			time.AfterFunc(time.Duration(action.Millis)*time.Millisecond, func() { a.loop.post(terminate.Timer{Token: action.Token}) })
+			a.clerk.after(action.Millis, func() { a.loop.post(terminate.Timer{Token: action.Token}) })
 		case terminate.Answer:
 			a.answer <- action.Outcome
 		case terminate.Done:

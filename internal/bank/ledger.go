@@ -17,6 +17,9 @@ import (
 // failuresMax bounds how many different errors a ledger keeps.
 const failuresMax = 100
 
+// hurriedEvery is which share of the transfers may be in a hurry.
+const hurriedEvery = 5
+
 // Ledger holds what became of every transfer, as the clerk told it.
 type Ledger struct {
 	accounts int
@@ -53,6 +56,9 @@ type RunOptions struct {
 	Callers int
 	// Timeout bounds each transfer; default 10 s.
 	Timeout time.Duration
+	// HurriedTimeout is the time of every fifth transfer instead; 0: none is in a hurry. Those whose time ends while
+	// they commit have an unknown outcome, which the audit asks for.
+	HurriedTimeout time.Duration
 	// Seed draws accounts and amounts.
 	Seed uint64
 	// Prefix makes the ids of this run different from any other's.
@@ -77,7 +83,11 @@ func (l *Ledger) Run(ctx context.Context, clerks []*clerk.Clerk, options RunOpti
 				from := random.IntN(l.accounts)
 				to := (from + 1 + random.IntN(l.accounts-1)) % l.accounts
 				id := fmt.Sprintf("%s-%d-%d", options.Prefix, caller, n)
-				l.one(ctx, c, NewTransfer(c, id, from, to, 1+random.Int64N(100)), options.Timeout)
+				timeout := options.Timeout
+				if options.HurriedTimeout > 0 && n%hurriedEvery == 0 {
+					timeout = options.HurriedTimeout
+				}
+				l.one(ctx, c, NewTransfer(c, id, from, to, 1+random.Int64N(100)), timeout)
 			}
 		})
 	}

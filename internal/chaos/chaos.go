@@ -27,6 +27,9 @@ const (
 	enoughTimeout = 2 * time.Minute
 )
 
+// hurriedTimeout is the time of a fifth of the transfers: enough when nothing is wrong, too little during a fault.
+const hurriedTimeout = 200 * time.Millisecond
+
 // run is one run.
 type run struct {
 	options   Options
@@ -77,8 +80,11 @@ func (r *run) run(ctx context.Context, directory string) error {
 	defer stop()
 	var load sync.WaitGroup
 	load.Go(func() {
-		r.ledger.Run(loading, r.clerks, bank.RunOptions{Callers: r.options.Clerks, Seed: r.options.Seed, Prefix: "chaos"})
+		r.ledger.Run(loading, r.clerks, bank.RunOptions{
+			Callers: r.options.Clerks, Seed: r.options.Seed, Prefix: "chaos", HurriedTimeout: hurriedTimeout,
+		})
 	})
+	load.Go(func() { r.mortals(loading) })
 	load.Go(func() { r.watch.run(loading) })
 	err := r.rounds(ctx)
 	stop()
@@ -105,13 +111,7 @@ func (r *run) start(ctx context.Context, directory string) error {
 		return err
 	}
 	for range r.options.Clerks {
-		c, err := clerk.Dial(limited, clerk.Options{Coordinators: r.cluster.Coordinators(), Hooks: clerk.Hooks{
-			Committed: func(c clerk.Committed) {
-				r.commits.Add(1)
-				r.watch.raise(c.Attempt.TS)
-			},
-			Aborted: func(txn.Verdict) { r.conflicts.Add(1) },
-		}})
+		c, err := clerk.Dial(limited, clerk.Options{Coordinators: r.cluster.Coordinators(), Hooks: r.hooks()})
 		if err != nil {
 			return err
 		}
@@ -120,6 +120,17 @@ func (r *run) start(ctx context.Context, directory string) error {
 	r.say("3 coordinator replicas and 2 shards of 3 replicas run, each a process of its own; %d clerks move money between %d accounts.",
 		r.options.Clerks, r.options.Accounts)
 	return bank.OpenAccounts(limited, r.clerks[0], r.options.Accounts)
+}
+
+// hooks count for all clerks that move money.
+func (r *run) hooks() clerk.Hooks {
+	return clerk.Hooks{
+		Committed: func(c clerk.Committed) {
+			r.commits.Add(1)
+			r.watch.raise(c.Attempt.TS)
+		},
+		Aborted: func(txn.Verdict) { r.conflicts.Add(1) },
+	}
 }
 
 // rounds hurts the cluster in every way, over and over as the options say.

@@ -86,12 +86,16 @@ func (w *witness) run(ctx context.Context) {
 func (w *witness) loop(ctx context.Context, do func() error) {
 	for ctx.Err() == nil {
 		if err := do(); err != nil && ctx.Err() == nil {
-			w.mu.Lock()
-			w.err = errors.Join(w.err, err)
-			w.mu.Unlock()
+			w.fail(err)
 			return
 		}
 	}
+}
+
+func (w *witness) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err = errors.Join(w.err, err)
 }
 
 func (w *witness) write(ctx context.Context, p *place) error {
