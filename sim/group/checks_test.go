@@ -38,13 +38,16 @@ func applyAt(s *simulation, h *host, entries ...core.Entry) {
 	s.apply(h, entries)
 }
 
-func TestChecksFindWhatIsWrong(t *testing.T) {
+// judgement is something that happens in a quiet group, and the claim that it breaks; "": none.
+type judgement struct {
+	name  string
+	claim string
+	act   func(t *testing.T, s *simulation)
+}
+
+func TestChecksOfWhatIsApplied(t *testing.T) {
 	one, two := entry(1, 1, 1), entry(2, 1, 2)
-	tests := []struct {
-		name  string
-		claim string // "": nothing is wrong
-		act   func(t *testing.T, s *simulation)
-	}{
+	judge(t, []judgement{
 		{"nothing", "", func(t *testing.T, s *simulation) {
 			store(t, s, 2, one, two)
 			applyAt(s, s.hosts[0], one, two)
@@ -99,6 +102,12 @@ func TestChecksFindWhatIsWrong(t *testing.T) {
 			s.hosts[1].disk.write(batch{entries: []core.Entry{one}})
 			applyAt(s, s.hosts[0], one)
 		}},
+	})
+}
+
+func TestChecksOfWhatIsTold(t *testing.T) {
+	one := entry(1, 1, 1)
+	judge(t, []judgement{
 		{"an acknowledgement for another operation", claimAcknowledged, func(t *testing.T, s *simulation) {
 			store(t, s, 2, one)
 			s.hosts[0].proposals = map[core.OpNumber]operation{1: 5}
@@ -125,6 +134,12 @@ func TestChecksFindWhatIsWrong(t *testing.T) {
 			s.hosts[0].ready.Reads = []core.Read{{Token: 3}}
 			s.answer(s.hosts[0])
 		}},
+	})
+}
+
+func TestChecksOfPrimariesAndCheckpoints(t *testing.T) {
+	one := entry(1, 1, 1)
+	judge(t, []judgement{
 		{"two leaders of one view", claimPrimary, func(t *testing.T, s *simulation) {
 			s.checks.leadership(s.hosts[0], &core.Leadership{Leading: true, View: 3})
 			s.checks.leadership(s.hosts[1], &core.Leadership{Leading: true, View: 3})
@@ -148,91 +163,101 @@ func TestChecksFindWhatIsWrong(t *testing.T) {
 		{"a checkpoint above what is committed", claimCommitted, func(t *testing.T, s *simulation) {
 			s.checks.installs(s.hosts[1], checkpoint{meta: core.CheckpointMeta{Op: 4}})
 		}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { judge(t, test.claim, test.act) })
-	}
+	})
 }
 
-// judge lets something happen in a quiet group and compares the claim found broken.
-func judge(t *testing.T, claim string, act func(t *testing.T, s *simulation)) {
+// judge lets each thing happen in a quiet group and compares the claim found broken.
+func judge(t *testing.T, judgements []judgement) {
 	t.Helper()
-	s := quiet(t)
-	act(t, s)
-	if claim == "" {
-		require.Nil(t, s.checks.violation)
-		return
+	for _, test := range judgements {
+		t.Run(test.name, func(t *testing.T) {
+			s := quiet(t)
+			test.act(t, s)
+			if test.claim == "" {
+				require.Nil(t, s.checks.violation)
+				return
+			}
+			require.NotNil(t, s.checks.violation, "nothing was noticed")
+			require.Equal(t, test.claim, s.checks.violation.Claim, s.checks.violation.Detail)
+		})
 	}
-	require.NotNil(t, s.checks.violation, "nothing was noticed")
-	require.Equal(t, claim, s.checks.violation.Claim, s.checks.violation.Detail)
 }
 
-func TestChecksFindWhatIsWrongInside(t *testing.T) {
+// writeAt writes to the first replica's disk and syncs it.
+func writeAt(s *simulation, b batch) {
+	s.hosts[0].disk.write(b)
+	if err := s.hosts[0].disk.sync(); err != nil {
+		s.violated(claimDisk, "%v", err)
+	}
+}
+
+func TestChecksOfDisks(t *testing.T) {
 	one, two := entry(1, 1, 1), entry(2, 1, 2)
-	write := func(s *simulation, b batch) {
-		s.hosts[0].disk.write(b)
-		if err := s.hosts[0].disk.sync(); err != nil {
-			s.violated(claimDisk, "%v", err)
-		}
-	}
-	send := func(s *simulation, m core.Message) {
-		m.From, m.To = 1, 2
-		s.checks.sent(s.hosts[0], &m)
-	}
-	tests := []struct {
-		name  string
-		claim string
-		act   func(t *testing.T, s *simulation)
-	}{
+	judge(t, []judgement{
 		{"two operations at one viewstamp", claimViewstamp, func(t *testing.T, s *simulation) {
-			write(s, batch{entries: []core.Entry{entry(1, 4, 1)}})
+			writeAt(s, batch{entries: []core.Entry{entry(1, 4, 1)}})
 			s.hosts[1].disk.write(batch{entries: []core.Entry{entry(1, 4, 2)}})
 			require.NoError(t, s.hosts[1].disk.sync())
 		}},
 		{"a lower view becomes durable", claimDurable, func(t *testing.T, s *simulation) {
-			write(s, batch{hardState: &core.HardState{View: 4, LastNormalView: 1}})
-			write(s, batch{hardState: &core.HardState{View: 3, LastNormalView: 1}})
+			writeAt(s, batch{hardState: &core.HardState{View: 4, LastNormalView: 1}})
+			writeAt(s, batch{hardState: &core.HardState{View: 3, LastNormalView: 1}})
 		}},
 		{"a lower commit-number becomes durable", claimDurable, func(t *testing.T, s *simulation) {
-			write(s, batch{hardState: &core.HardState{View: 4, Commit: 3}})
-			write(s, batch{hardState: &core.HardState{View: 4, Commit: 2}})
+			writeAt(s, batch{hardState: &core.HardState{View: 4, Commit: 3}})
+			writeAt(s, batch{hardState: &core.HardState{View: 4, Commit: 2}})
 		}},
 		{"a last-normal view above the view", claimDurable, func(t *testing.T, s *simulation) {
-			write(s, batch{hardState: &core.HardState{View: 4, LastNormalView: 5}})
+			writeAt(s, batch{hardState: &core.HardState{View: 4, LastNormalView: 5}})
 		}},
 		{"a committed entry removed", claimKept, func(t *testing.T, s *simulation) {
 			store(t, s, 2, one, two)
 			applyAt(s, s.hosts[0], one, two)
-			write(s, batch{truncate: true, truncateAbove: 1, entries: []core.Entry{entry(2, 2, 3)}})
+			writeAt(s, batch{truncate: true, truncateAbove: 1, entries: []core.Entry{entry(2, 2, 3)}})
 		}},
 		{"a committed entry replaced by itself", "", func(t *testing.T, s *simulation) {
 			store(t, s, 2, one, two)
 			applyAt(s, s.hosts[0], one, two)
-			write(s, batch{truncate: true, truncateAbove: 0, entries: []core.Entry{one, two}})
+			writeAt(s, batch{truncate: true, truncateAbove: 0, entries: []core.Entry{one, two}})
 		}},
 		{"an uncommitted entry removed", "", func(t *testing.T, s *simulation) {
 			store(t, s, 2, one, two)
 			applyAt(s, s.hosts[0], one)
-			write(s, batch{truncate: true, truncateAbove: 1})
+			writeAt(s, batch{truncate: true, truncateAbove: 1})
 		}},
 		{"a gap on the disk", claimDisk, func(t *testing.T, s *simulation) {
-			write(s, batch{entries: []core.Entry{one}})
-			write(s, batch{entries: []core.Entry{entry(3, 1, 3)}})
+			writeAt(s, batch{entries: []core.Entry{one}})
+			writeAt(s, batch{entries: []core.Entry{entry(3, 1, 3)}})
 		}},
+		{"a committed entry removed while a quorum has it", "", func(t *testing.T, s *simulation) {
+			store(t, s, 3, one, two)
+			applyAt(s, s.hosts[0], one, two)
+			writeAt(s, batch{truncate: true, truncateAbove: 1, entries: []core.Entry{entry(2, 2, 3)}})
+		}},
+	})
+}
+
+func TestChecksOfMessages(t *testing.T) {
+	one, two := entry(1, 1, 1), entry(2, 1, 2)
+	send := func(s *simulation, m core.Message) {
+		m.From, m.To = 1, 2
+		s.checks.sent(s.hosts[0], &m)
+	}
+	judge(t, []judgement{
 		{"a STARTVIEWCHANGE of a view that is not durable", claimPromise, func(_ *testing.T, s *simulation) {
 			send(s, core.Message{Kind: core.KindStartViewChange, View: 2})
 		}},
 		{"a DOVIEWCHANGE of a last-normal view that is not durable", claimPromise, func(_ *testing.T, s *simulation) {
-			write(s, batch{hardState: &core.HardState{View: 2, LastNormalView: 1}})
+			writeAt(s, batch{hardState: &core.HardState{View: 2, LastNormalView: 1}})
 			send(s, core.Message{Kind: core.KindDoViewChange, View: 2, LastNormalView: 2})
 		}},
 		{"a PREPAREOK for what is only written", claimPromise, func(_ *testing.T, s *simulation) {
-			write(s, batch{hardState: &core.HardState{View: 1}, entries: []core.Entry{one}})
+			writeAt(s, batch{hardState: &core.HardState{View: 1}, entries: []core.Entry{one}})
 			s.hosts[0].disk.write(batch{entries: []core.Entry{two}})
 			send(s, core.Message{Kind: core.KindPrepareOK, View: 1, Op: 2})
 		}},
 		{"a PREPAREOK for what is durable", "", func(_ *testing.T, s *simulation) {
-			write(s, batch{hardState: &core.HardState{View: 1}, entries: []core.Entry{one, two}})
+			writeAt(s, batch{hardState: &core.HardState{View: 1}, entries: []core.Entry{one, two}})
 			send(s, core.Message{Kind: core.KindPrepareOK, View: 1, Op: 2})
 		}},
 		{"a PREPARE by a backup", claimPrimary, func(_ *testing.T, s *simulation) {
@@ -248,8 +273,5 @@ func TestChecksFindWhatIsWrongInside(t *testing.T) {
 		{"a message of no kind", claimReady, func(_ *testing.T, s *simulation) {
 			send(s, core.Message{})
 		}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { judge(t, test.claim, test.act) })
-	}
+	})
 }
