@@ -94,6 +94,25 @@ func TestIsolatedPrimaryIsReplacedAndHeals(t *testing.T) {
 	requireValue(t, connected, "a", "2")
 }
 
+// TestPrimaryThatIsHeardButHearsNothing cuts one direction only: what the primary sends arrives, no answer does.
+func TestPrimaryThatIsHeardButHearsNothing(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Shards: 1, Coordinators: 1})
+	connected := clustertest.Clerk(t, c)
+	put(t, connected, "a", "1")
+	primary, err := c.Primary(within(t), 1)
+	require.NoError(t, err)
+	for replica := uint32(1); replica <= 3; replica++ {
+		c.Cut(1, replica, primary)
+	}
+	put(t, connected, "a", "2")
+	next, err := c.Primary(within(t), 1)
+	require.NoError(t, err)
+	require.NotEqual(t, primary, next)
+	c.Heal()
+	require.NoError(t, c.AwaitWhole(within(t)))
+	requireValue(t, connected, "a", "2")
+}
+
 func TestWithoutQuorumNothingIsAcknowledged(t *testing.T) {
 	c := clustertest.Start(t, cluster.Options{Shards: 1, Coordinators: 1})
 	connected := clustertest.Clerk(t, c)

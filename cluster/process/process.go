@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/viewline/viewline/cluster"
@@ -25,7 +26,8 @@ type Options struct {
 	Layout *cluster.Layout
 	// Arguments are added to every command line.
 	Arguments []string
-	// Environment is added to this process's own.
+	// Environment is added to this process's own, of which variables for viewline are left out: they are meant for
+	// one node or for a client.
 	Environment []string
 }
 
@@ -71,10 +73,14 @@ func newChild(options Options, file string, config *cluster.NodeConfig) *child {
 		node: Node{config.Group, config.Replica}, address: config.Address(), logFile: filepath.Join(filepath.Dir(file), "log"),
 		command: func() *exec.Cmd {
 			command := exec.Command(options.Binary, arguments...)
-			command.Env = append(os.Environ(), options.Environment...)
+			command.Env = append(environment(), options.Environment...)
 			return command
 		},
 	}
+}
+
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "VIEWLINE_") })
 }
 
 // Coordinators are the addresses of the coordinator's replicas, for a clerk.

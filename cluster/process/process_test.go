@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 }
 
 func runNode(file string) error {
+	if data, set := os.LookupEnv("VIEWLINE_DATA"); set {
+		return fmt.Errorf("a variable for another node reached this one: %s", data)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	config, err := cluster.ReadNodeConfig(file)
@@ -68,6 +71,7 @@ func start(t *testing.T) (*process.Cluster, *cluster.Layout) {
 }
 
 func TestProcesses(t *testing.T) {
+	t.Setenv("VIEWLINE_DATA", "meant for somebody else")
 	c, layout := start(t)
 	connected, err := clerk.Dial(within(t), clerk.Options{Coordinators: c.Coordinators()})
 	require.NoError(t, err)
