@@ -120,10 +120,15 @@ func TestDeposedPrimaryHandsOutNothing(t *testing.T) {
 		old.tell(false, g.view)
 		synctest.Wait()
 		require.NotNil(t, (<-pending).GetError())
-		old.holds(false)
 		late()
 		require.Empty(t, pending, "answered once")
-		<-old.ask(bound(), time.Time{})
+		g.lead(old, false)
+		fresh := old.ask(timestamps(1), time.Time{})
+		late()
+		require.Empty(t, pending, "nor again when it leads the next view")
+		require.Empty(t, fresh, "whose round is another one")
+		old.holds(false)
+		require.NotNil(t, (<-fresh).GetTimestamps())
 	})
 }
 
@@ -186,6 +191,25 @@ func TestLowMark(t *testing.T) {
 		require.Equal(t, pb.Code_CODE_DEADLINE, (<-hurried).GetError().GetCode())
 		require.Greater(t, txn.Timestamp((<-patient).GetTimestamps().GetFirst()).Millis(), uint64(time.Now().Add(30*time.Second).UnixMilli()))
 		require.Positive(t, m.server.counts.lowMarks.Load())
+	})
+}
+
+// TestRoundThatHangs: the group does not answer; requests do not wait longer than they want to.
+func TestRoundThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 1, nil)
+		m := g.members[0]
+		g.lead(m, false)
+		m.holds(true)
+		began := time.Now()
+		inRound, behind := m.ask(timestamps(1), began.Add(time.Second)), m.ask(bound(), began.Add(2*time.Second))
+		require.Equal(t, pb.Code_CODE_DEADLINE, (<-inRound).GetError().GetCode())
+		require.InDelta(t, time.Second, time.Since(began), float64(DefaultTickInterval))
+		require.Equal(t, pb.Code_CODE_DEADLINE, (<-behind).GetError().GetCode())
+		patient := m.ask(timestamps(1), time.Time{})
+		m.holds(false)
+		require.NotNil(t, (<-patient).GetTimestamps())
+		require.Empty(t, inRound)
 	})
 }
 

@@ -150,6 +150,27 @@ func TestWatchMap(t *testing.T) {
 	})
 }
 
+// TestWatchersHearOfAnotherPrimary at once, though nothing else changed.
+func TestWatchersHearOfAnotherPrimary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 2, nil)
+		n := newNetwork(t, g)
+		g.lead(g.members[0], false)
+		news, _ := n.watch(t, "c1", &pb.WatchMapRequest{Version: 1})
+		require.Equal(t, "c1", (<-news).GetCoordinatorPrimary())
+		g.mu.Lock()
+		g.primary = g.members[1]
+		g.view++
+		g.mu.Unlock()
+		g.members[0].tell(false, g.view)
+		began := time.Now()
+		next := <-news
+		require.Equal(t, "c2", next.GetCoordinatorPrimary())
+		require.Equal(t, uint64(2), next.GetPrimaries()[0].GetView())
+		require.LessOrEqual(t, time.Since(began), DefaultTickInterval)
+	})
+}
+
 // TestWatchersGetSignsOfLife: while nothing changes, too, so that they can tell a silent coordinator.
 func TestWatchersGetSignsOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -84,12 +85,13 @@ type fakeNode struct {
 	cluster []byte
 	streams int
 	watches int
+	deaf    chan struct{} // no stream is read before it is closed; nil: all are
 }
 
 // node starts a node that serves the coordinator's map and answers by handle.
 func (w *world) node(address string, handle func(received)) *fakeNode {
 	n := &fakeNode{
-		world: w, address: address, listener: bufconn.Listen(1 << 20), server: grpc.NewServer(grpc.MaxRecvMsgSize(32 << 20)),
+		world: w, address: address, listener: bufconn.Listen(1 << 20), server: grpc.NewServer(grpc.MaxRecvMsgSize(32<<20), grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second})),
 		handle: handle, changed: make(chan struct{}), cluster: theCluster[:],
 	}
 	pb.RegisterSessionServiceServer(n.server, n)
@@ -160,7 +162,15 @@ func (n *fakeNode) WatchMap(_ *pb.WatchMapRequest, stream grpc.ServerStreamingSe
 func (n *fakeNode) Session(stream grpc.BidiStreamingServer[pb.SessionRequest, pb.SessionResponse]) error {
 	n.mu.Lock()
 	n.streams++
+	deaf := n.deaf
 	n.mu.Unlock()
+	if deaf != nil {
+		select {
+		case <-deaf:
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
 	var sending sync.Mutex
 	greeted := false
 	for {
