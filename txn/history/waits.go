@@ -89,7 +89,7 @@ func (r *waitingRoom) release(w *waiting) {
 func (r *waitingRoom) gone(blocker txn.Attempt) {
 	listed := r.byBlocker[blocker]
 	delete(r.byBlocker, blocker)
-	for _, w := range listed { // the order is made good in take
+	for _, w := range listed { // any order: take sorts
 		r.place(w)
 	}
 }
@@ -112,7 +112,7 @@ func (r *waitingRoom) drop(id uint64) {
 }
 
 func (r *waitingRoom) releaseAll() {
-	for _, w := range r.byID { // the order is made good in take
+	for _, w := range r.byID { // any order: take sorts
 		if !w.released {
 			r.release(w)
 		}
