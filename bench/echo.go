@@ -33,7 +33,7 @@ func Echo(ctx context.Context, callers, bytes int, duration time.Duration) (*Res
 	go func() { serving <- server.Serve(listener) }()
 	defer func() {
 		server.Stop()
-		<-serving
+		_ = <-serving // Stop is what ended it
 	}()
 	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -43,6 +43,7 @@ func Echo(ctx context.Context, callers, bytes int, duration time.Duration) (*Res
 	return callEcho(ctx, connection, callers, bytes, duration)
 }
 
+//nolint:revive // the order of parameters is that of gRPC's method handlers
 func echo(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 	message := &wrapperspb.BytesValue{}
 	return message, decode(message)

@@ -18,11 +18,11 @@ import (
 // benchFlags are those that do not belong to one run.
 type benchFlags struct {
 	bench.Options
-	kind    string
-	callers []int
-	thetas  []float64
-	shards  int
-	echo    bool
+	kind          string
+	callers       []int
+	thetas        []float64
+	clusterShards int
+	echo          bool
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -45,7 +45,7 @@ code 8. Frames and fsyncs are those of all nodes together.`,
 	flags.StringVar(&f.kind, "kind", string(bench.Transaction), "txn, put or get")
 	flags.IntVar(&f.Reads, "reads", 2, "objects that a transaction reads")
 	flags.IntVar(&f.Writes, "writes", 2, "objects that it writes, the first of those that it reads")
-	flags.IntVar(&f.Options.Shards, "spread", 1, "shards that a transaction touches: 1 or 2")
+	flags.IntVar(&f.Shards, "spread", 1, "shards that a transaction touches: 1 or 2")
 	flags.IntSliceVar(&f.callers, "callers", []int{64}, "operations under way at once; several for several runs")
 	flags.IntVar(&f.Clerks, "clerks", 1, "clerks that the callers share")
 	flags.Float64SliceVar(&f.thetas, "theta", []float64{0}, "Zipf skew of the keys, from 0 (uniform); several for several runs")
@@ -53,7 +53,7 @@ code 8. Frames and fsyncs are those of all nodes together.`,
 	flags.IntVar(&f.ValueBytes, "value-bytes", 128, "size of each value")
 	flags.DurationVar(&f.Duration, "duration", 5*time.Second, "of the measured part of each run")
 	flags.Uint64Var(&f.Seed, "seed", 1, "draws the keys")
-	flags.IntVar(&f.shards, "shards", 2, "shards of the cluster that is started")
+	flags.IntVar(&f.clusterShards, "shards", 2, "shards of the cluster that is started")
 	flags.BoolVar(&f.echo, "echo", false, "measure plain unary gRPC calls too, as a baseline")
 	return command
 }
@@ -66,7 +66,7 @@ func (a *app) bench(cmd *cobra.Command, f *benchFlags) (err error) {
 			return usageError{err}
 		}
 	}
-	target, end, err := a.benchTarget(cmd, f.shards)
+	target, end, err := a.benchTarget(cmd, f.clusterShards)
 	if err != nil {
 		return interrupted(ctx, err)
 	}
