@@ -19,7 +19,7 @@ const echoMethod = "/viewline.bench.Echo/Echo"
 
 // Echo measures plain unary gRPC calls over loopback, both ends in this process: what the machine can do at
 // that moment, to hold a run's figures against. No consistency, no disk, no second hop.
-func Echo(ctx context.Context, callers, bytes int, duration time.Duration) (*Result, error) {
+func Echo(ctx context.Context, callers, bytes int, duration time.Duration) (result *Result, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("bench: echo: %w", err)
@@ -33,7 +33,7 @@ func Echo(ctx context.Context, callers, bytes int, duration time.Duration) (*Res
 	go func() { serving <- server.Serve(listener) }()
 	defer func() {
 		server.Stop()
-		_ = <-serving // Stop is what ended it
+		err = errors.Join(err, <-serving)
 	}()
 	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
