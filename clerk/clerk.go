@@ -2,9 +2,10 @@ package clerk
 
 import (
 	"context"
-	"crypto/rand"
+	crypto "crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,7 @@ type Clerk struct {
 }
 
 // Dial connects to a cluster and returns once it knows the cluster's map. ctx bounds that, not the clerk's
-// life. Errors are ErrOptions and ErrUnavailable.
+// life: pass one with a deadline. Errors are ErrOptions and ErrUnavailable.
 func Dial(ctx context.Context, options Options) (*Clerk, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func Dial(ctx context.Context, options Options) (*Clerk, error) {
 	c := &Clerk{
 		options: options, router: router, background: make(chan struct{}, options.BackgroundMax), closed: make(chan struct{}),
 	}
-	if _, err := rand.Read(c.id[:]); err != nil {
+	if _, err := crypto.Read(c.id[:]); err != nil {
 		return nil, errors.Join(fmt.Errorf("clerk: dial: %w", err), router.Close())
 	}
 	return c, nil
@@ -101,15 +102,24 @@ func (c *Clerk) unavailable(ctx context.Context, err error) error {
 		return ErrClosed
 	}
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("%w: %w (last: %w)", ErrUnavailable, cause, err)
+		return fmt.Errorf("%w: %w (last: %w)", ErrUnavailable, cause, named(err))
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", ErrUnavailable, named(err))
+}
+
+// named gives a lack of room the clerk's own name.
+func named(err error) error {
+	if errors.Is(err, route.ErrOverloaded) {
+		return fmt.Errorf("%w: %w", ErrOverloaded, err)
+	}
+	return err
 }
 
 // part is what one shard is asked of a read, and its answer.
 type part struct {
 	shard    txn.ShardID
 	oids     []string
+	sent     route.Sent
 	response *pb.Response
 	err      error
 }
@@ -140,7 +150,7 @@ func (c *Clerk) readAll(ctx context.Context, oids []string, request func([]strin
 			}
 		}
 		if oids = again; len(oids) > 0 {
-			if err := sleep(ctx, pause); err != nil {
+			if err := sleep(ctx, rand.N(pause)+1); err != nil {
 				return c.unavailable(ctx, reason)
 			}
 			pause = min(2*pause, c.options.BackoffMax)
@@ -164,7 +174,7 @@ func (c *Clerk) split(oids []string) []*part {
 	return parts
 }
 
-// askAll sends all parts and waits for their answers, as long as the clerk's patience lasts.
+// askAll sends all parts and waits for their answers, as long as the clerk's patience lasts and ctx does.
 func (c *Clerk) askAll(ctx context.Context, parts []*part, request func([]string) *pb.Request) []*part {
 	answered := make(chan struct{}, len(parts))
 	end, ends := ctx.Deadline()
@@ -173,7 +183,7 @@ func (c *Clerk) askAll(ctx context.Context, parts []*part, request func([]string
 		if ends && end.Before(deadline) {
 			deadline = end
 		}
-		c.router.Send(route.Call{Group: uint32(p.shard), Request: request(p.oids), Deadline: deadline, Resend: true},
+		p.sent = c.router.Send(route.Call{Group: uint32(p.shard), Request: request(p.oids), Deadline: deadline, Resend: true},
 			func(response *pb.Response, err error) {
 				if ctx.Err() == nil {
 					try.end(err)
@@ -182,8 +192,17 @@ func (c *Clerk) askAll(ctx context.Context, parts []*part, request func([]string
 				answered <- struct{}{}
 			})
 	}
-	for range parts {
-		<-answered
+	over := ctx.Done()
+	for waiting := len(parts); waiting > 0; {
+		select {
+		case <-answered:
+			waiting--
+		case <-over:
+			over = nil // the answers come soon now, and say what is known
+			for _, p := range parts {
+				p.sent.GiveUp()
+			}
+		}
 	}
 	return parts
 }

@@ -26,7 +26,7 @@ func (t *Txn) Commit(ctx context.Context) (txn.Timestamp, error) {
 	if err != nil || len(reads)+len(writes) == 0 {
 		return 0, err
 	}
-	outcome, cause, err := t.clerk.commit(ctx, reads, writes)
+	outcome, why, err := t.clerk.commit(ctx, reads, writes)
 	if err != nil {
 		return 0, err
 	}
@@ -41,20 +41,20 @@ func (t *Txn) Commit(ctx context.Context) (txn.Timestamp, error) {
 		if hooks.Aborted != nil {
 			hooks.Aborted(outcome.Verdict)
 		}
-		return 0, &AbortedError{Attempt: outcome.Attempt, Verdict: outcome.Verdict, Cause: cause}
+		return 0, &AbortedError{Attempt: outcome.Attempt, Verdict: outcome.Verdict, Cause: why.cause, Last: why.last}
 	default:
-		return 0, &UnknownError{Attempt: outcome.Attempt, Cause: cause}
+		return 0, &UnknownError{Attempt: outcome.Attempt, Cause: why.cause}
 	}
 }
 
 // commit drives the machine of one transaction until it has an answer. What is left to do then goes on in the
-// background. cause says why there is no commit, unless a conflict is all there is to say.
-func (c *Clerk) commit(ctx context.Context, reads []txn.ReadEntry, writes []txn.WriteEntry) (outcome commit.Outcome, cause, err error) {
+// background. why says why there is no commit.
+func (c *Clerk) commit(ctx context.Context, reads []txn.ReadEntry, writes []txn.WriteEntry) (outcome commit.Outcome, why reasons, err error) {
 	if err := c.enter(ctx); err != nil {
 		if !errors.Is(err, ErrClosed) {
 			err = &AbortedError{Cause: err}
 		}
-		return outcome, nil, err
+		return outcome, why, err
 	}
 	current := c.router.Map()
 	parts := splitParts(current, reads, writes)
@@ -62,13 +62,13 @@ func (c *Clerk) commit(ctx context.Context, reads []txn.ReadEntry, writes []txn.
 	machine, err := commit.New(commit.Options{}, id, parts, current.Version)
 	if err != nil {
 		<-c.background
-		return outcome, nil, err
+		return outcome, why, err
 	}
 	d := &committing{clerk: c, machine: machine, answer: make(chan commit.Outcome, 1), timestamps: make(chan struct{}, 1)}
 	d.loop.handle = func(event commit.Event) { d.perform(machine.Step(event)) }
 	d.loop.start(func() { d.perform(machine.Start()) })
 	outcome = d.wait(ctx)
-	return outcome, d.cause(ctx, outcome), nil
+	return outcome, d.reasons(ctx, outcome), nil
 }
 
 // enter takes a token for a machine, which gives it back when it is done.
@@ -118,8 +118,12 @@ type committing struct {
 	timestamps chan struct{}
 
 	mu       sync.Mutex
-	hopeless error // the refusal that no other attempt could escape
+	hopeless error // what no other attempt could escape
+	last     error // what the last copy without a verdict failed with
 }
+
+// reasons are why a transaction did not commit, beside its verdict. A conflict that is all there is to say has none.
+type reasons struct{ cause, last error }
 
 // wait serves the machine's wish for timestamps, which belongs to the caller's context, until it answers.
 func (d *committing) wait(ctx context.Context) commit.Outcome {
@@ -128,9 +132,13 @@ func (d *committing) wait(ctx context.Context) commit.Outcome {
 		case outcome := <-d.answer:
 			return outcome
 		case <-d.timestamps:
-			if timestamp, err := d.clerk.router.Timestamp(ctx); err == nil {
+			timestamp, err := d.clerk.router.Timestamp(ctx)
+			if err == nil {
 				d.loop.post(commit.Timestamp{TS: timestamp})
 				continue
+			}
+			if ctx.Err() == nil {
+				d.note(&d.hopeless, d.clerk.unavailable(ctx, err))
 			}
 			d.loop.post(commit.Cancelled{})
 		case <-ctx.Done():
@@ -142,18 +150,32 @@ func (d *committing) wait(ctx context.Context) commit.Outcome {
 	}
 }
 
-// cause says why a transaction that did not commit did not begin again.
-func (d *committing) cause(ctx context.Context, outcome commit.Outcome) error {
+// note keeps an error for reasons.
+func (d *committing) note(field *error, err error) {
 	d.mu.Lock()
-	hopeless := d.hopeless
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	*field = err
+}
+
+func (d *committing) reasons(ctx context.Context, outcome commit.Outcome) reasons {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last := d.last
+	if outcome.Verdict.Reason != txn.ReasonNone {
+		last = nil // the verdict says more
+	}
+	return reasons{cause: d.cause(ctx, outcome), last: last}
+}
+
+// cause says why a transaction that did not commit did not begin again. The caller holds the lock.
+func (d *committing) cause(ctx context.Context, outcome commit.Outcome) error {
 	switch {
 	case outcome.Kind == commit.Committed || outcome.Kind == commit.Aborted && outcome.Rerun:
 		return nil
 	case outcome.Forgotten:
 		return ErrOutcomeForgotten
-	case hopeless != nil && outcome.Kind == commit.Aborted:
-		return hopeless
+	case d.hopeless != nil && outcome.Kind == commit.Aborted:
+		return d.hopeless
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case d.clerk.isClosed():
@@ -201,9 +223,9 @@ func (d *committing) send(send commit.Send) {
 		}
 		event := failed(send, err)
 		if event.Hopeless {
-			d.mu.Lock()
-			d.hopeless = d.clerk.refused(err)
-			d.mu.Unlock()
+			d.note(&d.hopeless, d.clerk.refused(err))
+		} else {
+			d.note(&d.last, named(err))
 		}
 		d.loop.post(event)
 	})

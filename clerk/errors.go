@@ -14,6 +14,9 @@ var (
 	// ErrUnavailable: no primary of a shard, or of the coordinator, answered before the context ended. Nothing
 	// happened.
 	ErrUnavailable = errors.New("clerk: unavailable")
+	// ErrOverloaded: there was no room for a request, at a server or in this clerk, until the context ended or the
+	// caller was to decide. Nothing happened. It comes inside an ErrUnavailable or an ErrAborted.
+	ErrOverloaded = errors.New("clerk: overloaded")
 	// ErrSnapshotTooOld: the snapshot lies below what a shard still remembers; begin again.
 	ErrSnapshotTooOld = errors.New("clerk: snapshot too old")
 	// ErrTxnDone: the transaction was committed or aborted already.
@@ -45,9 +48,12 @@ type AbortedError struct {
 	// Verdict is the refusal that decided; its Reason, OIDs and Other name the conflict. Zero when the caller
 	// gave up before any shard refused.
 	Verdict txn.Verdict
-	// Cause is why it did not begin again: the context's error when the caller gave up, ErrClosed, or a refusal
-	// that no other attempt could escape. nil when a conflict is all there is to say.
+	// Cause is why it did not begin again: the context's error when the caller gave up, ErrClosed, ErrUnavailable
+	// when there was no timestamp to be had, or a refusal that no other attempt could escape. nil when a conflict is
+	// all there is to say.
 	Cause error
+	// Last is what the last request failed with that got no verdict, such as ErrOverloaded. nil when there was none.
+	Last error
 }
 
 // Error names the rule, the objects and the other transaction.
@@ -68,14 +74,25 @@ func (e *AbortedError) Error() string {
 	if e.Cause != nil {
 		text += fmt.Sprintf(": %v", e.Cause)
 	}
+	if e.Last != nil {
+		text += fmt.Sprintf(" (last: %v)", e.Last)
+	}
 	return text
 }
 
 // Is makes every AbortedError an ErrAborted.
 func (e *AbortedError) Is(target error) bool { return target == ErrAborted }
 
-// Unwrap gives the cause, if there is one.
-func (e *AbortedError) Unwrap() error { return e.Cause }
+// Unwrap gives the cause and the last failure, if there are any.
+func (e *AbortedError) Unwrap() []error {
+	var all []error
+	for _, err := range []error{e.Cause, e.Last} {
+		if err != nil {
+			all = append(all, err)
+		}
+	}
+	return all
+}
 
 // UnknownError carries the id to ask Clerk.Outcome for.
 type UnknownError struct {

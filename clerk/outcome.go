@@ -2,12 +2,14 @@ package clerk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/viewline/viewline/internal/route"
 	"github.com/viewline/viewline/internal/wire"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/txn"
+	"github.com/viewline/viewline/txn/commit"
 	"github.com/viewline/viewline/txn/terminate"
 )
 
@@ -21,7 +23,8 @@ type Outcome struct {
 // Outcome finds out what became of a transaction, by the id in an *UnknownError. It decides what was still
 // undecided, and sees to it that the answer stays true. ErrOutcomeForgotten when its shards no longer know;
 // ErrUnavailable when they could not be asked before ctx ended; txn.ErrMalformedID for an id that names no
-// shard of this cluster.
+// shard of this cluster, or whose timestamp was never handed out; ErrRefused when a shard can make nothing of the
+// question. Whoever asks about a transaction that may still be under way ends it if it is not decided.
 func (c *Clerk) Outcome(ctx context.Context, attempt txn.Attempt) (Outcome, error) {
 	if attempt.Number == 0 || attempt.TS == 0 || !c.router.Map().Has(attempt.ID.Home) {
 		return Outcome{}, fmt.Errorf("%w: %v", txn.ErrMalformedID, attempt)
@@ -33,17 +36,23 @@ func (c *Clerk) Outcome(ctx context.Context, attempt txn.Attempt) (Outcome, erro
 	if err := c.enter(ctx); err != nil {
 		return Outcome{}, c.unavailable(ctx, err)
 	}
-	a := &asking{clerk: c, machine: machine, answer: make(chan terminate.Outcome, 1)}
+	a := &asking{clerk: c, machine: machine, answer: make(chan terminate.Outcome, 1), hopeless: make(chan error, 1)}
 	a.loop.handle = func(event terminate.Event) { a.perform(machine.Step(event)) }
 	a.loop.start(func() { a.perform(machine.Start()) })
+	var refused error
 	select {
 	case outcome := <-a.answer:
 		return c.outcome(ctx, outcome)
+	case refused = <-a.hopeless:
 	case <-ctx.Done():
 	case <-c.router.Done():
 	}
 	a.loop.post(terminate.Cancelled{})
-	return c.outcome(ctx, <-a.answer)
+	outcome := <-a.answer
+	if refused != nil && outcome.Kind == terminate.Unknown {
+		return Outcome{}, fmt.Errorf("%w (transaction %v)", refused, attempt)
+	}
+	return c.outcome(ctx, outcome)
 }
 
 func (c *Clerk) outcome(ctx context.Context, outcome terminate.Outcome) (Outcome, error) {
@@ -65,6 +74,8 @@ type asking struct {
 	machine *terminate.Machine
 	loop    loop[terminate.Event]
 	answer  chan terminate.Outcome
+	// hopeless gets the first refusal that asking again would not change.
+	hopeless chan error
 }
 
 func (a *asking) perform(actions []terminate.Action) {
@@ -100,8 +111,27 @@ func (a *asking) send(send terminate.Send) {
 				return
 			}
 		}
+		if final := a.clerk.finalAnswer(err); final != nil {
+			select {
+			case a.hopeless <- final:
+			default:
+			}
+		}
 		a.loop.post(terminate.Failed{Send: send})
 	})
+}
+
+// finalAnswer names a refusal of a question that every other try would meet too; nil if the next one may not. A shard
+// calls a timestamp one of the future only after it has asked the coordinator.
+func (c *Clerk) finalAnswer(err error) error {
+	switch {
+	case errors.Is(err, route.ErrFutureTimestamp):
+		return fmt.Errorf("%w: its timestamp was never handed out: %w", txn.ErrMalformedID, err)
+	case failed(commit.Send{}, err).Hopeless:
+		return c.refused(err)
+	default:
+		return nil
+	}
 }
 
 func terminationRequest(send terminate.Send) *pb.Request {

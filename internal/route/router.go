@@ -150,8 +150,23 @@ func (r *Router) Primaries() []Primary {
 //
 // Requests to one node arrive in the order in which one goroutine sent them, but that those which end a
 // transaction may overtake others that wait for their turn, and that what is sent again loses its place.
-func (r *Router) Send(call Call, done func(*pb.Response, error)) {
-	r.send(newPending(call, r.moment(call.Deadline), done))
+func (r *Router) Send(call Call, done func(*pb.Response, error)) Sent {
+	p := newPending(call, r.moment(call.Deadline), done)
+	r.send(p)
+	return Sent{router: r, pending: p}
+}
+
+// Sent is a request that was given to Send.
+type Sent struct {
+	router  *Router
+	pending *pending
+}
+
+// GiveUp says that the request's time is over now: done is called soon, if it was not yet, and is told what is known
+// by then. It does not block.
+func (s Sent) GiveUp() {
+	s.pending.deadline.Store(s.router.now())
+	s.router.alarm.lookAtAll()
 }
 
 // moment is a time in nanoseconds since the Router's start; the zero time never comes.
@@ -190,16 +205,13 @@ func (r *Router) Do(ctx context.Context, call Call) (*pb.Response, error) {
 		err      error
 	}
 	outcomes := make(chan outcome, 1)
-	p := newPending(call, r.moment(call.Deadline), func(response *pb.Response, err error) { outcomes <- outcome{response, err} })
-	r.send(p)
+	sent := r.Send(call, func(response *pb.Response, err error) { outcomes <- outcome{response, err} })
 	select {
 	case o := <-outcomes:
 		return o.response, o.err
 	case <-ctx.Done():
 	}
-	// Its time is over now; what is known of it by then tells what the outcome is.
-	p.deadline.Store(r.now())
-	r.alarm.lookAtAll()
+	sent.GiveUp()
 	o := <-outcomes
 	if o.err != nil {
 		return nil, fmt.Errorf("%w: %w", context.Cause(ctx), o.err)
