@@ -51,7 +51,9 @@ type Batch struct {
 // Storage keeps one replica's log, hard state and checkpoints. Load and Write are called from one goroutine;
 // the checkpoint methods may be called beside them. Any error of Write is final: the replica stops.
 type Storage interface {
-	// Load returns everything that is stored. Damage is an ErrDamaged that names file and op-number.
+	// Load returns everything that is stored, once it is durable: a process that was killed may have written it
+	// and not synced it, and what Load returns is promised again. Damage is an ErrDamaged that names file and
+	// op-number.
 	Load() (Loaded, error)
 
 	// Write makes a batch durable, whole or not at all.

@@ -65,8 +65,8 @@ func (d *Disk) damagedRecord(name string, err error) error {
 }
 
 // Load verifies and returns everything: each entry's checksum, the numbering without a gap, the chain of hashes,
-// both ends of the log, and that a checkpoint covers what the log no longer has. The checkpoint's own bytes are
-// verified by reading it.
+// both ends of the log, and that a checkpoint covers what the log no longer has. Then it makes durable what it
+// returns. The checkpoint's own bytes are verified by reading it.
 func (d *Disk) Load() (vr.Loaded, error) {
 	if err := d.usable(); err != nil {
 		return vr.Loaded{}, err
@@ -80,10 +80,29 @@ func (d *Disk) Load() (vr.Loaded, error) {
 		loaded.Entries, err = d.loadEntries(tx.Bucket([]byte(bucketLog)))
 		return err
 	})
+	if err == nil {
+		err = d.settle()
+	}
 	if err != nil {
 		return vr.Loaded{}, err
 	}
 	return loaded, nil
+}
+
+// settle brings to the disk what was just read, which may be in the kernel's memory only: the process before this
+// one may have been killed between a write and its fsync, and this replica will acknowledge what it finds. The
+// hard state is written anew rather than synced: after an fsync that failed, what it should have written counts
+// as clean. The directory has the names of the log and of the newest checkpoint.
+func (d *Disk) settle() error {
+	state := d.hardState
+	if err := d.Write(vr.Batch{HardState: &state, Sync: true}); err != nil {
+		return err
+	}
+	d.syncs.Add(1)
+	if err := syncDirectory(d.directory); err != nil {
+		return d.fail(err)
+	}
+	return nil
 }
 
 func (d *Disk) newest() core.CheckpointMeta {

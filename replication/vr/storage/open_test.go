@@ -178,3 +178,44 @@ func rewrite(t *testing.T, directory, bucket, key string, value []byte) {
 	}))
 	require.NoError(t, database.Close())
 }
+
+// TestWhatLoadReturnsIsDurable: a process that was killed may have left a transaction that was written and not
+// synced. Load may return it only after a transaction of its own, whose fsync brings everything before it along,
+// and after the directory is synced.
+func TestWhatLoadReturnsIsDurable(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	entries := chain(0, 1, 9, 1, 100)
+	require.NoError(t, disk.Write(vr.Batch{HardState: &core.HardState{View: 1, LastNormalView: 1}, Entries: entries, Sync: true}))
+
+	killed := image(t, directory)
+	transaction := func() uint64 {
+		file, err := os.Open(filepath.Join(killed, databaseName))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, file.Close()) }()
+		status, err := file.Stat()
+		require.NoError(t, err)
+		s := structure{file: file, bytes: status.Size(), seen: map[uint64]bool{}}
+		require.NoError(t, s.readMetas())
+		return s.meta.transaction
+	}
+	left := transaction()
+	again := opened(t, killed)
+	require.Equal(t, left, transaction(), "Open only reads")
+	require.Zero(t, again.Syncs())
+	require.Equal(t, entries, loaded(t, again).Entries)
+	require.Equal(t, left+1, transaction())
+	require.EqualValues(t, 3, again.Syncs())
+}
+
+// TestLoadThatCannotBeMadeDurable: without the fsync nothing is returned.
+func TestLoadThatCannotBeMadeDurable(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	disk.directory = filepath.Join(directory, "gone")
+	_, err := disk.Load()
+	require.ErrorIs(t, err, os.ErrNotExist)
+	disk.directory = directory
+	_, err = disk.Load()
+	require.ErrorIs(t, err, ErrFailed)
+}
