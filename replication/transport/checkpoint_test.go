@@ -94,7 +94,7 @@ func TestCheckpointRequestsThatAreRefused(t *testing.T) {
 		code codes.Code
 		bad  func(*pb.FetchCheckpointRequest)
 	}{
-		{"version", codes.FailedPrecondition, func(r *pb.FetchCheckpointRequest) { r.Version = 2 }},
+		{"version", codes.FailedPrecondition, func(r *pb.FetchCheckpointRequest) { r.Version = 1 }},
 		{"cluster", codes.FailedPrecondition, func(r *pb.FetchCheckpointRequest) { r.Cluster = other[:] }},
 		{"group", codes.NotFound, func(r *pb.FetchCheckpointRequest) { r.Group = 6 }},
 		{"receiver", codes.NotFound, func(r *pb.FetchCheckpointRequest) { r.To = 1 }},
@@ -102,7 +102,7 @@ func TestCheckpointRequestsThatAreRefused(t *testing.T) {
 		{"none", codes.OK, func(*pb.FetchCheckpointRequest) {}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			request := &pb.FetchCheckpointRequest{Version: 1, Cluster: id[:], Group: 5, From: 1, To: 2}
+			request := &pb.FetchCheckpointRequest{Version: transport.Version, Cluster: id[:], Group: 5, From: 1, To: 2}
 			test.bad(request)
 			stream, err := dial(t, b.address).FetchCheckpoint(t.Context(), request)
 			require.NoError(t, err)

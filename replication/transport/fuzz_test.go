@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"hash/crc32"
 	"testing"
 	"time"
 
@@ -26,15 +25,16 @@ func FuzzExchange(f *testing.F) {
 			wrongly++
 		}
 	})
-	good := &pb.PeerFrame{Group: 5, From: 1, To: 2, Payload: []byte("x"), Checksum: crc32.Checksum([]byte("x"), castagnoli)}
+	good := &pb.PeerFrame{Group: 5, From: 1, To: 2, Payload: []byte("x")}
+	good.Checksum = checksum(good)
 	for _, change := range []func(*pb.PeerHello, *pb.PeerFrame){
 		func(*pb.PeerHello, *pb.PeerFrame) {},
-		func(h *pb.PeerHello, _ *pb.PeerFrame) { h.Version = 2 },
+		func(h *pb.PeerHello, _ *pb.PeerFrame) { h.Version++ },
 		func(h *pb.PeerHello, _ *pb.PeerFrame) { h.Replicas = nil },
 		func(_ *pb.PeerHello, f *pb.PeerFrame) { f.Checksum++ },
-		func(_ *pb.PeerHello, f *pb.PeerFrame) { f.To++ },
+		func(_ *pb.PeerHello, f *pb.PeerFrame) { f.To++; f.Checksum = checksum(f) },
 	} {
-		hello := &pb.PeerHello{Version: 1, Cluster: t.options.Cluster[:], Replicas: []*pb.PeerReplica{{Group: 5, Replica: 1}}}
+		hello := &pb.PeerHello{Version: Version, Cluster: t.options.Cluster[:], Replicas: []*pb.PeerReplica{{Group: 5, Replica: 1}}}
 		frame := proto.Clone(good).(*pb.PeerFrame)
 		change(hello, frame)
 		seed, err := proto.Marshal(&pb.ExchangeRequest{Hello: hello, Frames: []*pb.PeerFrame{frame, good}})

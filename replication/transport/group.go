@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/binary"
 	"hash/crc32"
 	"io"
 	"sync"
@@ -10,6 +11,17 @@ import (
 
 // castagnoli is the table of CRC-32C; it is never changed.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum covers the whole frame. With the payload alone under it, one altered byte could hand a message that
+// is intact to another group, which may well have the same replicas: as a PREPAREOK for what nobody there has.
+func checksum(f *pb.PeerFrame) uint32 {
+	var head [20]byte
+	binary.LittleEndian.PutUint32(head[0:], f.GetGroup())
+	binary.LittleEndian.PutUint32(head[4:], f.GetFrom())
+	binary.LittleEndian.PutUint32(head[8:], f.GetTo())
+	binary.LittleEndian.PutUint64(head[12:], f.GetIncarnation())
+	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, f.GetPayload())
+}
 
 // OpenCheckpoint opens the newest durable checkpoint, of at least that op-number, for the replica from, and
 // returns with it the backend's own description of it.
@@ -43,9 +55,9 @@ func (g *Group) Send(to uint32, payload []byte) {
 		return
 	}
 	frame := &pb.PeerFrame{
-		Group: g.local.Group, From: g.local.Replica, To: to, Incarnation: g.local.Incarnation,
-		Checksum: crc32.Checksum(payload, castagnoli), Payload: payload,
+		Group: g.local.Group, From: g.local.Replica, To: to, Incarnation: g.local.Incarnation, Payload: payload,
 	}
+	frame.Checksum = checksum(frame)
 	if !p.writer.Put(frame) {
 		t.counters.drop(dropQueueFull, 1)
 	}

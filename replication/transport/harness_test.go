@@ -56,6 +56,12 @@ func (l *lines) count(text string) int {
 	return n
 }
 
+func (l *lines) size() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Len()
+}
+
 func cluster(b byte) [16]byte { return [16]byte{0: b, 15: b} }
 
 // open starts a site; options that are zero suit tests.

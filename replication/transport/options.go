@@ -9,7 +9,7 @@ import (
 )
 
 // Version is the version of the wire format that this package speaks.
-const Version = 1
+const Version = 2
 
 // The values that stand for fields of Options that are 0.
 const (
@@ -18,10 +18,12 @@ const (
 	QueueFramesMaxDefault  = 1 << 14
 	QueueBytesMaxDefault   = 64 << 20
 	ConnectTimeoutDefault  = 2 * time.Second
-	BackoffMinDefault      = 25 * time.Millisecond
-	BackoffMaxDefault      = time.Second
-	StreamsMaxDefault      = 256
-	CheckpointsMaxDefault  = 4
+	// HandshakeTimeoutDefault is long enough for a peer that is stopped for a while as soon as it has opened a stream.
+	HandshakeTimeoutDefault = 10 * time.Second
+	BackoffMinDefault       = 25 * time.Millisecond
+	BackoffMaxDefault       = time.Second
+	StreamsMaxDefault       = 256
+	CheckpointsMaxDefault   = 4
 )
 
 // MessageOverhead is what the framing adds to the largest payload, in bytes: a server that carries the
@@ -43,6 +45,8 @@ type Options struct {
 	PayloadBytesMax int
 	// ConnectTimeout is how long one attempt to reach a peer may take.
 	ConnectTimeout time.Duration
+	// HandshakeTimeout is how long an incoming stream may stay open without a handshake.
+	HandshakeTimeout time.Duration
 	// BackoffMin and BackoffMax bound the time between two attempts; it doubles from one to the other and is
 	// jittered by half.
 	BackoffMin time.Duration
@@ -69,6 +73,7 @@ func (o Options) Validate() error {
 		{"QueueBytesMax", int64(o.QueueBytesMax)},
 		{"PayloadBytesMax", int64(o.PayloadBytesMax)},
 		{"ConnectTimeout", int64(o.ConnectTimeout)},
+		{"HandshakeTimeout", int64(o.HandshakeTimeout)},
 		{"BackoffMin", int64(o.BackoffMin)},
 		{"BackoffMax", int64(o.BackoffMax)},
 		{"StreamsMax", int64(o.StreamsMax)},
@@ -92,6 +97,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.QueueBytesMax, QueueBytesMaxDefault)
 	setDefault(&o.PayloadBytesMax, PayloadBytesMaxDefault)
 	setDefault(&o.ConnectTimeout, ConnectTimeoutDefault)
+	setDefault(&o.HandshakeTimeout, HandshakeTimeoutDefault)
 	setDefault(&o.BackoffMin, BackoffMinDefault)
 	setDefault(&o.BackoffMax, BackoffMaxDefault)
 	setDefault(&o.StreamsMax, StreamsMaxDefault)

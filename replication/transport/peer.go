@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -208,10 +209,21 @@ func (p *peer) watch(s *outgoing) {
 	}
 	if err == nil {
 		t.counters.refusedByPeer.Add(1)
-		t.notices.warn("peer refuses our frames", "peer", p.address, "reason", response.GetRefused())
+		t.notices.warn("peer refuses our frames", "peer", p.address, "reason", brief(response.GetRefused()))
 		return
 	}
 	t.notices.warn("stream to peer ended", "peer", p.address, "error", err)
+}
+
+// reasonBytesMax bounds what is kept and logged of a reason that somebody else wrote.
+const reasonBytesMax = 256
+
+func brief(reason string) string {
+	if len(reason) <= reasonBytesMax {
+		return reason
+	}
+	// A copy: the rest is not to be kept alive by what is remembered.
+	return strings.Clone(reason[:reasonBytesMax]) + "..."
 }
 
 // close ends the writer and the connection. The transport's context is over, so nothing is flushed any more.

@@ -1,11 +1,16 @@
 package transport_test
 
 import (
+	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"net"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -13,19 +18,26 @@ import (
 	"github.com/viewline/viewline/replication/transport"
 )
 
-func checksum(payload string) uint32 {
-	return crc32.Checksum([]byte(payload), crc32.MakeTable(crc32.Castagnoli))
+// seal gives a frame its checksum, as docs/FORMATS.md describes it.
+func seal(f *pb.PeerFrame) *pb.PeerFrame {
+	var data []byte
+	for _, number := range []uint32{f.GetGroup(), f.GetFrom(), f.GetTo()} {
+		data = binary.LittleEndian.AppendUint32(data, number)
+	}
+	data = append(binary.LittleEndian.AppendUint64(data, f.GetIncarnation()), f.GetPayload()...)
+	f.Checksum = crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
+	return f
 }
 
 func hello() *pb.PeerHello {
 	id := cluster(1)
-	return &pb.PeerHello{Version: 1, Cluster: id[:], Replicas: []*pb.PeerReplica{
+	return &pb.PeerHello{Version: transport.Version, Cluster: id[:], Replicas: []*pb.PeerReplica{
 		{Group: 5, Replica: 1, Incarnation: 7}, {Group: 5, Replica: 9, Incarnation: 7},
 	}}
 }
 
 func peerFrame(change func(*pb.PeerFrame)) *pb.PeerFrame {
-	f := &pb.PeerFrame{Group: 5, From: 1, To: 2, Incarnation: 7, Checksum: checksum("good"), Payload: []byte("good")}
+	f := seal(&pb.PeerFrame{Group: 5, From: 1, To: 2, Incarnation: 7, Payload: []byte("good")})
 	change(f)
 	return f
 }
@@ -44,11 +56,11 @@ func TestFramesThatAreDropped(t *testing.T) {
 		{"dropped_unknown_sender", func(f *pb.PeerFrame) { f.From = 3 }},
 		{"dropped_unknown_sender", func(f *pb.PeerFrame) { f.Group = 6 }},
 		{"dropped_unknown_sender", func(f *pb.PeerFrame) { f.Incarnation = 6 }},
-		{"dropped_unknown_receiver", func(f *pb.PeerFrame) { f.To = 4 }},
-		{"dropped_not_a_member", func(f *pb.PeerFrame) { f.From = 9 }},
+		{"dropped_unknown_receiver", func(f *pb.PeerFrame) { f.To = 4; seal(f) }},
+		{"dropped_not_a_member", func(f *pb.PeerFrame) { f.From = 9; seal(f) }},
 		{"dropped_checksum", func(f *pb.PeerFrame) { f.Payload = []byte("gold") }},
 		{"dropped_checksum", func(f *pb.PeerFrame) { f.Checksum = 0 }},
-		{"dropped_oversized", func(f *pb.PeerFrame) { f.Payload, f.Checksum = []byte(large), checksum(large) }},
+		{"dropped_oversized", func(f *pb.PeerFrame) { f.Payload = []byte(large); seal(f) }},
 	} {
 		t.Run(test.counter, func(t *testing.T) {
 			before, arrived := b.Counters()[test.counter], len(in.all())
@@ -91,9 +103,9 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 		reason   string
 	}{
 		{"none", []*pb.ExchangeRequest{{}}, "no handshake"},
-		{"version", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: 2, Cluster: hello().Cluster}}}, "wire version 2"},
-		{"cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: 1, Cluster: other[:]}}}, "this is cluster 01"},
-		{"short cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: 1, Cluster: other[:3]}}}, "this is cluster 01"},
+		{"version", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: 1, Cluster: hello().Cluster}}}, "wire version 1"},
+		{"cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: transport.Version, Cluster: other[:]}}}, "this is cluster 01"},
+		{"short cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: transport.Version, Cluster: other[:3]}}}, "this is cluster 01"},
 		{"too many replicas", []*pb.ExchangeRequest{{Hello: many}}, "5000 replicas"},
 		{"a second one", []*pb.ExchangeRequest{{Hello: hello()}, {Hello: hello()}}, "second handshake"},
 	} {
@@ -144,4 +156,78 @@ func TestTooManyStreams(t *testing.T) {
 	require.NoError(t, err)
 	_, err = second.Recv()
 	require.Equal(t, codes.ResourceExhausted, status.Code(err))
+}
+
+// TestAFrameForAnotherGroupIsNoticed: both nodes have a second group with the same replicas, so that nothing but
+// the checksum tells a frame whose group was altered on its way.
+func TestAFrameForAnotherGroupIsNoticed(t *testing.T) {
+	a, b, _, two := pair(t, transport.Options{})
+	peers := map[uint32]string{1: a.address, 2: b.address}
+	a.join(t, 6, 1, peers)
+	other := b.join(t, 6, 2, peers)
+	var in, wrong inbox
+	two.Receive(in.receive)
+	other.Receive(wrong.receive)
+	both := hello()
+	both.Replicas = append(both.Replicas, &pb.PeerReplica{Group: 6, Replica: 1, Incarnation: 7})
+	stream, err := dial(t, b.address).Exchange(t.Context())
+	require.NoError(t, err)
+	altered := peerFrame(func(f *pb.PeerFrame) { f.Group = 6 })
+	good := peerFrame(func(*pb.PeerFrame) {})
+	require.NoError(t, stream.Send(&pb.ExchangeRequest{Hello: both, Frames: []*pb.PeerFrame{altered, good}}))
+	eventually(t, func() bool { return len(in.all()) == 1 }, "the good frame")
+	require.Empty(t, wrong.all())
+	require.EqualValues(t, 1, b.Counters()["dropped_checksum"])
+}
+
+// TestAMuteStreamGivesItsPlaceBack: a stream without a handshake ends, and another takes its place.
+func TestAMuteStreamGivesItsPlaceBack(t *testing.T) {
+	_, b, _, _ := pair(t, transport.Options{StreamsMax: 1, HandshakeTimeout: 20 * time.Millisecond})
+	client := dial(t, b.address)
+	mute, err := client.Exchange(t.Context())
+	require.NoError(t, err)
+	response, err := mute.Recv()
+	require.NoError(t, err)
+	require.Contains(t, response.GetRefused(), "no handshake came")
+	_, err = mute.Recv()
+	require.ErrorIs(t, err, io.EOF)
+	eventually(t, func() bool {
+		next, err := client.Exchange(t.Context())
+		require.NoError(t, err)
+		if next.Send(&pb.ExchangeRequest{Hello: hello()}) != nil {
+			return false
+		}
+		_, err = next.Header()
+		return err == nil && b.Counters()["refused_here"] == 1
+	}, "a stream that speaks")
+}
+
+// talker refuses every stream at length.
+type talker struct {
+	pb.UnimplementedPeerServiceServer
+}
+
+func (talker) Exchange(stream pb.PeerService_ExchangeServer) error {
+	return stream.Send(&pb.ExchangeResponse{Refused: strings.Repeat("no ", 1<<20)})
+}
+
+// TestALongReasonIsCut: what a peer says of us is remembered for a minute, and so has a bound.
+func TestALongReasonIsCut(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := grpc.NewServer()
+	pb.RegisterPeerServiceServer(server, talker{})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		require.NoError(t, <-served)
+	})
+	a := open(t, transport.Options{})
+	one := a.join(t, 5, 1, map[uint32]string{1: a.address, 2: listener.Addr().String()})
+	eventually(t, func() bool {
+		one.Send(2, []byte("x"))
+		return a.log.count("peer refuses our frames") == 1
+	}, "the refusal")
+	require.Less(t, a.log.size(), 1<<10)
 }

@@ -3,8 +3,8 @@ package transport
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -42,8 +42,11 @@ func (s *server) Exchange(stream pb.PeerService_ExchangeServer) error {
 	}
 	// A stream's Recv only ends with the stream, and the stream with this method: so that Close ends both, they
 	// are two goroutines.
-	ended := make(chan error, 1)
-	if !t.start(func() { ended <- t.receive(stream) }) {
+	ended := make(chan error, 2)
+	// Whoever opens streams and says nothing must not take the places of those who have something to say.
+	mute := time.AfterFunc(t.options.HandshakeTimeout, func() { ended <- refusal("no handshake came") })
+	defer mute.Stop()
+	if !t.start(func() { ended <- t.receive(stream, mute) }) {
 		return status.Error(codes.Unavailable, "node is closing")
 	}
 	select {
@@ -65,8 +68,9 @@ func (t *Transport) refuse(stream pb.PeerService_ExchangeServer, why refusal) er
 	return stream.Send(&pb.ExchangeResponse{Refused: why.Error()})
 }
 
-// receive handles a stream's messages. It returns nil when the peer ended the stream in order.
-func (t *Transport) receive(stream pb.PeerService_ExchangeServer) error {
+// receive handles a stream's messages, and stops the timer when it knows who speaks. It returns nil when the peer
+// ended the stream in order.
+func (t *Transport) receive(stream pb.PeerService_ExchangeServer, mute *time.Timer) error {
 	var known senders
 	for {
 		request, err := stream.Recv()
@@ -80,6 +84,7 @@ func (t *Transport) receive(stream pb.PeerService_ExchangeServer) error {
 			if known, err = t.admit(request.GetHello()); err != nil {
 				return err
 			}
+			mute.Stop()
 			// The header tells the peer's gRPC that the stream is served: it keeps nothing for a retry any more.
 			if err := stream.SendHeader(metadata.MD{}); err != nil {
 				return err
@@ -148,7 +153,7 @@ func (g *Group) fault(f *pb.PeerFrame) (dropReason, bool) {
 		return dropNotMember, true
 	case len(f.GetPayload()) > o.PayloadBytesMax:
 		return dropOversized, true
-	case crc32.Checksum(f.GetPayload(), castagnoli) != f.GetChecksum():
+	case checksum(f) != f.GetChecksum():
 		return dropChecksum, true
 	case !o.Pass(g.local.Group, f.GetFrom(), g.local.Replica):
 		return dropFault, true

@@ -320,7 +320,7 @@ type PeerFrame struct {
 	From          uint32                 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
 	To            uint32                 `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
 	Incarnation   uint64                 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of the sender
-	Checksum      uint32                 `protobuf:"varint,5,opt,name=checksum,proto3" json:"checksum,omitempty"`       // CRC-32C of payload
+	Checksum      uint32                 `protobuf:"varint,5,opt,name=checksum,proto3" json:"checksum,omitempty"`       // CRC-32C of group, from, to (4 bytes each), incarnation (8), little-endian, and payload
 	Payload       []byte                 `protobuf:"bytes,6,opt,name=payload,proto3" json:"payload,omitempty"`          // the backend's own message: for VR a VRMessage
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
