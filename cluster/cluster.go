@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -63,7 +64,13 @@ type Cluster struct {
 	faults  faults
 
 	mu    sync.Mutex
-	nodes map[string]*RunningNode // that run, by NodeName
+	nodes map[string]*localNode // that run, by NodeName
+}
+
+// localNode is a node and the gate before its connections.
+type localNode struct {
+	*RunningNode
+	gate *gate
 }
 
 // Start sets a cluster up and returns once every group serves with all its replicas, or ctx ends.
@@ -79,7 +86,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if _, err := Initialise(layout); err != nil {
 		return nil, err
 	}
-	c := &Cluster{options: options, layout: layout, faults: faults{cut: map[link]struct{}{}}, nodes: map[string]*RunningNode{}}
+	c := &Cluster{options: options, layout: layout, faults: newFaults(), nodes: map[string]*localNode{}}
 	for _, group := range layout.Groups() {
 		for _, member := range group.Members {
 			if err := c.Restart(group.ID, member.Replica); err != nil {
@@ -105,8 +112,16 @@ func (c *Cluster) Restart(group, replica uint32) error {
 	if err != nil {
 		return err
 	}
-	node, err := StartNode(config, NodeOptions{Logger: c.options.Logger, Tuning: c.options.Tuning, Pass: c.faults.pass})
+	listener, err := net.Listen("tcp", config.Address())
 	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	node := &localNode{gate: newGate()}
+	node.RunningNode, err = StartNode(config, NodeOptions{
+		Listener: &gatedListener{Listener: listener, gate: node.gate}, Logger: c.options.Logger, Tuning: c.options.Tuning, Pass: c.faults.pass,
+	})
+	if err != nil {
+		_ = listener.Close() // the node may have closed it already
 		return err
 	}
 	c.nodes[name] = node
@@ -122,7 +137,7 @@ func (c *Cluster) Kill(group, replica uint32) error {
 	return node.Close()
 }
 
-// Drain ends a node in order.
+// Drain ends a node in order. One that is paused cannot: it ends when ctx does.
 func (c *Cluster) Drain(ctx context.Context, group, replica uint32) error {
 	node, err := c.take(group, replica)
 	if err != nil {
@@ -131,7 +146,7 @@ func (c *Cluster) Drain(ctx context.Context, group, replica uint32) error {
 	return node.Drain(ctx)
 }
 
-func (c *Cluster) take(group, replica uint32) (*RunningNode, error) {
+func (c *Cluster) take(group, replica uint32) (*localNode, error) {
 	name := NodeName(group, replica)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,6 +155,7 @@ func (c *Cluster) take(group, replica uint32) (*RunningNode, error) {
 		return nil, fmt.Errorf("cluster: %s does not run", name)
 	}
 	delete(c.nodes, name)
+	c.faults.pause(end{group, replica}, false)
 	return node, nil
 }
 
@@ -213,7 +229,7 @@ func (c *Cluster) Primary(ctx context.Context, group uint32) (uint32, error) {
 func (c *Cluster) Close() error {
 	c.mu.Lock()
 	nodes := c.nodes
-	c.nodes = map[string]*RunningNode{}
+	c.nodes = map[string]*localNode{}
 	c.mu.Unlock()
 	var mu sync.Mutex
 	var err error

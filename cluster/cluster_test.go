@@ -94,6 +94,52 @@ func TestIsolatedPrimaryIsReplacedAndHeals(t *testing.T) {
 	requireValue(t, connected, "a", "2")
 }
 
+// TestPausedPrimaryIsReplaced: nobody learns from a broken connection that it hangs.
+func TestPausedPrimaryIsReplaced(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Shards: 1})
+	connected := clustertest.Clerk(t, c)
+	for _, group := range []uint32{1, cluster.CoordinatorGroup} {
+		before, after := fmt.Sprintf("before/%d", group), fmt.Sprintf("after/%d", group)
+		put(t, connected, before, "1")
+		primary, err := c.Primary(within(t), group)
+		require.NoError(t, err)
+		require.NoError(t, c.Pause(group, primary))
+		require.NoError(t, c.Pause(group, primary))
+		put(t, connected, before, "2")
+		requireValue(t, connected, before, "2")
+		next, err := c.Primary(within(t), group)
+		require.NoError(t, err)
+		require.NotEqual(t, primary, next)
+		require.NoError(t, c.Resume(group, primary))
+		require.NoError(t, c.Resume(group, primary))
+		require.NoError(t, c.AwaitWhole(within(t)))
+		requireValue(t, connected, before, "2")
+		put(t, connected, after, "3")
+	}
+	require.NoError(t, c.Pause(1, 1))
+	require.NoError(t, c.Kill(1, 1), "what is paused can be killed")
+	require.Error(t, c.Pause(1, 1), "it does not run")
+	require.Error(t, c.Resume(1, 1), "it does not run")
+	require.NoError(t, c.Restart(1, 1))
+	require.NoError(t, c.AwaitWhole(within(t)), "and is not paused when it comes back")
+	require.NoError(t, c.Pause(1, 2), "what is paused is closed with the rest")
+}
+
+// TestPausedGroupAnswersNothing: with every replica of a shard paused nothing is read, and Resume is enough.
+func TestPausedGroupAnswersNothing(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Shards: 1, Replicas: 1, Coordinators: 1})
+	connected := clustertest.Clerk(t, c)
+	put(t, connected, "a", "1")
+	require.NoError(t, c.Pause(1, 1))
+	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := connected.GetLatest(short, "a")
+	require.ErrorIs(t, err, clerk.ErrUnavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, c.Resume(1, 1))
+	requireValue(t, connected, "a", "1")
+}
+
 // TestPrimaryThatIsHeardButHearsNothing cuts one direction only: what the primary sends arrives, no answer does.
 func TestPrimaryThatIsHeardButHearsNothing(t *testing.T) {
 	c := clustertest.Start(t, cluster.Options{Shards: 1, Coordinators: 1})

@@ -5,17 +5,35 @@ import "sync"
 // link is one direction between two replicas of a group.
 type link struct{ group, from, to uint32 }
 
+// end is a replica of a group, at the end of its links.
+type end struct{ group, replica uint32 }
+
 // faults are the links of a cluster that carry nothing.
 type faults struct {
-	mu  sync.RWMutex
-	cut map[link]struct{}
+	mu     sync.RWMutex
+	cut    map[link]struct{}
+	paused map[end]struct{} // nothing comes from or to them
 }
+
+func newFaults() faults { return faults{cut: map[link]struct{}{}, paused: map[end]struct{}{}} }
 
 func (f *faults) pass(group, from, to uint32) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	_, cut := f.cut[link{group, from, to}]
-	return !cut
+	_, mute := f.paused[end{group, from}]
+	_, deaf := f.paused[end{group, to}]
+	return !cut && !mute && !deaf
+}
+
+func (f *faults) pause(replica end, paused bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if paused {
+		f.paused[replica] = struct{}{}
+		return
+	}
+	delete(f.paused, replica)
 }
 
 func (f *faults) add(links ...link) {
@@ -49,5 +67,5 @@ func (c *Cluster) Isolate(group, replica uint32) {
 	}
 }
 
-// Heal lets everything pass again.
+// Heal lets everything pass again, but to and from nodes that are paused.
 func (c *Cluster) Heal() { c.faults.heal() }

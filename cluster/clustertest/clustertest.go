@@ -2,7 +2,12 @@
 // the test.
 //
 //	c := clustertest.Start(t, cluster.Options{})
-//	clerk := clustertest.Clerk(t, c)
+//	connected := clustertest.Clerk(t, c)
+//
+// Everything else is the cluster's: Primary names who serves a group (0 the coordinator, from 1 on the shards), Kill,
+// Drain and Restart end and start one of its nodes, Pause and Resume make it hang, Cut, Partition, Isolate and Heal are
+// for the network between its replicas, AwaitWhole waits until all have caught up. TestProgramThroughFaults of this
+// package is an example.
 //
 // Tests of any program that uses viewline may import it. Its functions must be called from the test's goroutine.
 package clustertest
