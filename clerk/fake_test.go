@@ -17,18 +17,21 @@ import (
 	"github.com/viewline/viewline/txn"
 )
 
-// fake is a node that is the coordinator and the only shard, and says what it is told to.
+// fake is a node that is the coordinator and both shards, and says what it is told to. Shard 1 serves everything.
 type fake struct {
 	pb.UnimplementedSessionServiceServer
 	pb.UnimplementedMapServiceServer
-	// shard answers what the shard is asked; nil: never.
+	// shard answers what the shards are asked; nil: never.
 	shard func(*pb.Request) *pb.Response
 	// coordinator answers questions for timestamps; nil: as a coordinator does.
 	coordinator func(*pb.Request) *pb.Response
 
+	// maps are told to whoever watches.
+	maps chan *pb.ShardMap
+
 	mu    sync.Mutex
 	last  uint64
-	asked int // requests to the shard
+	asked int // requests to the shards
 }
 
 var fakeCluster = [16]byte{7}
@@ -63,23 +66,29 @@ func (f *fake) requests() int {
 	return f.asked
 }
 
-func (f *fake) WatchMap(_ *pb.WatchMapRequest, stream grpc.ServerStreamingServer[pb.WatchMapResponse]) error {
+// mapOf gives all slots to one of two shards.
+func mapOf(version uint64, shard uint32) *pb.ShardMap {
 	slots := make([]uint32, txn.SlotCount)
 	for i := range slots {
-		slots[i] = 1
+		slots[i] = shard
 	}
 	members := []*pb.Member{{Replica: 1, Address: "127.0.0.1:1"}}
-	news := &pb.WatchMapResponse{Cluster: fakeCluster[:], Map: &pb.ShardMap{
-		Version: 1, Technique: pb.Technique_TECHNIQUE_HASH, Coordinator: &pb.Group{Members: members},
-		Shards: []*pb.Group{{Id: 1, Members: members}}, Slots: slots,
-	}}
+	return &pb.ShardMap{
+		Version: version, Technique: pb.Technique_TECHNIQUE_HASH, Coordinator: &pb.Group{Members: members},
+		Shards: []*pb.Group{{Id: 1, Members: members}, {Id: 2, Members: members}}, Slots: slots,
+	}
+}
+
+func (f *fake) WatchMap(_ *pb.WatchMapRequest, stream grpc.ServerStreamingServer[pb.WatchMapResponse]) error {
+	news := mapOf(1, 1)
 	for {
-		if err := stream.Send(news); err != nil {
+		if err := stream.Send(&pb.WatchMapResponse{Cluster: fakeCluster[:], Map: news}); err != nil {
 			return err
 		}
-		news = &pb.WatchMapResponse{Cluster: fakeCluster[:]}
 		select {
+		case news = <-f.maps:
 		case <-time.After(time.Second):
+			news = nil
 		case <-stream.Context().Done():
 			return nil
 		}
@@ -216,4 +225,63 @@ func TestWithoutATimestamp(t *testing.T) {
 		require.NotErrorIs(t, err, ErrRefused)
 		require.Zero(t, f.requests())
 	})
+}
+
+// TestOldMap: a clerk whose map is old is refused by the shard that no longer serves the object, until it hears of the
+// new map. A commit is not tried at the new shard before the old one has made sure that it never takes it.
+func TestOldMap(t *testing.T) {
+	for name, work := range map[string]func(context.Context, *Clerk) error{
+		"Get":       func(ctx context.Context, c *Clerk) error { _, err := c.Get(ctx, "a"); return err },
+		"GetLatest": func(ctx context.Context, c *Clerk) error { _, err := c.GetLatest(ctx, "a"); return err },
+		"Put":       func(ctx context.Context, c *Clerk) error { return c.Put(ctx, "a", nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				moved := movedShard{maps: make(chan *pb.ShardMap, 1)}
+				c := dialFake(t, &fake{shard: moved.answer, maps: moved.maps})
+				require.NoError(t, work(t.Context(), c))
+				require.Equal(t, txn.ShardID(2), c.ShardOf("a"))
+				require.Positive(t, moved.refused)
+				require.Equal(t, 1, moved.served)
+				require.Equal(t, name == "Put", moved.fenced)
+			})
+		})
+	}
+}
+
+// movedShard has everything at shard 2, and tells the map of that when shard 1 is asked for something.
+type movedShard struct {
+	maps            chan *pb.ShardMap
+	refused, served int
+	fenced          bool
+}
+
+func (m *movedShard) answer(request *pb.Request) *pb.Response {
+	verdict := func(status pb.Status, reason pb.Reason, attempt *pb.Attempt) *pb.Response {
+		return &pb.Response{Body: &pb.Response_Verdict{Verdict: &pb.Verdict{
+			Status: status, Reason: reason, Shard: request.GetGroup(), Attempt: attempt.GetNumber(), Timestamp: attempt.GetTimestamp(),
+		}}}
+	}
+	if fence := request.GetFence(); fence != nil {
+		m.fenced = true
+		return verdict(pb.Status_STATUS_ABORTED, pb.Reason_REASON_FENCED, fence.GetAttempt())
+	}
+	if request.GetGroup() == 1 {
+		if m.refused++; m.refused == 1 {
+			m.maps <- mapOf(2, 2)
+		}
+		return refuse(pb.Code_CODE_WRONG_SHARD)(request)
+	}
+	m.served++
+	values := []*pb.Value{{Present: true}}
+	switch {
+	case request.GetCommitOnePhase() != nil && !m.fenced:
+		return refuse(pb.Code_CODE_INVALID_ARGUMENT)(request)
+	case request.GetCommitOnePhase() != nil:
+		return verdict(pb.Status_STATUS_COMMITTED, 0, request.GetCommitOnePhase().GetTransaction().GetAttempt())
+	case request.GetSnapshot() != nil:
+		return &pb.Response{Body: &pb.Response_Snapshot{Snapshot: &pb.SnapshotResponse{Values: values}}}
+	default:
+		return &pb.Response{Body: &pb.Response_Read{Read: &pb.ReadResponse{Values: values}}}
+	}
 }

@@ -57,7 +57,8 @@ func (t *Txn) Get(ctx context.Context, oid string) ([]byte, error) {
 }
 
 // GetMulti reads several objects at once, from all shards beside each other, and returns their values in the
-// order of the oids.
+// order of the oids. A *txn.LimitError for a bad oid, for more than 10,000 different ones in the transaction, and when
+// one shard would have to answer with more than 16 MiB: ask in parts then.
 func (t *Txn) GetMulti(ctx context.Context, oids ...string) ([]Value, error) {
 	if t.done {
 		return nil, ErrTxnDone

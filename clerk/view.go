@@ -50,7 +50,9 @@ func (s *Snapshot) Get(ctx context.Context, oid string) ([]byte, error) {
 	return values[0].Bytes, nil
 }
 
-// GetMulti returns the values of several objects at the snapshot, in the order of the oids.
+// GetMulti returns the values of several objects at the snapshot, in the order of the oids. A *txn.LimitError for a bad
+// oid, and when one shard would have to read more than 10,000 objects or to answer with more than 16 MiB: the same
+// snapshot may be asked in parts.
 func (s *Snapshot) GetMulti(ctx context.Context, oids ...string) ([]Value, error) {
 	places := make(map[string]int, len(oids))
 	different := make([]string, 0, len(oids))
@@ -107,7 +109,7 @@ func (c *Clerk) Get(ctx context.Context, oid string) ([]byte, error) {
 }
 
 // GetMulti reads several objects at one snapshot. A snapshot that was overtaken by what the shards still remember
-// is replaced by another.
+// is replaced by another. What is too much for one answer, as Snapshot.GetMulti says, needs a View.
 func (c *Clerk) GetMulti(ctx context.Context, oids ...string) (values []Value, err error) {
 	for {
 		err = c.View(ctx, func(s *Snapshot) (err error) {
