@@ -51,7 +51,7 @@ func FormatDirectory(path string, identity Identity) error {
 	if err := identity.validate(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeDirectories(path); err != nil {
 		return fmt.Errorf("node: creating a data directory: %w", err)
 	}
 	have, err := readIdentity(path)
@@ -77,6 +77,37 @@ func FormatDirectory(path string, identity Identity) error {
 		return fmt.Errorf("node: closing a data directory to others: %w", err)
 	}
 	return writeIdentity(path, identity)
+}
+
+// makeDirectories is os.MkdirAll, durable: every directory that got a new one is synced. Otherwise a power cut
+// may take the whole way to an identity that is durable itself.
+func makeDirectories(path string) error {
+	grown, err := parentsOfMissing(path)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range grown {
+		if err := syncDirectory(parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parentsOfMissing returns, from the inside out, the directories that get a new entry when path is made.
+func parentsOfMissing(path string) ([]string, error) {
+	var parents []string
+	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); err == nil {
+			return parents, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		parents = append(parents, filepath.Dir(at))
+	}
 }
 
 // OpenDirectory locks a directory and checks that it is the wanted replica's. An Incarnation of 0 in want

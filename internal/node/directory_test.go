@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -161,4 +162,18 @@ func TestManyFormatAtOnce(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, winners)
+}
+
+func TestDirectoriesOnTheWayAreSynced(t *testing.T) {
+	base := t.TempDir()
+	path := filepath.Join(base, "cluster", "node", "data")
+	grown, err := parentsOfMissing(path + "/")
+	require.NoError(t, err)
+	require.Equal(t, []string{filepath.Join(base, "cluster", "node"), filepath.Join(base, "cluster"), base}, grown)
+	require.NoError(t, FormatDirectory(path, someone()))
+	grown, err = parentsOfMissing(path)
+	require.NoError(t, err)
+	require.Empty(t, grown, "nothing is made")
+	_, err = parentsOfMissing(filepath.Join(path, identityFile, "below a file"))
+	require.ErrorIs(t, err, syscall.ENOTDIR)
 }

@@ -35,7 +35,8 @@ type pendings struct {
 }
 
 func (q *pendings) push(p pendingProposal) {
-	if q.head > 0 && len(q.queue) == cap(q.queue) {
+	// Moved only when at least half of it is free: a long queue that gives one and takes one is not moved each time.
+	if q.head > 0 && q.head >= len(q.queue)/2 && len(q.queue) == cap(q.queue) {
 		moved := copy(q.queue, q.queue[q.head:])
 		clear(q.queue[moved:])
 		q.queue, q.head = q.queue[:moved], 0

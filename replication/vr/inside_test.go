@@ -110,3 +110,25 @@ func TestMailboxBoundsCheckpoints(t *testing.T) {
 	}
 	require.ErrorIs(t, m.putCheckpoint(nil), replication.ErrOverloaded)
 }
+
+// TestLongPendingsAreSeldomMoved: a queue that stays long while one leaves for each that comes is moved now and
+// then, in memory that stays bounded.
+func TestLongPendingsAreSeldomMoved(t *testing.T) {
+	var queue pendings
+	const length, turns = 1000, 100_000
+	for op := range core.OpNumber(length) {
+		queue.push(pendingProposal{op: op})
+	}
+	moved := 0
+	for op := range core.OpNumber(turns) {
+		require.Equal(t, op, queue.pop().op)
+		before := queue.head
+		queue.push(pendingProposal{op: op + length})
+		if queue.head < before {
+			moved++
+		}
+	}
+	require.Positive(t, moved)
+	require.Less(t, moved, 3*turns/length)
+	require.LessOrEqual(t, cap(queue.queue), 4*length)
+}
