@@ -146,6 +146,17 @@ func (m *member) release() { m.settle(true) }
 // lose gives up what is held back: nobody knows what becomes of it.
 func (m *member) lose() { m.settle(false) }
 
+// round lets what is held back go on, and holds back what comes of it.
+func (m *member) round() {
+	m.group.mu.Lock()
+	submits := m.submits
+	m.submits = nil
+	m.group.mu.Unlock()
+	for _, submit := range submits {
+		submit(true)
+	}
+}
+
 func (m *member) settle(commit bool) {
 	m.group.mu.Lock()
 	submits, barriers := m.submits, m.barriers

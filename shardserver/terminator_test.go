@@ -43,7 +43,50 @@ func TestClerkDiesAtEachMessage(t *testing.T) {
 	}
 }
 
-// The same, while the shards do not hear each other for a while: nothing is decided by one of them alone.
+// Wherever the clerk died, its transaction is off every line two replicated rounds after the in-doubt age: one that
+// fences all participants, and one that carries the decision to all of them.
+func TestTerminationTakesTwoRounds(t *testing.T) {
+	took := map[int]int{}
+	for dieAt, lived := 0, false; !lived; dieAt++ {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t, 3, 1, nil)
+			defer c.close()
+			require.True(t, newClerk(c, 1, "old", -1).run())
+			lived = newClerk(c, 2, "new", dieAt).run()
+			synctest.Wait()
+			for shard := range c.shards {
+				c.shards[shard].group.members[0].hold(true, false)
+			}
+			pass(DefaultInDoubtAge + DefaultScanInterval)
+			rounds := 0
+			for ; preparedAnywhere(c) && rounds < 10; rounds++ {
+				for shard := range c.shards {
+					c.shards[shard].group.members[0].round()
+				}
+				synctest.Wait()
+			}
+			require.LessOrEqual(t, rounds, 2, "died at %d", dieAt)
+			took[rounds]++
+			for shard := range c.shards {
+				c.shards[shard].group.members[0].release()
+			}
+			pass(2 * DefaultRedriveAge)
+			requireSettled(t, c)
+		})
+	}
+	require.Greater(t, took[2], 3, "%v", took)
+}
+
+func preparedAnywhere(c *cluster) bool {
+	for shard := range c.shards {
+		if sizesOf(c.shards[shard].primary()).Prepared > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// While the shards do not hear each other for a while after the clerk's death: nothing is decided by one of them alone.
 func TestClerkDiesWhileTheShardsAreApart(t *testing.T) {
 	for dieAt, lived := 0, false; !lived; dieAt++ {
 		synctest.Test(t, func(t *testing.T) {
