@@ -134,3 +134,38 @@ func TestClosedStorageRefuses(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, writer.Commit(), ErrClosed)
 }
+
+// TestALargeCheckpointIsSyncedAsItGrows: the fsync at its end has little left to do, so that the log's own does not
+// wait behind it.
+func TestALargeCheckpointIsSyncedAsItGrows(t *testing.T) {
+	disk := opened(t, created(t))
+	writer, err := disk.CreateCheckpoint(core.CheckpointMeta{Op: 1, View: 1, Hash: 1})
+	require.NoError(t, err)
+	state := make([]byte, syncBytes-1)
+	_, err = writer.Write(state)
+	require.NoError(t, err)
+	require.Zero(t, disk.Syncs())
+	for range 2 {
+		_, err = writer.Write(state)
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 2, disk.Syncs())
+	require.NoError(t, writer.Commit())
+	require.EqualValues(t, 4, disk.Syncs())
+	_, got := readCheckpoint(t, disk)
+	require.Len(t, got, 3*len(state))
+}
+
+// TestTheLogDoesNotWaitForACheckpoint: while one takes the place of another, batches are written and the one that
+// still stands is read.
+func TestTheLogDoesNotWaitForACheckpoint(t *testing.T) {
+	disk := opened(t, created(t))
+	entries := chain(0, 1, 2, 1, 10)
+	require.NoError(t, disk.Write(vr.Batch{Entries: entries[:1], Sync: true}))
+	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 1, View: 1, Hash: entries[0].Hash}, []byte("state"))
+	disk.publishing.Lock()
+	defer disk.publishing.Unlock()
+	require.NoError(t, disk.Write(vr.Batch{Entries: entries[1:], Sync: true}))
+	_, state := readCheckpoint(t, disk)
+	require.Equal(t, "state", string(state))
+}

@@ -19,6 +19,9 @@ const (
 	checkpointEndBytes    = 28
 	// chunkBytesMax is how much of a checkpoint one checksum covers, and how much is buffered.
 	chunkBytesMax = 256 << 10
+	// syncBytes is how much of a checkpoint may be written and not synced. The fsync of a whole large file makes
+	// the log's own wait behind it, longer than backups wait for their primary.
+	syncBytes = 8 << 20
 )
 
 // encodeCheckpointHeader: magic, version, op, view, hash, checksum.
@@ -58,6 +61,7 @@ type checkpointWriter struct {
 	chunk  []byte
 	chunks uint32
 	bytes  uint64
+	synced uint64 // of bytes
 	whole  uint32
 	err    error // the first error, which every later call repeats
 	done   bool
@@ -106,6 +110,20 @@ func (w *checkpointWriter) flushChunk() {
 	w.chunks++
 	w.bytes += uint64(len(w.chunk))
 	w.chunk = w.chunk[:0]
+	if w.bytes-w.synced >= syncBytes {
+		w.sync()
+	}
+}
+
+func (w *checkpointWriter) sync() {
+	if w.err != nil {
+		return
+	}
+	w.synced = w.bytes
+	w.disk.syncs.Add(1)
+	if err := w.file.Sync(); err != nil {
+		w.err = w.disk.fail(fmt.Errorf("storage: checkpoint: %w", err))
+	}
 }
 
 func (w *checkpointWriter) put(data []byte) {
@@ -147,13 +165,13 @@ func (w *checkpointWriter) publish() error {
 		return fmt.Errorf("storage: checkpoint: %w", err)
 	}
 	d := w.disk
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return errors.Join(ErrClosed, os.Remove(temporary))
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
+	if err := d.usable(); errors.Is(err, ErrClosed) {
+		return errors.Join(err, os.Remove(temporary))
 	}
-	if w.meta.Op < d.checkpoint.Op {
-		return errors.Join(fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, w.meta.Op, d.checkpoint.Op),
+	if newest := d.newest(); w.meta.Op < newest.Op {
+		return errors.Join(fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, w.meta.Op, newest.Op),
 			os.Remove(temporary))
 	}
 	if err := os.Rename(temporary, w.path); err != nil {
@@ -163,7 +181,9 @@ func (w *checkpointWriter) publish() error {
 	if err := syncDirectory(d.directory); err != nil {
 		return err
 	}
+	d.mu.Lock()
 	d.checkpoint = w.meta
+	d.mu.Unlock()
 	return removeOlder(d.directory, w.meta.Op)
 }
 

@@ -59,7 +59,11 @@ type Disk struct {
 	waiting   waiting
 	buffer    []byte
 
-	mu         sync.Mutex // guards what follows
+	// publishing is held while a checkpoint takes the place of another: the log's Write, which needs mu, must not
+	// wait for the directory's fsync and for the removal of a large file.
+	publishing sync.Mutex
+
+	mu         sync.Mutex // guards what follows; publishing comes before it
 	checkpoint core.CheckpointMeta
 	failure    error
 	closed     bool
@@ -203,7 +207,8 @@ func boltOptions(options Options, readOnly bool) *bbolt.Options {
 func (d *Disk) databasePath() string { return filepath.Join(d.directory, databaseName) }
 
 // Syncs counts fsyncs: two for each batch (bbolt writes the pages, then the one that makes them valid), two
-// for each checkpoint (the file and its directory), three for Load (a batch and the directory).
+// for each checkpoint (the file and its directory) and one more for every 8 MiB of it, three for Load (a batch and
+// the directory).
 func (d *Disk) Syncs() uint64 { return d.syncs.Load() }
 
 // fail notes the first failure, which is final, and returns it.
@@ -235,6 +240,8 @@ func (d *Disk) Close() error {
 	if d.usable() == nil {
 		err = d.flush()
 	}
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
 	d.mu.Lock()
 	closed := d.closed
 	d.closed = true
