@@ -104,7 +104,9 @@ func (r *reading) begin() func() {
 }
 
 // confirm has the group confirm that this replica is still its primary now, after the read began and its
-// stamps were raised.
+// stamps were raised. Once is enough, however long the read waits afterwards: a later primary fetches its floor
+// after this round, so whatever it lets prepare lies above the snapshot, and what may still commit below is on the
+// lines of this replica already.
 func (r *reading) confirm() {
 	r.server.replicator.ReadBarrier(r.lead.view, func(err error) {
 		switch {

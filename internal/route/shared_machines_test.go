@@ -87,6 +87,27 @@ func TestWatch(t *testing.T) {
 	require.False(t, w.heard("b", "b", 4*time.Second))
 }
 
+// TestWatchDoesNotRunInCircles: two replicas that name each other are not connected to as fast as that goes.
+func TestWatchDoesNotRunInCircles(t *testing.T) {
+	pause := backoff{min: 10 * time.Millisecond, max: 80 * time.Millisecond}
+	w := &watch{}
+	w.know(nil, []string{"a", "b"})
+	move := func() time.Duration {
+		from := w.next(0)
+		require.True(t, w.heard(from, map[string]string{"a": "b", "b": "a"}[from], 0))
+		return w.ended(from, true, 0, pause, 0)
+	}
+	for range hopsMax {
+		require.Zero(t, move())
+	}
+	for _, want := range []time.Duration{5, 10, 20, 40, 40} {
+		require.Equal(t, want*time.Millisecond, move())
+	}
+	at := w.next(0)
+	require.False(t, w.heard(at, at, 0), "it is the primary")
+	require.Zero(t, move())
+}
+
 func TestWatchKnowsMembersFirst(t *testing.T) {
 	w := &watch{}
 	w.know(nil, []string{"x", "b"})

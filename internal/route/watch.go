@@ -16,8 +16,8 @@ type watch struct {
 	// primary is what was last heard of; notBefore is when it may be tried again.
 	primary   string
 	notBefore time.Duration
-	// failures counts streams in a row that brought nothing.
-	failures int
+	// failures counts streams in a row that brought nothing, moves those that only named another primary.
+	failures, moves int
 }
 
 // next returns the address to listen to.
@@ -45,12 +45,14 @@ func (w *watch) know(members, configured []string) {
 func (w *watch) heard(from, primary string, now time.Duration) bool {
 	w.failures = 0
 	if primary == "" {
+		w.moves = 0
 		return false
 	}
 	if primary != w.primary {
 		w.primary, w.notBefore = primary, 0
 	}
 	if primary == from {
+		w.moves = 0
 		return false
 	}
 	if at := slices.Index(w.addresses, from); at >= 0 {
@@ -62,6 +64,10 @@ func (w *watch) heard(from, primary string, now time.Duration) bool {
 // ended takes that listening to an address is over, by its own wish or not, and returns how long to pause.
 func (w *watch) ended(address string, moved bool, now time.Duration, pause backoff, random uint64) time.Duration {
 	if moved {
+		// While views change, two replicas may name each other.
+		if w.moves++; w.moves > hopsMax {
+			return pause.pause(w.moves-hopsMax-1, random)
+		}
 		return 0
 	}
 	if address == w.primary {
