@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // listen opens the address of the options, or takes their listener, and refuses one that other machines reach
@@ -33,6 +34,24 @@ func allowed(options Options, address net.Addr) error {
 		return nil
 	}
 	return &InsecureListenError{Address: address.String()}
+}
+
+// connectionsMax is how many connections are taken of those wanted: at most three quarters of the process's file
+// descriptors. The others are for its data: a replica that cannot open a file for its checkpoint stops, and
+// nobody may bring that about from outside by connecting.
+func connectionsMax(wanted int) (int, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("node: reading the limit of open files: %w", err)
+	}
+	return within(wanted, limit.Cur), nil
+}
+
+func within(wanted int, files uint64) int {
+	if most := files - files/4; most < uint64(wanted) {
+		return int(most)
+	}
+	return wanted
 }
 
 // connections is a listener that bounds the open connections and can close them all: gRPC itself waits for a

@@ -71,8 +71,15 @@ func Open(options Options) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, streams.Close())
 	}
+	connections, err := connectionsMax(options.ConnectionsMax)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close(), streams.Close())
+	}
+	if connections < options.ConnectionsMax {
+		options.Logger.Warn("fewer connections are taken, for want of file descriptors", "most", connections, "wanted", options.ConnectionsMax)
+	}
 	n := &Node{
-		options: options, listener: newConnections(listener, options.ConnectionsMax),
+		options: options, listener: newConnections(listener, connections),
 		transport: streams, sessions: map[*session]struct{}{},
 	}
 	var stopping context.Context

@@ -51,7 +51,8 @@ type Options struct {
 	// AnswerBytesMax bounds what waits on one session for a client that is slow to read. Reads beyond it are
 	// refused with CODE_OVERLOADED; where anything else does not fit, the session ends.
 	AnswerBytesMax int
-	// SessionsMax and ConnectionsMax bound the sessions and connections at one time; more are turned away.
+	// SessionsMax and ConnectionsMax bound the sessions and connections at one time; more are turned away. Fewer
+	// connections are taken where the process may not have that many files open.
 	SessionsMax    int
 	ConnectionsMax int
 }

@@ -198,7 +198,7 @@ func TestAMuteStreamGivesItsPlaceBack(t *testing.T) {
 			return false
 		}
 		_, err = next.Header()
-		return err == nil && b.Counters()["refused_here"] == 1
+		return err == nil
 	}, "a stream that speaks")
 }
 
