@@ -184,6 +184,23 @@ func TestEarlyTerminationsAreLimited(t *testing.T) {
 	})
 }
 
+// One that gave up, because another shard did not answer, is followed by the next one after another such age.
+func TestTerminationsComeOncePerAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 1, func(o *Options) { o.InDoubtAge = time.Minute })
+		defer c.close()
+		c.setLose(func(txn.ShardID, *pb.Request) bool { return true })
+		prepared(t, c, &sequence{}, 0)
+		pass(4*time.Minute + time.Second)
+		began := c.shards[1].primary().counts.terminations.Load()
+		require.Greater(t, began, uint64(1), "it is tried again")
+		require.LessOrEqual(t, began, uint64(4))
+		c.setLose(nil)
+		pass(2 * time.Minute)
+		require.Equal(t, "new", requireSettled(t, c))
+	})
+}
+
 func TestTerminationsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 2, 1, func(o *Options) { o.TerminationsMax = 2 })
