@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"testing"
 	"time"
 
@@ -107,4 +109,14 @@ func TestPausesAreJitteredAndBounded(t *testing.T) {
 		require.LessOrEqual(t, pause, full+time.Second, "full %v", full)
 	}
 	require.NoError(t, tr.Close())
+}
+
+func TestSumNumberIsTheChecksumOfItsBytes(t *testing.T) {
+	for _, value := range []uint64{0, 1, 0x1122334455667788, 1<<64 - 1} {
+		bytes := binary.LittleEndian.AppendUint64(nil, value)
+		require.Equal(t, crc32.Checksum(bytes, castagnoli), sumNumber(0, value, 8))
+		require.Equal(t, crc32.Update(7, castagnoli, bytes[:4]), sumNumber(7, value, 4))
+	}
+	frame := &pb.PeerFrame{Group: 1, From: 2, To: 3, Incarnation: 4, Payload: make([]byte, 1000)}
+	require.Zero(t, testing.AllocsPerRun(100, func() { frame.Checksum = checksum(frame) }))
 }

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"encoding/binary"
 	"hash/crc32"
 	"io"
 	"sync"
@@ -15,12 +14,22 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // checksum covers the whole frame. With the payload alone under it, one altered byte could hand a message that
 // is intact to another group, which may well have the same replicas: as a PREPAREOK for what nobody there has.
 func checksum(f *pb.PeerFrame) uint32 {
-	var head [20]byte
-	binary.LittleEndian.PutUint32(head[0:], f.GetGroup())
-	binary.LittleEndian.PutUint32(head[4:], f.GetFrom())
-	binary.LittleEndian.PutUint32(head[8:], f.GetTo())
-	binary.LittleEndian.PutUint64(head[12:], f.GetIncarnation())
-	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, f.GetPayload())
+	sum := sumNumber(0, uint64(f.GetGroup()), 4)
+	sum = sumNumber(sum, uint64(f.GetFrom()), 4)
+	sum = sumNumber(sum, uint64(f.GetTo()), 4)
+	sum = sumNumber(sum, f.GetIncarnation(), 8)
+	return crc32.Update(sum, castagnoli, f.GetPayload())
+}
+
+// sumNumber is crc32.Update with a number's bytes, little-endian. Update would have them in memory: an allocation
+// for each frame.
+func sumNumber(sum uint32, value uint64, bytes int) uint32 {
+	sum = ^sum
+	for range bytes {
+		sum = castagnoli[byte(sum)^byte(value)] ^ sum>>8
+		value >>= 8
+	}
+	return ^sum
 }
 
 // OpenCheckpoint opens the newest durable checkpoint, of at least that op-number, for the replica from, and
