@@ -109,7 +109,7 @@ func TestManyCallersWhilePrimariesChange(t *testing.T) {
 		for caller := range 8 {
 			callers.Go(func() {
 				s := &sequence{last: uint64(caller) << 32}
-				for i := range 60 {
+				for i, mine := 0, 0; i < 60 || mine < 15; i++ { // how many get in each other's way is up to the scheduler
 					shard := c.shards[txn.ShardID(i%2+1)]
 					oid := c.key(shard.id, i%3)
 					for _, request := range []*pb.Request{
@@ -123,6 +123,7 @@ func TestManyCallersWhilePrimariesChange(t *testing.T) {
 						answers.Add(1)
 						if response.GetVerdict().GetStatus() == pb.Status_STATUS_COMMITTED {
 							committed.Add(1)
+							mine++
 						}
 					}
 					time.Sleep(time.Millisecond)
@@ -137,7 +138,7 @@ func TestManyCallersWhilePrimariesChange(t *testing.T) {
 		}
 		callers.Wait()
 		require.Equal(t, asked.Load(), answers.Load())
-		require.Greater(t, committed.Load(), int64(100))
+		require.GreaterOrEqual(t, committed.Load(), int64(8*15))
 		counted := uint64(0)
 		for _, shard := range c.shards {
 			hash := locked(shard.servers[0], shard.servers[0].state.Hash)
