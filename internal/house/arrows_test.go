@@ -15,19 +15,21 @@ const module = "github.com/viewline/viewline/"
 // exist. Do not change this table to make a build pass: an arrow is a decision (ARCHITECTURE.md, "Rooms").
 // A name that ends in /... stands for everything below it.
 var arrows = map[string][]string{
-	"txn":                    {},
-	"txn/commit":             {"txn", "internal/omit"},
-	"txn/terminate":          {"txn", "internal/omit"},
-	"txn/history":            {"txn", "internal/omit"},
-	"check":                  {"txn"},
-	"replication":            {},
-	"replication/vr/core":    {"internal/omit"},
-	"replication/vr":         {"replication", "replication/vr/core", "proto/viewline/v1"},
-	"replication/vr/storage": {"replication/vr", "replication/vr/core"},
-	"replication/transport":  {"proto/viewline/v1", "internal/frame"},
-	"proto/viewline/v1":      {},
-	"coordinator/state":      {"txn", "internal/placement", "internal/omit"},
-	"coordinator":            {"coordinator/state", "txn", "replication", "proto/viewline/v1", "internal/placement"},
+	"txn":                        {},
+	"txn/commit":                 {"txn", "internal/omit"},
+	"txn/terminate":              {"txn", "internal/omit"},
+	"txn/history":                {"txn", "internal/omit"},
+	"check":                      {"txn"},
+	"replication":                {},
+	"replication/vr/core":        {"internal/omit"},
+	"replication/vr":             {"replication", "replication/vr/core", "proto/viewline/v1"},
+	"replication/vr/storage":     {"replication/vr", "replication/vr/core"},
+	"replication/sessions/table": {"internal/omit"},
+	"replication/sessions":       {"replication", "replication/sessions/table"},
+	"replication/transport":      {"proto/viewline/v1", "internal/frame"},
+	"proto/viewline/v1":          {},
+	"coordinator/state":          {"txn", "internal/placement", "internal/omit"},
+	"coordinator":                {"coordinator/state", "txn", "replication", "proto/viewline/v1", "internal/placement"},
 	"shardserver": {
 		"txn", "txn/history", "txn/terminate", "replication", "proto/viewline/v1", "internal/route", "internal/placement", "internal/wire",
 	},
@@ -64,6 +66,7 @@ var arrows = map[string][]string{
 // pure names the rooms that decide and do nothing else.
 var pure = []string{
 	"txn", "txn/commit", "txn/terminate", "txn/history", "check", "replication/vr/core", "coordinator/state",
+	"replication/sessions/table",
 	"internal/omit", "internal/placement",
 }
 
