@@ -23,10 +23,10 @@ func (t Timestamp) Millis() uint64 { return uint64(t) >> CounterBits }
 
 // Before returns the timestamp that lies the given number of milliseconds earlier, or zero.
 func (t Timestamp) Before(millis uint64) Timestamp {
-	if distance := millis << CounterBits; uint64(t) > distance {
-		return t - Timestamp(distance)
+	if millis > t.Millis() {
+		return 0
 	}
-	return 0
+	return t - TimestampAt(millis)
 }
 
 // OpNumber is a position in the log of one shard's group.

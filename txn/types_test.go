@@ -12,6 +12,9 @@ func TestTimestampParts(t *testing.T) {
 	require.Equal(t, uint64(1234), ts.Millis())
 	require.Equal(t, TimestampAt(1200)+5, ts.Before(34))
 	require.Zero(t, ts.Before(1235), "never below zero")
+	require.Equal(t, Timestamp(5), ts.Before(1234))
+	require.Zero(t, ts.Before(1<<46), "nor around the corner")
+	require.Zero(t, ts.Before(^uint64(0)))
 }
 
 func TestAttemptText(t *testing.T) {

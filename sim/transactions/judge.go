@@ -241,12 +241,13 @@ func snapshotAt(ts txn.Timestamp, start uint64) check.Transaction {
 	return check.Transaction{TS: ts, Snapshot: true, Start: start}
 }
 
-// markConflicts notes whether two jobs meet on two shards, one writing what the other reads or writes.
+// markConflicts notes whether two jobs that overlap in time meet on two shards, one writing what the other reads
+// or writes.
 func (w *World) markConflicts() {
 	for i := range w.jobs {
 		for k := range i {
 			a, b := &w.jobs[i], &w.jobs[k]
-			if a.run < 0 || b.run < 0 || !a.started || !b.started || a.view || b.view {
+			if a.run < 0 || b.run < 0 || !a.started || !b.started || a.view || b.view || !w.overlap(a, b) {
 				continue
 			}
 			readA, writeA := a.masks()
@@ -262,6 +263,13 @@ func (w *World) markConflicts() {
 			}
 		}
 	}
+}
+
+// overlap reports whether two jobs were under way, both having sent something, at the same time.
+func (w *World) overlap(a, b *job) bool {
+	lastA, lastB := &w.runs[a.run], &w.runs[b.run]
+	before := func(last *run, other *job) bool { return last.end != 0 && last.end < other.start }
+	return lastA.attempt.Number > 0 && lastB.attempt.Number > 0 && !before(lastA, b) && !before(lastB, a)
 }
 
 func (j *job) masks() (reads, writes uint8) {

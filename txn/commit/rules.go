@@ -29,4 +29,6 @@ const (
 	// RuleAttemptSpan: the attempts of one transaction are close together. Later than that, a shard may have
 	// forgotten that somebody closed it and told its outcome.
 	RuleAttemptSpan
+
+	ruleCount
 )

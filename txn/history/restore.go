@@ -92,6 +92,8 @@ func (r *restoring) header(h Header) error {
 		return damaged("it is shard %d's, not shard %d's", h.Shard, s.options.Shard)
 	case !slotsAscend(h.Slots) || !h.Owned && len(h.Slots) > 0:
 		return damaged("slots that a shard cannot own")
+	case max(h.VersionHorizon, h.RecordHorizon) > h.Threshold && s.options.Omit == 0:
+		return damaged("a horizon above the threshold %d: %d and %d", h.Threshold, h.VersionHorizon, h.RecordHorizon)
 	}
 	s.applied, s.leadNumber, s.leadView = h.Applied, h.LeadNumber, h.LeadView
 	s.floor, s.threshold = h.Floor, h.Threshold
@@ -112,8 +114,11 @@ func (r *restoring) object(o Object) error {
 		if r.lastVersion.write != nil && !versionLess(r.lastVersion, next) {
 			return damaged("the versions are not in order at %q", o.OID)
 		}
-		if v.Kind != txn.Put && v.Kind != txn.Delete || v.Installed > r.state.applied {
-			return damaged("a version of %q has kind %d and was installed at %d", o.OID, v.Kind, v.Installed)
+		if v.Kind != txn.Put && v.Kind != txn.Delete || v.Installed > r.state.applied || v.TS == 0 {
+			return damaged("a version of %q @%d has kind %d and was installed at %d", o.OID, v.TS, v.Kind, v.Installed)
+		}
+		if r.unfolded(next) {
+			return damaged("a version of %q @%d that was folded away", o.OID, v.TS)
 		}
 		r.lastVersion = next
 		r.state.versions.install(next.oid, next.ts, next.write)
@@ -121,10 +126,23 @@ func (r *restoring) object(o Object) error {
 	return nil
 }
 
+// unfolded reports whether a version cannot be there because of the version horizon: no tombstone is left at or
+// below it, and one version at most.
+func (r *restoring) unfolded(v version) bool {
+	horizon, last := r.state.versions.horizon, r.lastVersion
+	if v.ts > horizon || r.state.options.Omit != 0 {
+		return false
+	}
+	return v.kind == txn.Delete || last.write != nil && last.oid == v.oid && last.ts <= horizon
+}
+
 func (r *restoring) prepared(p Prepared) error {
 	s := r.state
 	if !s.wellFormedTxn(p.Txn) || p.Op > s.applied {
 		return damaged("a prepared transaction that cannot be")
+	}
+	if p.Txn.TS <= s.versions.horizon && s.options.Omit == 0 {
+		return damaged("%v is prepared below the version horizon %d", p.Txn.Attempt, s.versions.horizon)
 	}
 	if p.Txn.TS < r.lastTS || s.decisions.get(p.Txn.ID) != nil {
 		return damaged("the prepared transactions are not in order at %v", p.Txn.Attempt)

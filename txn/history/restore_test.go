@@ -100,7 +100,7 @@ func TestHashCoversEverything(t *testing.T) {
 			kinds["header"] = true
 			for _, change := range []func(h *Header){
 				func(h *Header) { h.Applied++ }, func(h *Header) { h.LeadNumber++ }, func(h *Header) { h.LeadView++ },
-				func(h *Header) { h.Floor++ }, func(h *Header) { h.Threshold++ }, func(h *Header) { h.VersionHorizon++ },
+				func(h *Header) { h.Floor++ }, func(h *Header) { h.Threshold++ }, func(h *Header) { h.VersionHorizon-- },
 				func(h *Header) { h.ReadStampLow++ }, func(h *Header) { h.MapVersion++ }, func(h *Header) { h.Slots = h.Slots[1:] },
 				func(h *Header) { h.InvariantBreaks++ },
 			} {
@@ -245,6 +245,11 @@ func TestRestoreRefusesWhatIsNoCheckpoint(t *testing.T) {
 		"another shard's":         change(0, header(func(h *Header) { h.Shard = 2 })),
 		"slots out of order":      change(0, header(func(h *Header) { h.Slots = []uint16{3, 2} })),
 		"slots without an owner":  change(0, header(func(h *Header) { h.Owned = false })),
+		"a horizon too high":      change(0, header(func(h *Header) { h.RecordHorizon = h.Threshold + 1 })),
+		"a tombstone folded away": change(0, header(func(h *Header) { h.VersionHorizon = 7 })),
+		"two versions folded":     change(object, Object{OID: "A", Versions: []Version{{TS: 6, Kind: txn.Put}, {TS: 5, Kind: txn.Put}}}),
+		"a version before time":   change(object, Object{OID: "A", Versions: []Version{{TS: 0, Kind: txn.Put}}}),
+		"prepared below horizon":  change(prepared, Prepared{Txn: f.txn(50, 6, 1, 2).Transaction, Op: 3}),
 		"nil":                     change(object, nil),
 		"no versions":             change(object, Object{OID: "a"}),
 		"no oid":                  change(object, Object{Versions: all[object].(Object).Versions}),

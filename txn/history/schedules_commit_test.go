@@ -175,6 +175,13 @@ func TestFenceEveryLater(t *testing.T) {
 	require.Equal(t, []txn.ShardID{1, 2}, v.Participants)
 	require.Equal(t, "aborted: superseded", brief(f.fence(third)), "a plain fence is about its own attempt")
 
+	// What was closed while it was prepared stays closed when that attempt is aborted.
+	f = newShard(t)
+	f.prepared(first)
+	require.Equal(t, "prepared", brief(later(f, first)))
+	require.Equal(t, "aborted: fenced", brief(f.abortTxn(first)))
+	require.Equal(t, "aborted: fenced", brief(f.prepare(third)))
+
 	f = newShard(t)
 	f.abortTxn(first)
 	v = later(f, first)

@@ -22,4 +22,6 @@ const (
 	RuleEveryLaterFenced
 	// RuleOutcomeAsksAll: what the home shard holds prepared is not committed before all others say the same.
 	RuleOutcomeAsksAll
+
+	ruleCount
 )
