@@ -111,7 +111,7 @@ func (r *Replica) onCommit(m *Message) {
 // heardPrimary takes note of a PREPARE or COMMIT and reports whether it is of the view that this replica is a
 // normal backup in. One of a later view starts a state transfer (VRR 5.2).
 func (r *Replica) heardPrimary(m *Message) bool {
-	if m.View < r.view || m.View > r.view && !r.mayFollow(m.From, m.View) {
+	if m.View < r.view {
 		return false
 	}
 	if m.View > r.view || r.status != StatusNormal {

@@ -165,32 +165,39 @@ func (r *Replica) Step(m Message) error {
 	if err := r.check(&m); err != nil {
 		return err
 	}
-	switch m.Kind {
-	case KindPrepare:
-		r.onPrepare(&m)
-	case KindPrepareOK:
-		r.onPrepareOK(&m)
-	case KindCommit:
-		r.onCommit(&m)
-	case KindCommitOK:
-		r.onCommitOK(&m)
-	case KindStartViewChange:
-		r.onStartViewChange(&m)
-	case KindDoViewChange:
-		r.onDoViewChange(&m)
-	case KindStartView:
-		r.onStartView(&m)
-	case KindGetState:
-		r.onGetState(&m)
-	case KindNewState:
-		r.onNewState(&m)
-	case KindProbe:
-		r.onProbe(&m)
-	case KindProbeOK:
-		r.onProbeOK(&m)
+	if r.withinReach(&m) {
+		r.handle(&m)
 	}
 	r.checkInvariants()
 	return nil
+}
+
+// handle gives a message to the handler of its kind.
+func (r *Replica) handle(m *Message) {
+	switch m.Kind {
+	case KindPrepare:
+		r.onPrepare(m)
+	case KindPrepareOK:
+		r.onPrepareOK(m)
+	case KindCommit:
+		r.onCommit(m)
+	case KindCommitOK:
+		r.onCommitOK(m)
+	case KindStartViewChange:
+		r.onStartViewChange(m)
+	case KindDoViewChange:
+		r.onDoViewChange(m)
+	case KindStartView:
+		r.onStartView(m)
+	case KindGetState:
+		r.onGetState(m)
+	case KindNewState:
+		r.onNewState(m)
+	case KindProbe:
+		r.onProbe(m)
+	case KindProbeOK:
+		r.onProbeOK(m)
+	}
 }
 
 // viewMax leaves room to count on from any view that is believed.

@@ -231,8 +231,12 @@ func (r *Replica) takeOver() {
 			return
 		}
 	}
-	first := t.next - OpNumber(len(t.buffer))
-	r.replaceAbove(first-1, t.buffer)
+	below, entries, ok := r.aboveBase(t.next-OpNumber(len(t.buffer))-1, t.buffer)
+	if !ok {
+		r.transfer = nil
+		return
+	}
+	r.replaceAbove(below, entries)
 	if r.failure != nil {
 		return
 	}
@@ -243,6 +247,24 @@ func (r *Replica) takeOver() {
 	}
 	r.commitMax = max(r.commitMax, t.commit)
 	r.takePart(t.view)
+}
+
+// aboveBase leaves out what this log retains no more: while the transfer went on, the view that this replica was
+// in may have committed it and a checkpoint may hold it. Not ok: it is not what is committed here.
+func (r *Replica) aboveBase(below OpNumber, entries []Entry) (OpNumber, []Entry, bool) {
+	base := r.log.base
+	if below >= base.Op {
+		return below, entries, true
+	}
+	skip := base.Op - below
+	if skip > OpNumber(len(entries)) {
+		return below, entries, false
+	}
+	if hash := entries[skip-1].Hash; hash != base.Hash {
+		r.contradiction(base.Op, hash, r.transfer.view)
+		return below, entries, false
+	}
+	return base.Op, entries[skip:], true
 }
 
 // takePart makes the replica a normal backup of a view whose log it has.

@@ -197,3 +197,24 @@ func TestCheckpointOfALaterViewContradictsNothing(t *testing.T) {
 		require.Less(t, b.Status().LastNormalView, ViewNumber(2))
 	}
 }
+
+// While a log of a later view comes in pieces, late messages of this view may commit operations, and checkpoints
+// may take them out of the log: what comes for their places is the same and is left out.
+func TestALogIsTakenOverAboveWhatIsCollectedMeanwhile(t *testing.T) {
+	log, whole := entries("a", 1, 1, 1, 1), entries("a", 1, 1, 1, 1, 2, 2)
+	b := backup1(t, log)
+	part := askedState(t, b.step(suffix(KindPrepare, 3, 2, whole, 6)), whole)
+	part.Entries = part.Entries[:2]
+	sent := b.step(part)
+	for _, op := range []OpNumber{3, 4} {
+		b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 4, Commit: op})
+		meta, ok := b.MetaAt(op)
+		require.True(t, ok)
+		b.CheckpointCreated(meta)
+		b.act()
+	}
+	require.Equal(t, OpNumber(4), b.Status().FirstRetained)
+	require.Equal(t, OpNumber(6), of(b.step(askedState(t, sent, whole)), KindPrepareOK)[0].Op)
+	require.NoError(t, b.Failure())
+	require.Equal(t, ViewNumber(2), b.Status().LastNormalView)
+}

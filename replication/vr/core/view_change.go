@@ -14,20 +14,33 @@ type viewChanging struct {
 	resend        int
 }
 
-// mayFollow reports whether a member's word is enough to go to a view. A view far ahead needs f+1 members that
-// name it or one above it, so that one broken replica cannot use up the view-numbers.
-func (r *Replica) mayFollow(from ReplicaID, view ViewNumber) bool {
-	if view <= r.view+claimAheadMax {
+// withinReach reports whether a member's word is enough to go to the view that a message names. A view far ahead
+// needs f+1 members that name it or one above it, so that one broken replica cannot use up the view-numbers. While
+// f are down there may be no such f+1. So a replica that has no primary to lose goes towards such a view, so many
+// views at a time, and where it comes near whoever is in the view answers it.
+func (r *Replica) withinReach(m *Message) bool {
+	switch m.Kind {
+	case KindPrepare, KindCommit, KindStartViewChange, KindDoViewChange, KindStartView:
+	default:
+		return true // they take nobody to another view
+	}
+	if m.View <= r.view+claimAheadMax {
 		return true
 	}
-	r.claims[from] = max(r.claims[from], view)
+	r.claims[m.From] = max(r.claims[m.From], m.View)
 	voices := 0
 	for _, member := range r.others {
-		if r.claims[member] >= view {
+		if r.claims[member] >= m.View {
 			voices++
 		}
 	}
-	return voices >= r.quorum
+	if voices >= r.quorum {
+		return true
+	}
+	if r.lost() {
+		r.becomeViewChange(r.view + claimAheadMax)
+	}
+	return false
 }
 
 // becomeViewChange enters a view change (VRR 4.2, step 1). The log is frozen from here on, until the replica
@@ -62,9 +75,6 @@ func (r *Replica) tickViewChange() {
 func (r *Replica) onStartViewChange(m *Message) {
 	switch {
 	case m.View > r.view:
-		if !r.mayFollow(m.From, m.View) {
-			return
-		}
 		r.becomeViewChange(m.View)
 	case m.View < r.view || r.status == StatusNormal:
 		// The sender missed how its view change ended, or that there was a later one.
@@ -114,9 +124,6 @@ func (r *Replica) renewDoViewChange() {
 // onDoViewChange gathers what the others have (VRR 4.2, step 3).
 func (r *Replica) onDoViewChange(m *Message) {
 	if m.View > r.view {
-		if !r.mayFollow(m.From, m.View) {
-			return
-		}
 		r.becomeViewChange(m.View)
 	}
 	switch {
@@ -226,8 +233,7 @@ func (r *Replica) sendStartView(to ReplicaID, above OpNumber) {
 // acknowledged since. When the suffix does not link to this log, the replica keeps log and promise and asks.
 func (r *Replica) onStartView(m *Message) {
 	again := m.View == r.view && r.status == StatusNormal && r.primary == nil && r.config.Omit.Has(RuleStartViewOnce)
-	if m.View < r.view || m.View == r.view && r.status != StatusViewChange && !again ||
-		m.View > r.view && !r.mayFollow(m.From, m.View) {
+	if m.View < r.view || m.View == r.view && r.status != StatusViewChange && !again {
 		return
 	}
 	if r.contradicts(m) {

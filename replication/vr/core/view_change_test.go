@@ -214,3 +214,24 @@ func TestAViewFarAheadNeedsMoreThanOneVoice(t *testing.T) {
 	b.step(Message{Kind: KindStartViewChange, From: 2, View: 5000})
 	require.Equal(t, ViewNumber(5000), b.Status().View, "two others name such views")
 }
+
+// A replica that was away for more views than one member's word is good for comes back although another one is
+// down: it goes towards the view of whoever is there, and never while it has a primary.
+func TestAReplicaFarBehindComesBack(t *testing.T) {
+	far := ViewNumber(1 + 3*2000) // replica 2's, as view 1 is
+	b := backup1(t, nil)
+	heartbeat := Message{Kind: KindCommit, From: 2, View: far}
+	b.step(heartbeat)
+	require.Equal(t, ViewNumber(1), b.Status().View, "it has a primary")
+	for view := ViewNumber(1 + claimAheadMax); view < far; view += claimAheadMax {
+		b.ticks(b.Replica.config.ViewChangeTicksMin)
+		require.Len(t, of(b.step(heartbeat), KindStartViewChange), 2, "who is far ahead answers this")
+		require.Equal(t, view, b.Status().View)
+		require.Equal(t, view, b.hard.View)
+		if view+claimAheadMax < far {
+			b.step(heartbeat)
+			require.Equal(t, view, b.Status().View, "not as fast as messages come")
+		}
+	}
+	require.Equal(t, far, of(b.step(heartbeat), KindGetState)[0].View)
+}
