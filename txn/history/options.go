@@ -33,8 +33,8 @@ type Options struct {
 	SlotOf func(oid string) uint16
 	// ReadStampsMax bounds the objects that have a read stamp of their own; 0 means ReadStampsMaxDefault.
 	ReadStampsMax int
-	// DecisionsMax bounds the transactions that are remembered, prepared ones included; 0 means
-	// DecisionsMaxDefault.
+	// DecisionsMax bounds the transactions that are remembered, prepared ones included, at some 240 bytes each; 0
+	// means DecisionsMaxDefault.
 	DecisionsMax int
 	// PreparedMax bounds the history line; 0 means PreparedMaxDefault.
 	PreparedMax int

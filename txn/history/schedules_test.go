@@ -122,6 +122,39 @@ func TestSchedulePrevalidatedInOneViewAppliedInAnother(t *testing.T) {
 	require.Equal(t, "aborted: too old", brief(p1.onePhase(slow)))
 }
 
+// T@20 writes x and z, slowly. U@30 writes z alone and its caller is answered. A Get of x misses T. If that Get
+// had no timestamp, T would still commit: the Get comes after U in real time, U after T by z, and T after the Get
+// by x. A Get is a snapshot, and its stamp keeps T out.
+func TestScheduleGetWithoutTimestamp(t *testing.T) {
+	play := func(get func(a *shard)) (atA, atB string) {
+		a, b := newShardNamed(t, 1), newShardNamed(t, 2)
+		b.commit(b.txn(2, 30).put("z", "U"))
+		get(a)
+		slowAtA, slowAtB := a.txn(1, 20, 1, 2).put("x", "T"), b.txn(1, 20, 1, 2).put("z", "T")
+		if v, passed := a.admit(slowAtA); !passed {
+			atA = brief(v)
+		} else {
+			atA = brief(a.prepare(slowAtA))
+		}
+		atB = brief(b.prepare(slowAtB))
+		if atA == "prepared" && atB == "prepared" {
+			a.commitTxn(slowAtA)
+			b.commitTxn(slowAtB)
+			require.Equal(t, "T", a.value("x"))
+			require.Equal(t, "U", b.value("z"), "U is later")
+		}
+		return atA, atB
+	}
+	atA, atB := play(func(a *shard) { require.Equal(t, "-", a.value("x")) })
+	require.Equal(t, "prepared, prepared", atA+", "+atB, "nothing stops T")
+	atA, atB = play(func(a *shard) {
+		a.front.RaiseSnapStamps([]string{"x"}, 40)
+		require.Empty(t, a.front.BlockersAt([]string{"x"}, 40))
+		require.Equal(t, "-", a.valueAt("x", 40))
+	})
+	require.Equal(t, "refused: read by later, prepared", atA+", "+atB, "T dies at one shard")
+}
+
 // T reads absent x; S prepares an insert of x. Both must not commit.
 func TestScheduleAbsentKey(t *testing.T) {
 	f := newShard(t)
