@@ -45,7 +45,7 @@ The exit code is 8 when anything differs.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			return a.withTree(cmd, arguments, name, func(ctx context.Context, stored *tree.Tree, source *tree.Source) (tree.Report, error) {
-				return stored.Verify(ctx, source)
+				return stored.Verify(ctx, source, tree.VerifyOptions{})
 			}, "verified")
 		},
 	}

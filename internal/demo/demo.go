@@ -134,14 +134,14 @@ func (d *demo) load(ctx context.Context) (err error) {
 	d.say("Stored %s: %d directories and %d files with their SHA-256, a transaction for each directory: %d in %s (%.0f/s).",
 		d.options.Tree, load.Directories, load.Files, load.Transactions, seconds(d.result.Loaded),
 		float64(load.Transactions)/d.result.Loaded.Seconds())
-	if _, err = d.tree.Verify(ctx, d.source); err != nil {
+	if _, err = d.tree.Verify(ctx, d.source, tree.VerifyOptions{}); err != nil {
 		return fmt.Errorf("demo: after the load: %w", err)
 	}
 	return bank.OpenAccounts(ctx, d.clerks[0], accounts)
 }
 
 func (d *demo) check(ctx context.Context) error {
-	report, err := d.tree.Verify(ctx, d.source.WithMoves(d.moves))
+	report, err := d.tree.Verify(ctx, d.source.WithMoves(d.moves), tree.VerifyOptions{})
 	if err != nil {
 		return fmt.Errorf("demo: the tree with its moves: %w", err)
 	}
@@ -152,7 +152,7 @@ func (d *demo) check(ctx context.Context) error {
 			return fmt.Errorf("demo: moving back: %w", err)
 		}
 	}
-	if _, err = d.tree.Verify(ctx, d.source); err != nil {
+	if _, err = d.tree.Verify(ctx, d.source, tree.VerifyOptions{}); err != nil {
 		return fmt.Errorf("demo: the tree moved back: %w", err)
 	}
 	again, err := d.tree.Load(ctx, d.source, tree.LoadOptions{})

@@ -22,11 +22,27 @@ const (
 	Link      Kind = 'l'
 )
 
+// String names the kind.
+func (k Kind) String() string {
+	switch k {
+	case Directory:
+		return "a directory"
+	case File:
+		return "a file"
+	case Link:
+		return "a link"
+	default:
+		return fmt.Sprintf("kind %q", byte(k))
+	}
+}
+
 // idBytes is the number of random bytes in an object's id.
 const idBytes = 16
 
-// pageEntriesMax is how many entries one page of a directory takes.
-const pageEntriesMax = 1000
+// pageEntriesMax is how many entries one page of a directory takes. A name has up to 255 bytes, of which quoting makes
+// four times as many, and a link's target up to 4,095: so a page stays below the 1 MiB of a value, and a page of links
+// with them below the 16 MiB of a transaction.
+const pageEntriesMax = 900
 
 // entry is one line of a directory.
 type entry struct {
@@ -60,7 +76,7 @@ func (p *page) remove(name string) {
 func (p *page) encode() []byte {
 	text := fmt.Appendf(nil, "directory %d\n", p.pages)
 	for _, e := range p.entries {
-		text = fmt.Appendf(text, "%c %s %s\n", e.kind, e.id, strconv.Quote(e.name))
+		text = fmt.Appendf(text, "%c %s %s\n", byte(e.kind), e.id, strconv.Quote(e.name))
 	}
 	return text
 }

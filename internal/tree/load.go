@@ -24,6 +24,9 @@ type Report struct {
 	Transactions int   `json:"transactions"`
 }
 
+// Entries is how many entries were dealt with, the root among them: Source.Count when all were.
+func (r Report) Entries() int { return r.Directories + r.Files + r.Links }
+
 func (r *Report) add(other Report) {
 	r.Directories += other.Directories
 	r.Files += other.Files
@@ -122,47 +125,37 @@ func (l *loading) finish(children []place, report Report, err error) {
 	l.turn.Broadcast()
 }
 
-// storeDirectory brings one stored directory up to the real one and returns its subdirectories.
+// storeDirectory brings one stored directory up to the real one, a transaction for each page that differs, and
+// returns its subdirectories.
 func (t *Tree) storeDirectory(ctx context.Context, source *Source, at place) ([]place, Report, error) {
 	entries, skipped, err := source.list(at.at)
 	if err != nil {
 		return nil, Report{}, err
 	}
-	report := Report{Directories: 1, Skipped: skipped}
-	wanted := make(map[string]found, len(entries))
-	fresh := make(map[string]string, len(entries)) // an id for each, should it be new
-	for _, e := range entries {
-		wanted[e.name] = e
-		switch e.kind {
-		case File:
-			report.Files++
-			report.Bytes += e.size
-		case Link:
-			report.Links++
-		case Directory:
-			// It counts itself when its turn comes.
-		}
-		if fresh[e.name], err = newID(); err != nil {
-			return nil, report, err
-		}
+	report := countEntries(entries)
+	report.Directories, report.Skipped = 1, skipped
+	want, err := newDesired(entries)
+	if err != nil {
+		return nil, report, err
 	}
-	for {
-		var plan *plan
+	for number := 0; ; {
+		var arranged *arrangement
+		var next *plan
 		err := t.clerk.View(ctx, func(s *clerk.Snapshot) (err error) {
-			plan, err = t.planDirectory(ctx, s, at.id, wanted, fresh)
+			arranged, number, next, err = t.firstDifference(ctx, s, at.id, number, want)
 			return err
 		})
 		if err != nil {
 			return nil, report, fmt.Errorf("tree: %s: %w", at.at, err)
 		}
-		if plan.number < 0 {
-			return childrenOf(plan.pages, at), report, nil
+		if next == nil {
+			return childrenOf(arranged.pages, at), report, nil
 		}
-		if err := t.dropDirectories(ctx, plan.gone, &report); err != nil {
+		if err := t.dropDirectories(ctx, next.gone, &report); err != nil {
 			return nil, report, err
 		}
 		err = t.clerk.Update(ctx, func(tx *clerk.Txn) (err error) {
-			plan, err = t.storePage(ctx, tx, at.id, wanted, fresh)
+			arranged, next, err = t.storePage(ctx, tx, at.id, number, want)
 			return err
 		})
 		switch {
@@ -171,11 +164,46 @@ func (t *Tree) storeDirectory(ctx context.Context, source *Source, at place) ([]
 		case err != nil:
 			return nil, report, fmt.Errorf("tree: %s: %w", at.at, err)
 		}
-		if len(plan.writes) > 0 {
+		if len(next.writes) > 0 {
 			report.Transactions++
-			report.Removed += plan.removed
+			report.Removed += next.removed
+		}
+		if number++; number == len(arranged.pages) {
+			return childrenOf(arranged.pages, at), report, nil
 		}
 	}
+}
+
+// countEntries counts files and links; a directory counts itself when its turn comes.
+func countEntries(entries []found) Report {
+	var report Report
+	for _, e := range entries {
+		switch e.kind {
+		case File:
+			report.Files++
+			report.Bytes += e.size
+		case Link:
+			report.Links++
+		case Directory:
+		}
+	}
+	return report
+}
+
+// firstDifference finds the first page, from one on, that is not as it should be; the plan is nil when there is none.
+func (t *Tree) firstDifference(ctx context.Context, r reader, id string, from int, want *desired) (*arrangement, int, *plan, error) {
+	arranged, err := t.arrange(ctx, r, id, want)
+	if err != nil {
+		return nil, from, nil, err
+	}
+	// Somebody else may have shrunk the directory: pages are added without a gap.
+	for number := min(from, arranged.stood); number < len(arranged.pages); number++ {
+		next, err := t.planPage(ctx, r, arranged, number, want)
+		if err != nil || !next.empty() {
+			return arranged, number, next, err
+		}
+	}
+	return arranged, len(arranged.pages), nil, nil
 }
 
 func childrenOf(pages []*page, at place) []place {
@@ -191,34 +219,39 @@ func childrenOf(pages []*page, at place) []place {
 }
 
 // errMoved says that the directory changed between the plan and its transaction in a way that needs a plan
-// made anew: a subdirectory would have to go that was not emptied.
+// made anew: a subdirectory would have to go that was not emptied, or the page has no place any more.
 var errMoved = errors.New("tree: directory changed meanwhile")
 
-// storePage writes the first page that differs, within a transaction, and returns what it did.
-func (t *Tree) storePage(
-	ctx context.Context, tx *clerk.Txn, id string, wanted map[string]found, fresh map[string]string,
-) (*plan, error) {
-	plan, err := t.planDirectory(ctx, tx, id, wanted, fresh)
-	if err != nil || plan.number < 0 {
-		return plan, err
+// storePage writes a page that differs, within a transaction, and returns what it did.
+func (t *Tree) storePage(ctx context.Context, tx *clerk.Txn, id string, number int, want *desired) (*arrangement, *plan, error) {
+	arranged, err := t.arrange(ctx, tx, id, want)
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, directory := range plan.gone {
+	if number > arranged.stood || number >= len(arranged.pages) {
+		return nil, nil, errMoved
+	}
+	next, err := t.planPage(ctx, tx, arranged, number, want)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, directory := range next.gone {
 		values, err := tx.GetMulti(ctx, t.oid(directory))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if values[0].Present {
-			return nil, errMoved
+			return nil, nil, errMoved
 		}
 	}
-	for _, oid := range slices.Sorted(maps.Keys(plan.writes)) {
-		if text := plan.writes[oid]; text == nil {
+	for _, oid := range slices.Sorted(maps.Keys(next.writes)) {
+		if text := next.writes[oid]; text == nil {
 			err = errors.Join(err, tx.Delete(oid))
 		} else {
 			err = errors.Join(err, tx.Put(oid, text))
 		}
 	}
-	return plan, err
+	return arranged, next, err
 }
 
 // putIfDifferent notes a write unless that very text is stored.

@@ -2,16 +2,79 @@ package tree
 
 import (
 	"context"
-	"maps"
 	"slices"
 )
 
+// desired is what a directory should hold.
+type desired struct {
+	names   []string // ascending
+	entries map[string]found
+	fresh   map[string]string // an id for each, should it be new
+}
+
+func newDesired(entries []found) (*desired, error) {
+	d := &desired{entries: make(map[string]found, len(entries)), fresh: make(map[string]string, len(entries))}
+	for _, e := range entries {
+		id, err := newID()
+		if err != nil {
+			return nil, err
+		}
+		d.names = append(d.names, e.name)
+		d.entries[e.name], d.fresh[e.name] = e, id
+	}
+	slices.Sort(d.names)
+	return d, nil
+}
+
+// arrangement is a directory with its pages as they should be, and what has to go for that.
+type arrangement struct {
+	id    string
+	pages []*page
+	// stood is how many pages are stored; first are the entries of page 0 as they are stored.
+	stood int
+	first []entry
+	// dropped and removed are by page; removed counts only what has no successor of the same name.
+	dropped [][]entry
+	removed []int
+}
+
+// arrange reads a directory's pages, but not its files, takes out what is not wanted any more or is of another kind
+// now, and puts in what is new.
+func (t *Tree) arrange(ctx context.Context, r reader, id string, want *desired) (*arrangement, error) {
+	pages, err := t.pages(ctx, r, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(pages) == 0 {
+		pages = []*page{{pages: 1}}
+	}
+	a := &arrangement{id: id, pages: pages, stood: len(pages), first: slices.Clone(pages[0].entries)}
+	a.dropped, a.removed = make([][]entry, len(pages)), make([]int, len(pages))
+	stays := map[string]bool{}
+	for number, p := range pages {
+		p.entries = slices.DeleteFunc(slices.Clone(p.entries), func(e entry) bool {
+			wanted, ok := want.entries[e.name]
+			if ok && wanted.kind == e.kind {
+				stays[e.name] = true
+				return false
+			}
+			a.dropped[number] = append(a.dropped[number], e)
+			if !ok {
+				a.removed[number]++
+			}
+			return true
+		})
+	}
+	for _, name := range want.names {
+		if !stays[name] {
+			a.pages, _ = t.insert(a.pages, entry{name: name, kind: want.entries[name].kind, id: want.fresh[name]})
+		}
+	}
+	return a, nil
+}
+
 // plan is what one transaction has to do to a directory: one page of it, with the files of that page.
 type plan struct {
-	// number is the page's; -1 when the whole directory is as it should be.
-	number int
-	// pages are all pages as they will be.
-	pages []*page
 	// writes are the objects to write; nil stands for a delete.
 	writes map[string][]byte
 	// gone are directories that must be empty and unstored before the page may drop them.
@@ -19,63 +82,25 @@ type plan struct {
 	removed int
 }
 
-// planDirectory compares a stored directory with the wanted entries and plans the first page that differs.
-// fresh has an id for every wanted entry, used if it is new.
-func (t *Tree) planDirectory(ctx context.Context, r reader, id string, wanted map[string]found, fresh map[string]string) (*plan, error) {
-	pages, err := t.pages(ctx, r, id)
-	if err != nil {
+func (p *plan) empty() bool { return len(p.writes) == 0 && len(p.gone) == 0 }
+
+// planPage compares one page, its files and its links with what is stored. It reads only these: a transaction takes
+// no more keys than one page has, however large the directory.
+func (t *Tree) planPage(ctx context.Context, r reader, a *arrangement, number int, want *desired) (*plan, error) {
+	next := &plan{writes: map[string][]byte{}}
+	if number < a.stood {
+		next.drop(t, a.dropped[number])
+		next.removed = a.removed[number]
+	}
+	if err := t.comparePage(ctx, r, next, a, number, want); err != nil {
 		return nil, err
 	}
-	header := len(pages) == 0
-	if header {
-		pages = []*page{{pages: 1}}
+	if number >= a.stood {
+		// Page 0 counts up to the page that is added, and is otherwise as it is.
+		counted := &page{pages: number + 1, entries: a.first}
+		next.writes[t.pageOID(a.id, 0)] = counted.encode()
 	}
-	stood := len(pages)
-	dropped, removed := dropGone(pages, wanted)
-	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		if _, _, ok := lookup(pages, name); !ok {
-			pages, _ = t.insert(pages, entry{name: name, kind: wanted[name].kind, id: fresh[name]})
-		}
-	}
-	for number, p := range pages {
-		next := &plan{number: number, pages: pages, writes: map[string][]byte{}}
-		if number < len(dropped) {
-			next.drop(t, dropped[number])
-			next.removed = removed[number]
-		}
-		if err := t.comparePage(ctx, r, next, p, id, wanted); err != nil {
-			return nil, err
-		}
-		if number >= stood {
-			// Later pages of this plan are not written yet: page 0 counts up to this one.
-			counted := &page{pages: number + 1, entries: pages[0].entries}
-			next.writes[t.pageOID(id, 0)] = counted.encode()
-		}
-		if len(next.writes) > 0 || len(next.gone) > 0 {
-			return next, nil
-		}
-	}
-	return &plan{number: -1, pages: pages}, nil
-}
-
-// dropGone takes out of the pages what is not wanted any more, or is of another kind now, and returns it by
-// page. removed counts only what has no successor of the same name.
-func dropGone(pages []*page, wanted map[string]found) (dropped [][]entry, removed []int) {
-	dropped, removed = make([][]entry, len(pages)), make([]int, len(pages))
-	for number, p := range pages {
-		for _, e := range slices.Clone(p.entries) {
-			want, ok := wanted[e.name]
-			if ok && want.kind == e.kind {
-				continue
-			}
-			p.remove(e.name)
-			dropped[number] = append(dropped[number], e)
-			if !ok {
-				removed[number]++
-			}
-		}
-	}
-	return dropped, removed
+	return next, nil
 }
 
 func (p *plan) drop(t *Tree, entries []entry) {
@@ -89,8 +114,9 @@ func (p *plan) drop(t *Tree, entries []entry) {
 }
 
 // comparePage notes what of one page, its files, links and new directories is not stored as it should be.
-func (t *Tree) comparePage(ctx context.Context, r reader, next *plan, p *page, id string, wanted map[string]found) error {
-	oids := []string{t.pageOID(id, next.number)}
+func (t *Tree) comparePage(ctx context.Context, r reader, next *plan, a *arrangement, number int, want *desired) error {
+	p := a.pages[number]
+	oids := []string{t.pageOID(a.id, number)}
 	for _, e := range p.entries {
 		oids = append(oids, t.oid(e.id))
 	}
@@ -99,23 +125,15 @@ func (t *Tree) comparePage(ctx context.Context, r reader, next *plan, p *page, i
 		return err
 	}
 	text := p.encode()
-	if next.number == 0 {
+	if number == 0 {
 		// The count of pages rises only with the page that it counts.
-		stored := 1
-		if values[0].Present {
-			before, err := decodePage(values[0].Bytes)
-			if err != nil {
-				return err
-			}
-			stored = before.pages
-		}
-		text = (&page{pages: stored, entries: p.entries}).encode()
+		text = (&page{pages: a.stood, entries: p.entries}).encode()
 	}
 	next.putIfDifferent(oids[0], text, values[0])
 	for i, e := range p.entries {
 		switch stored := values[i+1]; {
 		case e.kind != Directory:
-			next.putIfDifferent(oids[i+1], wanted[e.name].text, stored)
+			next.putIfDifferent(oids[i+1], want.entries[e.name].text, stored)
 		case !stored.Present:
 			next.writes[oids[i+1]] = (&page{pages: 1}).encode()
 		}

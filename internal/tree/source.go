@@ -3,6 +3,7 @@ package tree
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,6 +13,11 @@ import (
 	"slices"
 	"strings"
 )
+
+// ErrSource says that something of a real directory could not be read.
+var ErrSource = errors.New("tree: cannot read the directory")
+
+func unreadable(err error) error { return fmt.Errorf("%w: %w", ErrSource, err) }
 
 // found is one entry of a real directory, with the text to store for it.
 type found struct {
@@ -35,10 +41,10 @@ type Moved struct{ From, To string }
 func Open(root string) (*Source, error) {
 	info, err := os.Stat(root)
 	if err != nil {
-		return nil, fmt.Errorf("tree: %w", err)
+		return nil, unreadable(err)
 	}
 	if !info.IsDir() {
-		return nil, fmt.Errorf("tree: %s is not a directory", root)
+		return nil, fmt.Errorf("%w: %s is not a directory", ErrSource, root)
 	}
 	return &Source{root: root}, nil
 }
@@ -62,13 +68,16 @@ func (s *Source) list(at string) (entries []found, skipped int, err error) {
 	place := s.real(at)
 	names, err := os.ReadDir(place)
 	if err != nil {
-		return nil, 0, fmt.Errorf("tree: %w", err)
+		return nil, 0, unreadable(err)
 	}
 	for _, name := range names {
 		if s.movedAway(path.Join(at, name.Name())) {
 			continue
 		}
 		e, ok, err := inspect(filepath.Join(place, name.Name()), name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it went since the directory was read
+		}
 		if err != nil {
 			return nil, 0, err
 		}
@@ -91,7 +100,7 @@ func (s *Source) list(at string) (entries []found, skipped int, err error) {
 func (s *Source) children(at string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(s.root, filepath.FromSlash(at)))
 	if err != nil {
-		return nil, fmt.Errorf("tree: %w", err)
+		return nil, unreadable(err)
 	}
 	var names []string
 	for _, e := range entries {
@@ -100,6 +109,25 @@ func (s *Source) children(at string) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// Count is how many entries there are to store, the root among them. Nothing is opened but directories.
+func (s *Source) Count() (int, error) {
+	count := 0
+	err := filepath.WalkDir(s.root, func(_ string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case e.IsDir(), e.Type() == 0, e.Type() == fs.ModeSymlink:
+			count++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, unreadable(err)
+	}
+	return count, nil
 }
 
 func (s *Source) movedAway(at string) bool {
@@ -122,13 +150,13 @@ func inspect(place string, name fs.DirEntry) (found, bool, error) {
 	case fs.ModeSymlink:
 		target, err := os.Readlink(place)
 		if err != nil {
-			return e, false, fmt.Errorf("tree: %w", err)
+			return e, false, unreadable(err)
 		}
 		e.kind, e.text = Link, linkText(target)
 	case 0:
 		info, err := name.Info()
 		if err != nil {
-			return e, false, fmt.Errorf("tree: %w", err)
+			return e, false, unreadable(err)
 		}
 		sum, size, err := hash(place)
 		if err != nil {
@@ -144,13 +172,13 @@ func inspect(place string, name fs.DirEntry) (found, bool, error) {
 func hash(place string) (sum string, size int64, err error) {
 	file, err := os.Open(place)
 	if err != nil {
-		return "", 0, fmt.Errorf("tree: %w", err)
+		return "", 0, unreadable(err)
 	}
 	defer func() { _ = file.Close() }()
 	digest := sha256.New()
 	size, err = io.Copy(digest, file)
 	if err != nil {
-		return "", 0, fmt.Errorf("tree: %s: %w", place, err)
+		return "", 0, unreadable(err)
 	}
 	return hex.EncodeToString(digest.Sum(nil)), size, nil
 }

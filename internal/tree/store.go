@@ -19,10 +19,13 @@ type Tree struct {
 	pageEntries int
 }
 
+// ErrName says that a tree cannot have that name.
+var ErrName = errors.New("tree: bad name")
+
 // New gives the tree of that name, stored or not. A name has 1 to 100 bytes and no slash.
 func New(c *clerk.Clerk, name string) (*Tree, error) {
 	if name == "" || len(name) > 100 || strings.Contains(name, "/") {
-		return nil, fmt.Errorf("tree: bad name %.120q: 1 to 100 bytes and no slash", name)
+		return nil, fmt.Errorf("%w: %.120q: 1 to 100 bytes and no slash", ErrName, name)
 	}
 	return &Tree{clerk: c, name: name, pageEntries: pageEntriesMax}, nil
 }
@@ -44,6 +47,9 @@ type reader interface {
 	GetMulti(ctx context.Context, oids ...string) ([]clerk.Value, error)
 }
 
+// pagesAtOnce is how many pages one read asks for, each up to 1 MiB: an answer has to fit into one message.
+const pagesAtOnce = 16
+
 // pages reads all pages of a directory; none when it is not stored.
 func (t *Tree) pages(ctx context.Context, r reader, id string) ([]*page, error) {
 	values, err := r.GetMulti(ctx, t.pageOID(id, 0))
@@ -55,20 +61,30 @@ func (t *Tree) pages(ctx context.Context, r reader, id string) ([]*page, error) 
 		return nil, fmt.Errorf("%s: %w", t.oid(id), err)
 	}
 	pages := []*page{first}
-	var more []string
-	for n := 1; n < first.pages; n++ {
-		more = append(more, t.pageOID(id, n))
+	for n := 1; n < first.pages; n += pagesAtOnce {
+		var oids []string
+		for number := n; number < min(n+pagesAtOnce, first.pages); number++ {
+			oids = append(oids, t.pageOID(id, number))
+		}
+		if pages, err = appendPages(ctx, r, pages, oids); err != nil {
+			return nil, err
+		}
 	}
-	if values, err = r.GetMulti(ctx, more...); err != nil {
+	return pages, nil
+}
+
+func appendPages(ctx context.Context, r reader, pages []*page, oids []string) ([]*page, error) {
+	values, err := r.GetMulti(ctx, oids...)
+	if err != nil {
 		return nil, err
 	}
 	for i, value := range values {
 		if !value.Present {
-			return nil, fmt.Errorf("%w: page %s is missing", ErrFormat, more[i])
+			return nil, fmt.Errorf("%w: page %s is missing", ErrFormat, oids[i])
 		}
 		next, err := decodePage(value.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", more[i], err)
+			return nil, fmt.Errorf("%s: %w", oids[i], err)
 		}
 		pages = append(pages, next)
 	}

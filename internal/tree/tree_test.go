@@ -16,6 +16,7 @@ import (
 	"github.com/viewline/viewline/clerk"
 	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/cluster/clustertest"
+	"github.com/viewline/viewline/txn"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -78,6 +79,8 @@ func TestOnACluster(t *testing.T) {
 		{"interrupted", testInterrupted},
 		{"pages", testPages},
 		{"pages shrink", testPagesShrink},
+		{"more entries than a transaction has keys", testVeryLarge},
+		{"content gone", testContentGone},
 		{"moves", testMoves},
 		{"moves refused", testMovesRefused},
 		{"planned moves", testPlannedMoves},
@@ -103,14 +106,21 @@ func load(t *testing.T, tree *Tree, root string) Report {
 
 func verify(t *testing.T, tree *Tree, source *Source) Report {
 	t.Helper()
-	report, err := tree.Verify(t.Context(), source)
+	var last Report
+	report, err := tree.Verify(t.Context(), source, VerifyOptions{Progress: func(r Report) { last = r }})
 	require.NoError(t, err)
+	require.Equal(t, report.Directories, last.Directories)
+	if source.moves == nil {
+		count, err := source.Count()
+		require.NoError(t, err)
+		require.Equal(t, count, report.Entries())
+	}
 	return report
 }
 
 func testLoadAndVerify(t *testing.T, s *suite) {
 	tree, root := s.tree(t), small(t)
-	_, err := tree.Verify(t.Context(), open(t, root))
+	_, err := tree.Verify(t.Context(), open(t, root), VerifyOptions{})
 	require.ErrorIs(t, err, ErrNoTree)
 	require.NoError(t, syscall.Mkfifo(filepath.Join(root, "pipe"), 0o600))
 	shown := 0
@@ -144,11 +154,11 @@ func testChanges(t *testing.T, s *suite) {
 		"a file's mode":        {func(t *testing.T, root string) { require.NoError(t, os.Chmod(filepath.Join(root, "a.txt"), 0o600)) }, `"a.txt"`, 0},
 		"a new file":           {func(t *testing.T, root string) { write(t, root, "empty/new", "new") }, `"empty/new"`, 0},
 		"a new tree":           {func(t *testing.T, root string) { write(t, root, "x/y/z", "new") }, `"x"`, 0},
-		"a file gone":          {remove("a.txt"), `directory ""`, 1},
-		"an empty directory":   {remove("empty"), `directory ""`, 1},
-		"a tree gone":          {remove("f"), `directory ""`, 1},
+		"a file gone":          {remove("a.txt"), `"a.txt" is stored and is not there`, 1},
+		"an empty directory":   {remove("empty"), `"empty" is stored and is not there`, 1},
+		"a tree gone":          {remove("f"), `"f" is stored and is not there`, 1},
 		"a link's target":      {func(t *testing.T, root string) { remove("b/d/link")(t, root); write(t, root, "b/d/link", "->e.txt") }, `"b/d/link"`, 0},
-		"a file for a tree":    {func(t *testing.T, root string) { remove("b")(t, root); write(t, root, "b", "text") }, `"b"`, 0},
+		"a file for a tree":    {func(t *testing.T, root string) { remove("b")(t, root); write(t, root, "b", "text") }, `"b" is stored as a directory and is a file`, 0},
 		"a tree for a file":    {func(t *testing.T, root string) { remove("a.txt")(t, root); write(t, root, "a.txt/in", "text") }, `"a.txt"`, 0},
 		"a link for a file":    {func(t *testing.T, root string) { remove("a.txt")(t, root); write(t, root, "a.txt", "->b") }, `"a.txt"`, 0},
 		"a link for directory": {func(t *testing.T, root string) { remove("f")(t, root); write(t, root, "f", "->b") }, `"f"`, 0},
@@ -157,7 +167,7 @@ func testChanges(t *testing.T, s *suite) {
 			tree, root := s.tree(t), small(t)
 			load(t, tree, root)
 			c.change(t, root)
-			_, err := tree.Verify(t.Context(), open(t, root))
+			_, err := tree.Verify(t.Context(), open(t, root), VerifyOptions{})
 			require.ErrorIs(t, err, ErrDiffers)
 			require.ErrorContains(t, err, c.at)
 			report := load(t, tree, root)
@@ -230,7 +240,7 @@ func testInterrupted(t *testing.T, s *suite) {
 		}
 	}})
 	require.ErrorIs(t, err, context.Canceled)
-	_, err = tree.Verify(t.Context(), open(t, root))
+	_, err = tree.Verify(t.Context(), open(t, root), VerifyOptions{})
 	require.ErrorIs(t, err, ErrDiffers)
 	rest := load(t, tree, root)
 	require.Less(t, rest.Transactions, 121, "what was stored is not stored again")
@@ -275,6 +285,46 @@ func testPagesShrink(t *testing.T, s *suite) {
 	requireNothingElse(t, tree)
 }
 
+// testVeryLarge: each page is a transaction that reads and writes no more than the page, however large the directory.
+func testVeryLarge(t *testing.T, s *suite) {
+	tree, root := s.tree(t), t.TempDir()
+	count := txn.KeysMax + pageEntriesMax
+	for n := range count {
+		require.NoError(t, os.Symlink("x", filepath.Join(root, fmt.Sprintf("%05d", n))))
+	}
+	// The root, and each page.
+	require.Equal(t, 1+(count+pageEntriesMax-1)/pageEntriesMax, load(t, tree, root).Transactions)
+	require.Equal(t, count, verify(t, tree, open(t, root)).Links)
+	write(t, root, "added", "text")
+	require.NoError(t, os.Remove(filepath.Join(root, "05000")))
+	require.Equal(t, Report{Directories: 1, Files: 1, Links: count - 1, Bytes: 4, Removed: 1, Transactions: 1}, load(t, tree, root))
+	verify(t, tree, open(t, root))
+	for n := range count / 2 {
+		_ = os.Remove(filepath.Join(root, fmt.Sprintf("%05d", 2*n)))
+	}
+	require.Equal(t, count/2-1, load(t, tree, root).Removed)
+	verify(t, tree, open(t, root))
+	require.Zero(t, load(t, tree, root).Transactions)
+}
+
+func testContentGone(t *testing.T, s *suite) {
+	tree, root := s.tree(t), small(t)
+	load(t, tree, root)
+	require.NoError(t, tree.clerk.Update(t.Context(), func(tx *clerk.Txn) error {
+		directory, err := tree.walk(t.Context(), tx, "b")
+		if err != nil {
+			return err
+		}
+		_, e, _ := lookup(directory.pages, "c.txt")
+		return tx.Delete(tree.oid(e.id))
+	}))
+	_, err := tree.Verify(t.Context(), open(t, root), VerifyOptions{})
+	require.ErrorIs(t, err, ErrDiffers)
+	require.ErrorContains(t, err, `"b/c.txt" has its name stored and no content`)
+	require.Equal(t, 1, load(t, tree, root).Transactions)
+	verify(t, tree, open(t, root))
+}
+
 func testMoves(t *testing.T, s *suite) {
 	tree, root := s.tree(t), small(t)
 	tree.pageEntries = 2
@@ -284,7 +334,7 @@ func testMoves(t *testing.T, s *suite) {
 	for i, move := range moves[:2] {
 		require.NoError(t, tree.Move(t.Context(), move.From, move.To))
 		verify(t, tree, open(t, root).WithMoves(moves[:i+1]))
-		_, err := tree.Verify(t.Context(), open(t, root).WithMoves(moves[:i]))
+		_, err := tree.Verify(t.Context(), open(t, root).WithMoves(moves[:i]), VerifyOptions{})
 		require.ErrorIs(t, err, ErrDiffers)
 	}
 	for _, move := range moves[:2] {
@@ -365,12 +415,26 @@ func testConcurrentLoads(t *testing.T, s *suite) {
 func TestNamesAndSources(t *testing.T) {
 	for _, name := range []string{"", "a/b", strings.Repeat("x", 101)} {
 		_, err := New(nil, name)
-		require.Error(t, err)
+		require.ErrorIs(t, err, ErrName)
 	}
 	_, err := Open(filepath.Join(t.TempDir(), "nothing"))
 	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorIs(t, err, ErrSource)
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err = Open(file)
 	require.Error(t, err)
+}
+
+// TestPageFits: the largest page that a file system can bring about fits into a value, and one of links with its
+// links into a transaction.
+func TestPageFits(t *testing.T) {
+	p := &page{pages: pageEntriesMax}
+	bytes := 0
+	for n := range pageEntriesMax {
+		p.add(entry{name: strings.Repeat("\x01", 251) + fmt.Sprintf("%04d", n), kind: Link, id: id(1)})
+		bytes += len(linkText(strings.Repeat("\x01", 4095))) + txn.OIDBytesMax/16
+	}
+	require.LessOrEqual(t, len(p.encode()), txn.ValueBytesMax)
+	require.LessOrEqual(t, bytes+len(p.encode()), txn.TxnBytesMax)
 }

@@ -19,9 +19,15 @@ const differencesMax = 10
 // batchMax is how many objects one read of a verification asks for.
 const batchMax = 500
 
+// VerifyOptions configure a verification; the zero value is useful.
+type VerifyOptions struct {
+	// Progress gets the counts so far after each directory; may be nil.
+	Progress func(Report)
+}
+
 // Verify compares a whole tree with what is stored, everything at one snapshot. The error is ErrDiffers when
 // they are not the same, and names the first differences.
-func (t *Tree) Verify(ctx context.Context, source *Source) (Report, error) {
+func (t *Tree) Verify(ctx context.Context, source *Source, options VerifyOptions) (Report, error) {
 	check := &verification{tree: t, source: source}
 	err := t.clerk.View(ctx, func(s *clerk.Snapshot) error {
 		root, err := t.root(ctx, s)
@@ -29,14 +35,14 @@ func (t *Tree) Verify(ctx context.Context, source *Source) (Report, error) {
 			return err
 		}
 		for level := []place{{id: root}}; len(level) > 0; {
-			if level, err = check.level(ctx, s, level); err != nil {
+			if level, err = check.level(ctx, s, level, options.Progress); err != nil {
 				return err
 			}
 		}
 		return check.objects(ctx, s, 0)
 	})
 	if err == nil && check.found > 0 {
-		err = fmt.Errorf("%w in %d places: %w", ErrDiffers, check.found, errors.Join(check.differences...))
+		err = check.failure()
 	}
 	return check.report, err
 }
@@ -47,7 +53,7 @@ type verification struct {
 	source      *Source
 	report      Report
 	expected    []expectation
-	differences []error
+	differences []string
 	found       int
 }
 
@@ -56,15 +62,31 @@ type expectation struct {
 	text    []byte
 }
 
+// failure names the first differences, each on a line.
+func (v *verification) failure() error {
+	places := "1 place"
+	if v.found != 1 {
+		places = fmt.Sprintf("%d places", v.found)
+	}
+	text := ""
+	for _, difference := range v.differences {
+		text += "\n  " + difference
+	}
+	if more := v.found - len(v.differences); more > 0 {
+		text += fmt.Sprintf("\n  and %d more", more)
+	}
+	return fmt.Errorf("%w in %s:%s", ErrDiffers, places, text)
+}
+
 func (v *verification) differ(format string, arguments ...any) {
 	v.found++
 	if len(v.differences) < differencesMax {
-		v.differences = append(v.differences, fmt.Errorf(format, arguments...))
+		v.differences = append(v.differences, fmt.Sprintf(format, arguments...))
 	}
 }
 
 // level compares all directories of one depth and returns those of the next.
-func (v *verification) level(ctx context.Context, s *clerk.Snapshot, directories []place) ([]place, error) {
+func (v *verification) level(ctx context.Context, s *clerk.Snapshot, directories []place, progress func(Report)) ([]place, error) {
 	var below []place
 	for _, at := range directories {
 		pages, err := v.tree.pages(ctx, s, at.id)
@@ -83,6 +105,9 @@ func (v *verification) level(ctx context.Context, s *clerk.Snapshot, directories
 		if err := v.objects(ctx, s, batchMax); err != nil {
 			return nil, err
 		}
+		if progress != nil {
+			progress(v.report)
+		}
 	}
 	return below, nil
 }
@@ -96,34 +121,29 @@ func (v *verification) directory(pages []*page, at place) ([]place, error) {
 	v.report.Directories++
 	v.report.Skipped += skipped
 	var below []place
-	count := 0
-	for _, p := range pages {
-		count += len(p.entries)
-	}
+	wanted := make(map[string]bool, len(entries))
 	for _, want := range entries {
+		wanted[want.name] = true
 		_, e, ok := lookup(pages, want.name)
 		full := path.Join(at.at, want.name)
 		switch {
 		case !ok:
 			v.differ("%q is not stored", full)
-			continue
 		case e.kind != want.kind:
-			v.differ("%q is stored as %c, is %c", full, e.kind, want.kind)
+			v.differ("%q is stored as %v and is %v", full, e.kind, want.kind)
 		case e.kind == Directory:
 			below = append(below, place{at: full, id: e.id})
 		default:
 			v.expected = append(v.expected, expectation{at: full, oid: v.tree.oid(e.id), text: want.text})
-			if want.kind == File {
-				v.report.Files++
-				v.report.Bytes += want.size
-			} else {
-				v.report.Links++
+			v.report.add(countEntries([]found{want}))
+		}
+	}
+	for _, p := range pages {
+		for _, e := range p.entries {
+			if !wanted[e.name] {
+				v.differ("%q is stored and is not there", path.Join(at.at, e.name))
 			}
 		}
-		count--
-	}
-	if count != 0 {
-		v.differ("directory %q has %d stored entries that are not there", at.at, count)
 	}
 	return below, nil
 }
@@ -142,10 +162,16 @@ func (v *verification) objects(ctx context.Context, s *clerk.Snapshot, least int
 			return err
 		}
 		for i, want := range batch {
-			if !values[i].Present || !bytes.Equal(values[i].Bytes, want.text) {
-				v.differ("%q is stored as %.120q, is %.120q", want.at, values[i].Bytes, want.text)
+			switch {
+			case !values[i].Present:
+				v.differ("%q has its name stored and no content", want.at)
+			case !bytes.Equal(values[i].Bytes, want.text):
+				v.differ("%q is stored as %.120q and is %.120q", want.at, shown(values[i].Bytes), shown(want.text))
 			}
 		}
 	}
 	return nil
 }
+
+// shown is an object's text without its newline.
+func shown(text []byte) []byte { return bytes.TrimSuffix(text, []byte("\n")) }
