@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/viewline/viewline/clerk"
@@ -57,29 +58,39 @@ type Transfer struct {
 	ID       string
 	From, To int
 	Amount   int64
-	// shards are those of its accounts, and records the objects that prove it, one on each.
-	shards  [2]txn.ShardID
+	// records are the objects that prove it, on two shards if there are two, and shards all that it touches.
+	shards  []txn.ShardID
 	records [2]string
 }
 
-// NewTransfer describes a transfer and finds, by the clerk's map, oids for its two records that lie on the
-// shards of its accounts.
+// NewTransfer describes a transfer and finds, by the clerk's map, oids for its two records: one on the shard of the
+// account that pays, and the other on that of the account that is paid or, should both lie on one shard, on another.
+// So every transfer needs two shards to agree, unless the cluster has but one.
 func NewTransfer(c *clerk.Clerk, id string, from, to int, amount int64) Transfer {
 	t := Transfer{ID: id, From: from, To: to, Amount: amount}
-	for i, side := range []int{from, to} {
-		t.shards[i] = c.ShardOf(account(side))
-		t.records[i] = recordOn(c, t.shards[i], fmt.Sprintf("bank/transfer/%s/%d", id, i))
+	payer, paid := c.ShardOf(account(from)), c.ShardOf(account(to))
+	t.records[0] = recordWhere(c, "bank/transfer/"+id+"/0", func(s txn.ShardID) bool { return s == payer })
+	t.records[1] = recordWhere(c, "bank/transfer/"+id+"/1", func(s txn.ShardID) bool { return s != payer && (s == paid || paid == payer) })
+	for _, shard := range []txn.ShardID{payer, paid, c.ShardOf(t.records[0]), c.ShardOf(t.records[1])} {
+		if !slices.Contains(t.shards, shard) {
+			t.shards = append(t.shards, shard)
+		}
 	}
 	return t
 }
 
-// recordOn tries names until one lies on the shard: on average as many as there are shards.
-func recordOn(c *clerk.Clerk, shard txn.ShardID, stem string) string {
-	for n := 0; ; n++ {
-		if oid := fmt.Sprintf("%s/%d", stem, n); c.ShardOf(oid) == shard {
+// recordTriesMax bounds the names that are tried for a record: with two shards, the chance to miss one is 2^-256.
+const recordTriesMax = 256
+
+// recordWhere tries names until one lies on a shard that will do: on average as many as there are shards. If none
+// does, any has to do.
+func recordWhere(c *clerk.Clerk, stem string, fits func(txn.ShardID) bool) string {
+	for n := range recordTriesMax {
+		if oid := fmt.Sprintf("%s/%d", stem, n); fits(c.ShardOf(oid)) {
 			return oid
 		}
 	}
+	return stem
 }
 
 // Do runs the transfer; an account that has too little pays what it has. The error is the clerk's.

@@ -57,6 +57,17 @@ func TestOnACluster(t *testing.T) {
 	require.Equal(t, Audit{Accounts: accountsInTests, Total: audit.Total, Committed: ledger.Counts().Committed}, audit)
 	require.GreaterOrEqual(t, audit.Committed, 50)
 
+	t.Run("every transfer has its records on both shards", func(t *testing.T) {
+		within := 0
+		for _, transfer := range ledger.committed {
+			require.NotEqual(t, connected.ShardOf(transfer.records[0]), connected.ShardOf(transfer.records[1]))
+			require.Len(t, transfer.shards, 2)
+			if connected.ShardOf(account(transfer.From)) == connected.ShardOf(account(transfer.To)) {
+				within++
+			}
+		}
+		require.Positive(t, within, "between accounts of one shard too")
+	})
 	t.Run("opening again leaves balances alone", func(t *testing.T) {
 		require.NoError(t, OpenAccounts(ctx, connected, accountsInTests))
 		_, err := ledger.Audit(ctx, connected)
@@ -123,8 +134,8 @@ func TestNextCommitGivesUp(t *testing.T) {
 	ledger := NewLedger(2)
 	ctx, cancel := context.WithCancel(t.Context())
 	wait := ledger.NextCommit(1)
-	ledger.note(Transfer{shards: [2]txn.ShardID{2, 3}}, time.Now(), nil)
-	ledger.note(Transfer{shards: [2]txn.ShardID{1, 1}}, time.Now().Add(-time.Hour), nil)
+	ledger.note(Transfer{shards: []txn.ShardID{2, 3}}, time.Now(), nil)
+	ledger.note(Transfer{shards: []txn.ShardID{1, 1}}, time.Now().Add(-time.Hour), nil)
 	cancel()
 	_, err := wait(ctx)
 	require.ErrorIs(t, err, context.Canceled)

@@ -126,7 +126,7 @@ func (l *Ledger) note(transfer Transfer, began time.Time, err error) {
 // tell answers those who wait for a commit like this one.
 func (l *Ledger) tell(transfer Transfer, began time.Time) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(w *waiting) bool {
-		fits := began.After(w.since) && (w.shard == 0 || slices.Contains(transfer.shards[:], w.shard))
+		fits := began.After(w.since) && (w.shard == 0 || slices.Contains(transfer.shards, w.shard))
 		if fits {
 			w.after <- time.Since(w.since)
 		}
@@ -134,8 +134,8 @@ func (l *Ledger) tell(transfer Transfer, began time.Time) {
 	})
 }
 
-// NextCommit begins to watch for the first commit of a transfer that begins after this call and has an account on the
-// shard, or on any if that is 0. The function that it returns waits for it and tells how long it took since the
+// NextCommit begins to watch for the first commit of a transfer that begins after this call and touches the shard, or
+// any if that is 0. The function that it returns waits for it and tells how long it took since the
 // call. It needs Run beside it.
 func (l *Ledger) NextCommit(shard txn.ShardID) func(context.Context) (time.Duration, error) {
 	w := &waiting{shard: shard, since: time.Now(), after: make(chan time.Duration, 1)}

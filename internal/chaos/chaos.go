@@ -43,7 +43,8 @@ type run struct {
 	conflicts atomic.Uint64
 }
 
-// Run runs in a temporary directory, which is removed again unless something failed, as are all processes.
+// Run runs in a temporary directory, which is removed again, as are all processes. When something failed, and not
+// because ctx has ended, the directory stays and the error names it.
 // The errors are ErrOptions, ErrVoid, ErrStale, ErrDiverged, ErrStuck, bank.ErrBooks, and those of starting.
 func Run(ctx context.Context, options Options) (Result, error) {
 	if err := options.Validate(); err != nil {
@@ -59,11 +60,10 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	err = r.run(ctx, directory)
 	err = errors.Join(err, r.close())
 	r.result.Took = time.Since(began)
-	if err != nil {
-		r.say("The nodes' data and logs stay in %s.", directory)
-		return r.result, err
+	if err != nil && ctx.Err() == nil {
+		return r.result, fmt.Errorf("%w\nthe nodes' data and logs stay in %s", err, directory)
 	}
-	return r.result, os.RemoveAll(directory)
+	return r.result, errors.Join(err, os.RemoveAll(directory))
 }
 
 func (r *run) say(format string, arguments ...any) {
@@ -198,6 +198,9 @@ func (r *Result) void() error {
 	for _, fault := range r.Faults {
 		if fault.Commits < commitsAfterFaultMin {
 			return fmt.Errorf("%w: %d commits after %s, need %d", ErrVoid, fault.Commits, fault.Name, commitsAfterFaultMin)
+		}
+		if fault.Stopped && min(fault.Asked(), fault.Gets) < probesMin {
+			return fmt.Errorf("%w: %d direct questions and %d reads after %s, need %d of each", ErrVoid, fault.Asked(), fault.Gets, fault.Name, probesMin)
 		}
 	}
 	return nil

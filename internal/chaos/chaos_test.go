@@ -11,7 +11,10 @@ import (
 
 func TestVoid(t *testing.T) {
 	good := func() Result {
-		return Result{Commits: commitsMin, Conflicts: conflictsMin, Gets: probesMin, Faults: []Fault{{Name: "f", Commits: commitsAfterFaultMin}}}
+		return Result{Commits: commitsMin, Conflicts: conflictsMin, Gets: probesMin, Faults: []Fault{
+			{Name: "f", Commits: commitsAfterFaultMin},
+			{Name: "g", Commits: commitsAfterFaultMin, Stopped: true, Answered: 1, Refused: probesMin - 1, Gets: probesMin},
+		}}
 	}
 	enough := good()
 	require.NoError(t, enough.void())
@@ -20,6 +23,8 @@ func TestVoid(t *testing.T) {
 		"conflicts":     func(r *Result) { r.Conflicts-- },
 		"reads":         func(r *Result) { r.Gets-- },
 		"commits after": func(r *Result) { r.Faults[0].Commits-- },
+		"questions":     func(r *Result) { r.Faults[1].Refused-- },
+		"reads after":   func(r *Result) { r.Faults[1].Gets-- },
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := good()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/viewline/viewline/cluster"
@@ -41,11 +42,11 @@ func (r *run) faults() []fault {
 
 // suffer does one fault, measures, mends it, and waits until the cluster is whole and has done enough since.
 func (r *run) suffer(ctx context.Context, f fault) error {
-	before := r.ledger.Counts().Committed
 	nodes, err := f.hurt(ctx, f.group)
 	if err != nil {
 		return err
 	}
+	before := r.ledger.Counts().Committed
 	next := r.ledger.NextCommit(txn.ShardID(f.group))
 	done := Fault{Name: f.name}
 	for _, node := range nodes {
@@ -82,12 +83,18 @@ func (r *run) suffer(ctx context.Context, f fault) error {
 		return err
 	}
 	r.result.Faults = append(r.result.Faults, done)
-	text := fmt.Sprintf("%s (%v): the next commit came after %d ms", f.name, done.Nodes, done.NextCommit.Milliseconds())
-	if done.Answered+done.Refused > 0 {
-		text += fmt.Sprintf("; going on, it answered %d direct questions freshly and refused %d", done.Answered, done.Refused)
-	}
-	r.say("%s.", text)
+	r.say("%s.", done.story())
 	return nil
+}
+
+// story is one fault as a sentence.
+func (f *Fault) story() string {
+	text := fmt.Sprintf("%s (%s): the next commit came after %d ms", f.Name, strings.Join(f.Nodes, ", "), f.NextCommit.Milliseconds())
+	if f.Asked() > 0 {
+		text += fmt.Sprintf("; when it went on it was asked %d times past every redirect, refused %d and answered %d, "+
+			"and clerks read %d times meanwhile: nothing was stale", f.Asked(), f.Refused, f.Answered, f.Gets)
+	}
+	return text
 }
 
 func (r *run) killPrimary(ctx context.Context, group uint32) ([]process.Node, error) {
@@ -150,14 +157,21 @@ func (r *run) continueProbed(ctx context.Context, nodes []process.Node, done *Fa
 			return err
 		}
 	}
+	before := r.watch.gets.Load()
 	if err := r.cluster.Continue(nodes[0]); err != nil {
 		return err
 	}
 	if err := r.probe.finish(limited); err != nil {
 		return err
 	}
-	done.Answered, done.Refused = r.probe.answered, r.probe.refused
-	return nil
+	done.Stopped, done.Answered, done.Refused = true, r.probe.answered, r.probe.refused
+	// Clerks may still believe in the old primary: what they get is checked as well.
+	return survey.Poll(limited, func() error {
+		if done.Gets = int(r.watch.gets.Load() - before); done.Gets < probesMin {
+			return fmt.Errorf("%w: %d reads since it went on, need %d", ErrVoid, done.Gets, probesMin)
+		}
+		return r.watch.final()
+	})
 }
 
 // awaitDeposed waits until another replica serves in a stopped primary's place.

@@ -75,12 +75,19 @@ type Fault struct {
 	Nodes []string `json:"nodes"`
 	// NextCommit is how long it took until a transaction that began after the fault, on that group, committed.
 	NextCommit time.Duration `json:"next_commit_ns"`
+	// Stopped: the primary was stopped, deposed and continued.
+	Stopped bool `json:"stopped,omitempty"`
 	// Commits is how many followed before the next fault.
 	Commits int `json:"commits"`
-	// Answered and Refused count the answers of a deposed primary to direct questions after it went on.
+	// Answered and Refused count what a deposed primary said to direct questions after it went on, and Gets the
+	// reads through clerks meanwhile. All answers were fresh.
 	Answered int `json:"answered,omitempty"`
 	Refused  int `json:"refused,omitempty"`
+	Gets     int `json:"gets,omitempty"`
 }
+
+// Asked is how many direct questions a deposed primary was asked after it went on.
+func (f *Fault) Asked() int { return f.Answered + f.Refused }
 
 // Result is what a run did.
 type Result struct {

@@ -28,10 +28,10 @@ type probe struct {
 	connection *grpc.ClientConn
 	stream     grpc.BidiStreamingClient[pb.SessionRequest, pb.SessionResponse]
 
-	sent     uint64
-	open     map[uint64]expected
-	answered int
-	refused  int
+	sent uint64
+	open map[uint64]expected
+	// answered and refused count what came after openProbe.
+	answered, refused int
 }
 
 // expected is what an answer may not fall behind.
@@ -58,6 +58,7 @@ func (w *witness) openProbe(ctx context.Context, address string, group uint32) (
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("chaos: probe: %w", err), p.close())
 	}
+	p.answered, p.refused = 0, 0
 	return p, nil
 }
 
@@ -160,7 +161,7 @@ func refusal(e *pb.Error) error {
 // finish asks until 1,000 questions are answered or refused.
 func (p *probe) finish(ctx context.Context) error {
 	for p.answered+p.refused < probesMin {
-		for len(p.open) < probesWaiting && p.sent < probesMin {
+		for len(p.open) < probesWaiting && p.answered+p.refused+len(p.open) < probesMin {
 			if err := p.ask(ctx); err != nil {
 				return err
 			}

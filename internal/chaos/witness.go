@@ -15,8 +15,8 @@ import (
 	"github.com/viewline/viewline/txn"
 )
 
-// readersMax is how many goroutines read through the clerk beside the writers.
-const readersMax = 2
+// readers is how many goroutines read each place through the clerk beside its writer.
+const readers = 4
 
 // witness keeps writing a rising number to an object on each shard, remembers what was acknowledged, and reads it
 // back through a clerk. Whoever answers with less than what was acknowledged before the question is stale.
@@ -75,7 +75,7 @@ func (w *witness) run(ctx context.Context) {
 	var work sync.WaitGroup
 	for _, p := range w.places {
 		work.Go(func() { w.loop(ctx, func() error { return w.write(ctx, p) }) })
-		for range readersMax {
+		for range readers {
 			work.Go(func() { w.loop(ctx, func() error { return w.read(ctx, p) }) })
 		}
 	}
@@ -98,12 +98,24 @@ func (w *witness) fail(err error) {
 	w.err = errors.Join(w.err, err)
 }
 
+// write raises the number by one. The transaction reads it first: to validate on an old version is as wrong as to show
+// one.
 func (w *witness) write(ctx context.Context, p *place) error {
-	began, next := time.Now(), p.acked.Load()+1
-	if err := w.clerk.Put(ctx, p.oid, []byte(strconv.FormatUint(next, 10))); err != nil {
+	began, acked := time.Now(), p.acked.Load()
+	err := w.clerk.Update(ctx, func(tx *clerk.Txn) error {
+		values, err := tx.GetMulti(ctx, p.oid)
+		if err != nil {
+			return err
+		}
+		if err := fresh(p.shard, parse(values[0].Bytes), acked); err != nil {
+			return err
+		}
+		return tx.Put(p.oid, []byte(strconv.FormatUint(acked+1, 10)))
+	})
+	if err != nil {
 		return fmt.Errorf("chaos: witness: %w", err)
 	}
-	p.acked.Store(next)
+	p.acked.Store(acked + 1)
 	p.began.Store(began.UnixNano())
 	return nil
 }
@@ -171,6 +183,14 @@ func (w *witness) failure() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
+}
+
+// final is what was found wrong, for a Poll that would wait in vain after it.
+func (w *witness) final() error {
+	if err := w.failure(); err != nil {
+		return survey.Final{Err: err}
+	}
+	return nil
 }
 
 func (w *witness) close() error { return w.clerk.Close() }

@@ -50,8 +50,9 @@ type demo struct {
 	conflicts atomic.Uint64
 }
 
-// Run runs the demo in a temporary directory, which is removed again, as are all processes. The error is
-// tree.ErrDiffers or bank.ErrBooks when a check failed.
+// Run runs the demo in a temporary directory, which is removed again, as are all processes. When something failed, and
+// not because ctx has ended, the directory stays and the error names it. The error is tree.ErrDiffers or
+// bank.ErrBooks when a check failed.
 func Run(ctx context.Context, options Options) (Result, error) {
 	if err := options.Validate(); err != nil {
 		return Result{}, err
@@ -61,8 +62,11 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("demo: %w", err)
 	}
-	err = d.run(ctx, directory)
-	return d.result, errors.Join(err, d.close(), os.RemoveAll(directory))
+	err = errors.Join(d.run(ctx, directory), d.close())
+	if err != nil && ctx.Err() == nil {
+		return d.result, fmt.Errorf("%w\nthe nodes' data and logs stay in %s", err, directory)
+	}
+	return d.result, errors.Join(err, os.RemoveAll(directory))
 }
 
 func (d *demo) run(ctx context.Context, directory string) error {
