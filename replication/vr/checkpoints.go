@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/viewline/viewline/replication"
@@ -67,6 +68,8 @@ func (o *owner) startJob() error {
 			return nil
 		}
 		o.job = jobFetches
+		o.counters.fetchesBegun.Add(1)
+		o.trace(TraceEvent{Kind: TraceFetch, From: wanted.From, Checkpoint: wanted.Meta})
 		o.options.Logger.Info("fetching a checkpoint", "group", o.options.Group, "replica", o.options.Self, "from", wanted.From, "op", wanted.Meta.Op)
 		o.jobs.Go(func() { o.mailbox.putFinished(o.fetchCheckpoint(wanted)) })
 		return nil
@@ -84,6 +87,7 @@ func (o *owner) startJob() error {
 		return fmt.Errorf("%w: snapshot at operation %d: %w", errStateMachine, o.applied, err)
 	}
 	o.job, o.appliedBytes = jobWrites, 0
+	o.counters.checkpointsBegun.Add(1)
 	o.writing, o.asking = o.asking, nil
 	o.jobs.Go(func() { o.mailbox.putFinished(finishedJob{meta: meta, err: o.writeCheckpoint(meta, snapshot)}) })
 	return nil
@@ -96,7 +100,7 @@ func (r *Replica) writeCheckpoint(meta core.CheckpointMeta, snapshot replication
 	if err != nil {
 		return fmt.Errorf("vr: checkpoint at operation %d: %w", meta.Op, err)
 	}
-	if _, err = snapshot.WriteTo(endingWriter{ctx: r.background, writer: writer}); err == nil {
+	if _, err = snapshot.WriteTo(endingWriter{ctx: r.background, writer: writer, written: &r.counters.checkpointBytes}); err == nil {
 		err = writer.Commit()
 	}
 	if err != nil {
@@ -107,14 +111,16 @@ func (r *Replica) writeCheckpoint(meta core.CheckpointMeta, snapshot replication
 
 // endingWriter ends a long write when the replica closes.
 type endingWriter struct {
-	ctx    context.Context
-	writer io.Writer
+	ctx     context.Context
+	writer  io.Writer
+	written *atomic.Uint64
 }
 
 func (w endingWriter) Write(data []byte) (int, error) {
 	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
+	w.written.Add(uint64(len(data)))
 	return w.writer.Write(data)
 }
 
@@ -144,7 +150,10 @@ func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint) finishedJob {
 		job.err = fmt.Errorf("vr: checkpoint at operation %d: %w", job.meta.Op, err)
 		return job
 	}
-	progress := func() { idle.Reset(r.options.FetchTimeout) }
+	progress := func(bytes int) {
+		r.counters.fetchBytes.Add(uint64(bytes))
+		idle.Reset(r.options.FetchTimeout)
+	}
 	if job.missed, job.err = copyCheckpoint(writer, body, progress); job.missed == nil && job.err == nil {
 		job.err = writer.Commit()
 	}
@@ -156,13 +165,13 @@ func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint) finishedJob {
 }
 
 // copyCheckpoint copies up to io.EOF, which says that everything has arrived unchanged.
-func copyCheckpoint(writer io.Writer, body io.Reader, progress func()) (missed, err error) {
+func copyCheckpoint(writer io.Writer, body io.Reader, progress func(bytes int)) (missed, err error) {
 	buffer := make([]byte, fetchBufferBytes)
 	for missed == nil {
 		var n int
 		n, missed = body.Read(buffer)
 		if n > 0 {
-			progress()
+			progress(n)
 			if _, err := writer.Write(buffer[:n]); err != nil {
 				return nil, err
 			}
@@ -184,6 +193,7 @@ func (o *owner) jobFinished(job *finishedJob) error {
 		o.counters.checkpoints.Add(1)
 		o.checkpointed = job.meta.Op
 		o.core.CheckpointCreated(job.meta)
+		o.observe(overtaken)
 		for _, done := range o.writing {
 			done <- nil
 		}
@@ -192,10 +202,13 @@ func (o *owner) jobFinished(job *finishedJob) error {
 		return nil
 	case job.missed != nil:
 		o.options.Logger.Warn("checkpoint not fetched", "group", o.options.Group, "replica", o.options.Self, "reason", job.missed)
+		o.counters.fetchesFailed.Add(1)
+		o.trace(TraceEvent{Kind: TraceFetchFailed, Err: job.missed})
 		o.core.CheckpointFailed()
 		return nil //nolint:nilerr // it is the peer that failed
 	}
-	o.counters.checkpointFetches.Add(1)
+	o.counters.fetches.Add(1)
+	o.trace(TraceEvent{Kind: TraceFetched, Checkpoint: job.meta})
 	o.checkpointed = job.meta.Op
 	if job.meta.Op <= o.applied {
 		// Entries came another way meanwhile, and the state is already beyond it.
@@ -214,6 +227,7 @@ func (o *owner) install(meta core.CheckpointMeta) error {
 	// Whether the operations below it were this replica's own cannot be told from a state.
 	o.answerUnknown(o.pending.takeRange(0, meta.Op), errDropped)
 	o.core.CheckpointInstalled(meta)
+	o.observe(overtaken)
 	o.askAgain()
 	return nil
 }
@@ -228,6 +242,7 @@ func (r *Replica) serveCheckpoint(_ core.ReplicaID, atLeast core.OpNumber) ([]by
 	if meta.Op < atLeast {
 		return nil, nil, errors.Join(fmt.Errorf("%w at operation %d or above", ErrNoCheckpoint, atLeast), body.Close())
 	}
+	r.counters.serves.Add(1)
 	return encodeCheckpointHeader(meta), &servedCheckpoint{ReadCloser: body, replica: r}, nil
 }
 
@@ -239,6 +254,7 @@ type servedCheckpoint struct {
 
 func (c *servedCheckpoint) Read(data []byte) (int, error) {
 	n, err := c.ReadCloser.Read(data)
+	c.replica.counters.serveBytes.Add(uint64(n))
 	if err != nil {
 		c.replica.noteDamage(err)
 	}

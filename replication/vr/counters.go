@@ -1,28 +1,199 @@
 package vr
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
 
-// counters are totals since Open. The fsyncs are the storage's.
+	"github.com/viewline/viewline/replication"
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// counters are totals since Open. The fsyncs are the storage's. Nothing here takes a lock or allocates until
+// somebody asks.
 type counters struct {
-	messagesSent, messagesReceived, bytesSent, bytesReceived atomic.Uint64
-	messagesRefused, messagesDropped                         atomic.Uint64
-	viewChanges, entriesPersisted, operationsApplied         atomic.Uint64
-	checkpoints, checkpointFetches, overloads                atomic.Uint64
+	sent, received                   kindCounts
+	messagesRefused, messagesDropped atomic.Uint64
+	viewChanges                      [viewChangeReasons]atomic.Uint64
+	entriesPersisted                 atomic.Uint64
+	durableWrites                    latencies
+	operationsApplied, overloads     atomic.Uint64
+	// Checkpoints of this replica's own state, those fetched from others, and those that others fetched here.
+	checkpointsBegun, checkpoints, checkpointBytes   atomic.Uint64
+	fetchesBegun, fetches, fetchesFailed, fetchBytes atomic.Uint64
+	serves, serveBytes                               atomic.Uint64
+	// Transfers of log entries: state transfers as far as they need no checkpoint.
+	transfersBegun, transfersEnded, transferEntries atomic.Uint64
+	// commitHeard is the largest commit-number heard of.
+	commitHeard atomic.Uint64
 }
 
+// all are the totals of Status.
 func (c *counters) all() map[string]uint64 {
+	sent, bytesSent := c.sent.total()
+	received, bytesReceived := c.received.total()
+	viewChanges := uint64(0)
+	for reason := range c.viewChanges {
+		viewChanges += c.viewChanges[reason].Load()
+	}
 	return map[string]uint64{
-		"messages_sent":      c.messagesSent.Load(),
-		"messages_received":  c.messagesReceived.Load(),
-		"bytes_sent":         c.bytesSent.Load(),
-		"bytes_received":     c.bytesReceived.Load(),
+		"messages_sent":      sent,
+		"messages_received":  received,
+		"bytes_sent":         bytesSent,
+		"bytes_received":     bytesReceived,
 		"messages_refused":   c.messagesRefused.Load(),
 		"messages_dropped":   c.messagesDropped.Load(),
-		"view_changes":       c.viewChanges.Load(),
+		"view_changes":       viewChanges,
 		"entries_persisted":  c.entriesPersisted.Load(),
 		"operations_applied": c.operationsApplied.Load(),
 		"checkpoints":        c.checkpoints.Load(),
-		"checkpoint_fetches": c.checkpointFetches.Load(),
+		"checkpoint_fetches": c.fetches.Load(),
 		"overloads":          c.overloads.Load(),
 	}
+}
+
+// Measure implements replication.Measurer.
+func (r *Replica) Measure() replication.Measures {
+	c := &r.counters
+	values := c.all()
+	values["fsyncs"] = r.options.Storage.Syncs()
+	for _, count := range []struct {
+		name  string
+		value *atomic.Uint64
+	}{
+		{"checkpoints_begun", &c.checkpointsBegun},
+		{"checkpoint_bytes", &c.checkpointBytes},
+		{"checkpoint_fetches_begun", &c.fetchesBegun},
+		{"checkpoint_fetches_failed", &c.fetchesFailed},
+		{"checkpoint_fetch_bytes", &c.fetchBytes},
+		{"checkpoint_serves", &c.serves},
+		{"checkpoint_serve_bytes", &c.serveBytes},
+		{"transfers_begun", &c.transfersBegun},
+		{"transfers_ended", &c.transfersEnded},
+		{"transfer_entries", &c.transferEntries},
+	} {
+		values[count.name] = count.value.Load()
+	}
+	for reason := range viewChangeReasons {
+		values["view_changes."+reason.String()] = c.viewChanges[reason].Load()
+	}
+	c.sent.describe(values, "sent")
+	c.received.describe(values, "received")
+	r.mailbox.describe(values)
+	r.mu.Lock()
+	applied, transferring := uint64(r.status.Applied), r.status.Transferring
+	r.mu.Unlock()
+	heard := max(c.commitHeard.Load(), applied)
+	values["commit_heard"], values["lag"], values["transferring"] = heard, heard-applied, 0
+	if transferring {
+		values["transferring"] = 1
+	}
+	return replication.Measures{Values: values, Histograms: map[string]replication.Histogram{"durable_write_seconds": c.durableWrites.histogram()}}
+}
+
+// describe adds what waits. Operations and reads count until they are answered.
+func (m *mailbox) describe(values map[string]uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	values["queue_operations"], values["queue_operation_bytes"] = uint64(m.operations), uint64(m.operationBytes)
+	values["queue_reads"] = uint64(m.reads)
+	values["queue_messages"], values["queue_message_bytes"] = uint64(len(m.work.messages)), uint64(m.messageBytes)
+}
+
+// lastKind is the last kind of message that is known here.
+const lastKind = core.KindProbeOK
+
+// kindCounts count messages and their bytes by kind; 0 stands for what is not known, which the core refuses.
+type kindCounts [lastKind + 1]struct{ messages, bytes atomic.Uint64 }
+
+func (c *kindCounts) add(kind core.Kind, bytes int) {
+	if kind > lastKind {
+		kind = 0
+	}
+	c[kind].messages.Add(1)
+	c[kind].bytes.Add(uint64(bytes))
+}
+
+func (c *kindCounts) total() (messages, bytes uint64) {
+	for kind := range c {
+		messages += c[kind].messages.Load()
+		bytes += c[kind].bytes.Load()
+	}
+	return messages, bytes
+}
+
+func (c *kindCounts) describe(values map[string]uint64, direction string) {
+	for kind := range c {
+		name := "unknown"
+		if kind > 0 {
+			name = core.Kind(kind).String()
+		}
+		values["messages_"+direction+"."+name] = c[kind].messages.Load()
+		values["bytes_"+direction+"."+name] = c[kind].bytes.Load()
+	}
+}
+
+// The buckets of latencies: up to 0.1 ms, and each up to twice the one before, to 3.3 s.
+const (
+	latencyBucketMin = 100 * time.Microsecond
+	latencyBuckets   = 16
+)
+
+// latencies are a histogram of durations.
+type latencies struct {
+	counts      [latencyBuckets + 1]atomic.Uint64
+	nanoseconds atomic.Uint64
+}
+
+func (l *latencies) add(d time.Duration) {
+	d = max(d, 0)
+	l.counts[latencyBucket(d)].Add(1)
+	l.nanoseconds.Add(uint64(d))
+}
+
+func latencyBucket(d time.Duration) int {
+	return min(bits.Len64(uint64(max(d, 1)-1)/uint64(latencyBucketMin)), latencyBuckets)
+}
+
+func (l *latencies) histogram() replication.Histogram {
+	h := replication.Histogram{Sum: time.Duration(l.nanoseconds.Load()).Seconds()}
+	for i := range l.counts {
+		h.Counts = append(h.Counts, l.counts[i].Load())
+		if i < latencyBuckets {
+			h.Bounds = append(h.Bounds, (latencyBucketMin << i).Seconds())
+		}
+	}
+	return h
+}
+
+// viewChangeReason is why a replica went to a later view.
+type viewChangeReason uint8
+
+const (
+	// primaryLost: a majority had lost the primary, or the view change that they were in led nowhere.
+	primaryLost viewChangeReason = iota
+	// higherView: another replica was in that view already.
+	higherView
+	// ownRestart: the replica was its old view's primary when it stopped, and never goes on in that view.
+	ownRestart
+	// overtaken: a checkpoint from another replica had other operations than this primary's log.
+	overtaken
+	// firstView: there was none before.
+	firstView
+	viewChangeReasons
+)
+
+// String returns the reason as a label.
+func (r viewChangeReason) String() string {
+	return [viewChangeReasons]string{
+		primaryLost: "primary_lost", higherView: "higher_view", ownRestart: "restart", overtaken: "overtaken", firstView: "first_view",
+	}[r]
+}
+
+// whyStepped is why a message that was handled may have brought a later view.
+func whyStepped(kind core.Kind) viewChangeReason {
+	if kind == core.KindProbeOK {
+		return primaryLost // it made a majority
+	}
+	return higherView
 }

@@ -46,6 +46,10 @@ type Options struct {
 	StateMachine replication.StateMachine
 	// Logger gets changes of view, checkpoints and failures. nil: nothing is logged.
 	Logger *slog.Logger
+	// Trace gets every message and every change of the replica's state, in the order in which they happen, on the
+	// replica's own goroutine: it must return soon and call nothing of the replica. It is there for pictures of a
+	// running group (the visualiser), tests and debugging. nil, as usual, costs nothing.
+	Trace func(TraceEvent)
 
 	// TickInterval is the unit of the intervals below; each is rounded up to a multiple of it.
 	TickInterval time.Duration

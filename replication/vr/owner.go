@@ -1,7 +1,6 @@
 package vr
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -21,6 +20,7 @@ type owner struct {
 	appliedBytes          int // since the newest snapshot was taken
 	leading               bool
 	view                  core.ViewNumber
+	seen                  core.ReplicaStatus // as observe saw it last
 
 	pending pendings
 	reads   map[uint64][]read // by the token that the core knows them by
@@ -40,7 +40,7 @@ type owner struct {
 func newOwner(r *Replica, machine *core.Replica, loaded Loaded) *owner {
 	return &owner{
 		Replica: r, core: machine, applied: loaded.Checkpoint.Op, checkpointed: loaded.Checkpoint.Op, view: loaded.HardState.View,
-		reads: map[uint64][]read{},
+		reads: map[uint64][]read{}, seen: core.ReplicaStatus{View: loaded.HardState.View},
 	}
 }
 
@@ -49,6 +49,7 @@ func (o *owner) run() {
 	defer close(o.stopped)
 	ticker := time.NewTicker(o.options.TickInterval)
 	defer ticker.Stop()
+	o.observe(ownRestart)
 	err := o.drain()
 	for err == nil {
 		ticked := false
@@ -85,13 +86,11 @@ func (o *owner) feed(taken *work, ticked bool) error {
 		return err
 	}
 	for i := range taken.messages {
-		m := &taken.messages[i]
-		if err := o.core.Step(*m); err != nil && !errors.Is(err, core.ErrStopped) {
-			o.refuse(m.From, err)
-		}
+		o.step(&taken.messages[i])
 	}
 	if ticked {
 		o.core.Tick()
+		o.observe(primaryLost)
 	}
 	o.askCheckpoints(taken.checkpoints)
 	o.propose(taken.proposals)
@@ -103,12 +102,14 @@ func (o *owner) feed(taken *work, ticked bool) error {
 func (o *owner) drain() error {
 	for {
 		for o.core.HasReady() {
+			o.observe(higherView)
 			ready := o.core.Ready()
 			if err := o.act(&ready); err != nil {
 				return err
 			}
 			o.core.Advance()
 		}
+		o.observe(higherView)
 		if err := o.core.Failure(); err != nil {
 			return err
 		}
@@ -159,8 +160,8 @@ func (o *owner) send(messages []core.Outgoing, beforePersist bool) {
 		if last == nil || !sameContent(last, m) {
 			last, payload = m, encodeMessage(m)
 		}
-		o.counters.messagesSent.Add(1)
-		o.counters.bytesSent.Add(uint64(len(payload)))
+		o.counters.sent.add(m.Kind, len(payload))
+		o.traceMessage(TraceSent, m, nil)
 		o.options.Transport.Send(m.To, payload)
 	}
 }
@@ -169,12 +170,17 @@ func (o *owner) persist(ready *core.Ready) error {
 	if ready.HardState == nil && !ready.Truncate && len(ready.Entries) == 0 && ready.TruncateBelow == 0 {
 		return nil
 	}
+	began := time.Now()
 	err := o.options.Storage.Write(Batch{
 		HardState: ready.HardState, Truncate: ready.Truncate, TruncateAbove: ready.TruncateAbove, Entries: ready.Entries,
 		TruncateBelow: ready.TruncateBelow, Sync: ready.MustSync,
 	})
 	if err != nil {
 		return fmt.Errorf("vr: write: %w", err)
+	}
+	if ready.MustSync {
+		o.counters.durableWrites.add(time.Since(began))
+		o.trace(TraceEvent{Kind: TraceDurable})
 	}
 	o.counters.entriesPersisted.Add(uint64(len(ready.Entries)))
 	return nil
@@ -220,7 +226,6 @@ func (o *owner) report(leadership core.Leadership) {
 func (o *owner) publish() {
 	status := o.core.Status()
 	if status.View != o.view {
-		o.counters.viewChanges.Add(1)
 		o.options.Logger.Info("view", "group", o.options.Group, "replica", o.options.Self, "view", status.View, "status", status.Status.String(),
 			"primary", status.Primary)
 		o.view = status.View
@@ -247,6 +252,8 @@ func (o *owner) finish(err error) {
 	o.refuseWork(&rest, refusal)
 	if err == nil {
 		err = errClosing
+	} else {
+		o.trace(TraceEvent{Kind: TraceStopped, Err: err})
 	}
 	o.answerUnknown(o.pending.takeAll(), err)
 	for _, waiting := range o.reads {

@@ -11,7 +11,10 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-var _ replication.Replicator = (*Replica)(nil)
+var (
+	_ replication.Replicator = (*Replica)(nil)
+	_ replication.Measurer   = (*Replica)(nil)
+)
 
 // Replica is one replica of a group. Its methods may be called from many goroutines at once.
 type Replica struct {
@@ -180,9 +183,8 @@ func (r *Replica) Close() error {
 
 // receive takes a message from the transport, on any of its goroutines.
 func (r *Replica) receive(from core.ReplicaID, payload []byte) {
-	r.counters.messagesReceived.Add(1)
-	r.counters.bytesReceived.Add(uint64(len(payload)))
 	message, err := decodeMessage(from, core.ReplicaID(r.options.Self), payload)
+	r.counters.received.add(message.Kind, len(payload)) // 0 when it is not to be read
 	if err != nil {
 		r.refuse(from, err)
 		return

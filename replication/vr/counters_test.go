@@ -1,0 +1,62 @@
+package vr
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+func TestLatencyBuckets(t *testing.T) {
+	for _, test := range []struct {
+		d      time.Duration
+		bucket int
+	}{
+		{-1, 0},
+		{0, 0},
+		{100 * time.Microsecond, 0},
+		{100*time.Microsecond + 1, 1},
+		{200 * time.Microsecond, 1},
+		{200*time.Microsecond + 1, 2},
+		{400 * time.Microsecond, 2},
+		{latencyBucketMin << (latencyBuckets - 1), latencyBuckets - 1},
+		{latencyBucketMin<<(latencyBuckets-1) + 1, latencyBuckets},
+		{time.Hour, latencyBuckets},
+	} {
+		require.Equal(t, test.bucket, latencyBucket(test.d), test.d)
+	}
+	var l latencies
+	l.add(150 * time.Microsecond)
+	l.add(time.Hour)
+	l.add(-time.Hour)
+	h := l.histogram()
+	require.Len(t, h.Counts, len(h.Bounds)+1)
+	require.Equal(t, []float64{0.0001, 0.0002}, h.Bounds[:2])
+	require.InDelta(t, 3600.00015, h.Sum, 1e-9)
+	for i, count := range h.Counts {
+		want := uint64(0)
+		if i <= 1 || i == len(h.Bounds) {
+			want = 1
+		}
+		require.Equal(t, want, count, i)
+	}
+}
+
+// TestEveryKindIsCounted: a kind that the core knows and this package does not would be counted as unknown.
+func TestEveryKindIsCounted(t *testing.T) {
+	require.False(t, strings.HasPrefix(lastKind.String(), "KIND"))
+	require.True(t, strings.HasPrefix((lastKind+1).String(), "KIND"), "lastKind is not the last")
+	var counts kindCounts
+	counts.add(core.KindPrepare, 7)
+	counts.add(lastKind+1, 5)
+	counts.add(255, 5)
+	values := map[string]uint64{}
+	counts.describe(values, "sent")
+	require.Equal(t, uint64(1), values["messages_sent.PREPARE"])
+	require.Equal(t, uint64(7), values["bytes_sent.PREPARE"])
+	require.Equal(t, uint64(2), values["messages_sent.unknown"])
+	require.Equal(t, uint64(10), values["bytes_sent.unknown"])
+}
