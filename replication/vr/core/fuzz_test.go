@@ -1,45 +1,99 @@
 package core
 
 import (
+	"errors"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzStep: whatever other members send, the replica refuses it or takes it, and does not panic.
+// FuzzStep: whatever other members send, and whenever the process restarts, a replica refuses or takes it. It
+// does not panic, executes one operation after the other and none twice, and takes no promise back. It may stop,
+// since what it is told may contradict itself.
 func FuzzStep(f *testing.F) {
 	f.Add([]byte{1, 2, 1, 1, 1, 1, 0, 0, 1, 1}, uint8(0))
 	f.Add([]byte{7, 2, 4, 1, 1, 1, 9, 0, 1, 1, 9, 2, 4, 1, 1, 1, 9, 1, 0, 2}, uint8(1))
+	f.Add([]byte{7, 2, 1, 4, 4, 0, 0, 0, 4, 3, 9, 3, 2, 5, 255, 1, 0, 1, 6, 3, 3, 2, 255, 255, 255, 255, 255, 255, 32, 9}, uint8(0))
+	f.Add([]byte{2, 1, 1, 0, 0, 0, 0, 0, 64, 0, 2, 1, 1, 1, 0, 0, 0, 0, 128, 0, 4, 3, 1, 1, 0, 0, 1, 0, 0, 0}, uint8(1))
 	f.Fuzz(func(t *testing.T, script []byte, role uint8) {
 		b := newBench(t, 1+ReplicaID(role%3), Restored{})
 		if role%3 == 1 {
 			b = primary2(t)
 		}
-		log := entries("a", 1, 1, 2, 2)
+		logs := [2][]Entry{entries("a", 1, 1, 2, 2, 3), entries("b", 1, 2, 2, 3, 3)}
 		for ; len(script) >= 10; script = script[10:] {
-			m := Message{
-				Kind: Kind(script[0] % 13), From: ReplicaID(script[1] % 5), To: b.config.Self, View: ViewNumber(script[2]), Op: OpNumber(script[3]),
-				Commit: OpNumber(script[4]), LastNormalView: ViewNumber(script[5]), Nonce: uint64(script[6]), Round: uint64(script[6]),
-				First: OpNumber(script[7]), Agree: script[8]&1 == 1,
+			fuzzAct(b, script)
+			m := fuzzMessage(b, script, logs[script[9]>>7])
+			before := b.Status()
+			err := b.Step(m)
+			if errors.Is(err, ErrRefused) {
+				require.Equal(t, before, b.Status(), "a refused message has an effect")
 			}
-			if b.transfer != nil && script[8]&2 == 2 {
-				m.Nonce = b.transfer.nonce
-			}
-			if first, count := int(script[7]%4), int(script[9]%4); script[8]&4 == 4 {
-				m.Entries = log[first:min(first+count, len(log))]
-				m.First, m.PreviousHash = OpNumber(first+1), hashOf(log, OpNumber(first))
-				m.Hash = hashOf(log, 4)
-			}
-			if script[8]&8 == 8 {
-				m.Checkpoint = CheckpointMeta{Op: OpNumber(script[9]), View: 1, Hash: hashOf(log, OpNumber(script[9]%5))}
-			}
-			if script[8]&16 == 16 {
-				b.Tick()
-			}
-			_ = b.Step(m)
 			b.act()
-			status := b.Status()
-			require.LessOrEqual(t, status.Commit, status.Op)
+			fuzzCheck(b, before)
 		}
 	})
+}
+
+// fuzzAct lets something else happen before the message: a tick, a restart, a proposal, a read.
+func fuzzAct(b *bench, script []byte) {
+	switch script[8] >> 4 {
+	case 1:
+		b.Tick()
+	case 2:
+		b.crash()
+		b.committed = nil
+	case 3:
+		b.ticks(int(script[9]))
+	case 4:
+		_, _ = b.Propose(b.Status().View, [][]byte{script[:3]})
+	case 8:
+		_ = b.ReadBarrier(b.Status().View, uint64(script[9]))
+	}
+}
+
+// fuzzMessage makes a message that is likely to be read further than to its first wrong field.
+func fuzzMessage(b *bench, script []byte, log []Entry) Message {
+	number := func(at int) uint64 {
+		if script[at] >= 250 {
+			return math.MaxUint64 >> (2 * (255 - script[at]))
+		}
+		return uint64(script[at])
+	}
+	m := Message{
+		Kind: Kind(script[0] % 13), From: ReplicaID(script[1] % 5), To: b.config.Self, View: ViewNumber(number(2)), Op: OpNumber(number(3)),
+		Commit: OpNumber(number(4)), LastNormalView: ViewNumber(number(5)), Nonce: number(6), Round: number(6),
+		First: OpNumber(number(7)), Agree: script[8]&1 == 1,
+	}
+	if b.transfer != nil && script[8]&2 == 2 {
+		m.Nonce = b.transfer.nonce
+	}
+	if first, count := int(script[7]%5), int(script[9]%5); script[8]&4 == 4 {
+		m.Entries = log[first:min(first+count, len(log))]
+		m.First, m.PreviousHash = OpNumber(first+1), hashOf(log, OpNumber(first))
+		m.Op, m.Hash = OpNumber(len(log)), hashOf(log, OpNumber(len(log)))
+	}
+	if script[8]&8 == 8 {
+		m.Checkpoint = CheckpointMeta{Op: OpNumber(number(9)), View: 1, Hash: hashOf(log, OpNumber(script[9]%5))}
+	}
+	return m
+}
+
+func fuzzCheck(b *bench, before ReplicaStatus) {
+	b.Helper()
+	status := b.Status()
+	for i := range b.committed {
+		require.Equal(b, OpNumber(i+1), b.committed[i].Op)
+	}
+	if b.Failure() != nil {
+		require.ErrorIs(b, b.Step(Message{}), ErrStopped)
+		require.Equal(b, StatusStopped, status.Status)
+		return
+	}
+	require.LessOrEqual(b, status.Commit, status.Op)
+	require.LessOrEqual(b, before.View, status.View)
+	require.LessOrEqual(b, before.Commit, status.Commit)
+	require.Equal(b, status.View, b.hard.View, "the view is durable")
+	require.Len(b, b.log, int(status.Op), "and so is the log")
 }

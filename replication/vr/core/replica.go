@@ -212,7 +212,7 @@ func (r *Replica) check(m *Message) error {
 		return fmt.Errorf("%w: it is for replica %d", ErrRefused, m.To)
 	case !slices.Contains(r.others, m.From):
 		return fmt.Errorf("%w: replica %d is not another member", ErrRefused, m.From)
-	case m.View == 0 && m.Kind != KindProbe && m.Kind != KindProbeOK && m.Kind != KindNewState:
+	case m.View == 0 && m.Kind != KindProbe && m.Kind != KindProbeOK:
 		return fmt.Errorf("%w: %v in view 0", ErrRefused, m.Kind)
 	case m.View > viewMax:
 		return fmt.Errorf("%w: view %d", ErrRefused, m.View)
