@@ -82,7 +82,8 @@ func (c *Client) Do(ctx context.Context, operation []byte) (Reply, error) {
 // ends. The error is an *UnknownError.
 func (c *Client) Ask(ctx context.Context, unknown *UnknownError) (Reply, error) {
 	again := *unknown
-	if again.Err = enter(ctx, c.slots); again.Err != nil {
+	if enter(ctx, c.slots) != nil {
+		again.Err = context.Cause(ctx)
 		return Reply{}, &again
 	}
 	defer leave(c.slots)
@@ -97,7 +98,7 @@ func (c *Client) Ask(ctx context.Context, unknown *UnknownError) (Reply, error) 
 
 // attempt proposes an operation until the verdict is clear or ctx ends.
 func (c *Client) attempt(ctx context.Context, course *course, hoped table.Status, operation []byte) (verdict, table.Result, error) {
-	last := ErrNotSent
+	var last error
 	for failures := 0; ctx.Err() == nil; failures++ {
 		verdict, answer, err := course.judge(hoped, c.propose(ctx, operation))
 		if verdict != verdictAgain {
@@ -108,7 +109,13 @@ func (c *Client) attempt(ctx context.Context, course *course, hoped table.Status
 			break
 		}
 	}
-	return course.ended(), table.Result{}, fmt.Errorf("%w: %w", last, context.Cause(ctx))
+	err := context.Cause(ctx)
+	if last != nil {
+		err = fmt.Errorf("%w: %w", last, err)
+	} else if !course.unknown {
+		err = notSent(ctx)
+	}
+	return course.ended(), table.Result{}, err
 }
 
 // take gives an operation a number of the client's session. The error says that the operation did not happen.
