@@ -186,7 +186,8 @@ func (m *Machine) onLost(i int, send Send) {
 	}
 }
 
-// judge draws the conclusions from the votes: committed, dead, or whom to fence.
+// judge draws the conclusions from the votes: committed, dead, or whom to fence. The first vote that decides
+// ends it; whoever disagrees shows when the decision is carried to it.
 func (m *Machine) judge() {
 	everyPrepared, anyCommitted, anyDead, anyForgotten := true, false, false, false
 	for i := range m.members {
@@ -202,7 +203,6 @@ func (m *Machine) judge() {
 			everyPrepared = everyPrepared && m.options.Omit.Has(RuleEveryPrepared) && i > 0
 		}
 	}
-	m.contradiction = m.contradiction || anyCommitted && anyDead
 	switch {
 	case anyCommitted || everyPrepared:
 		m.commit()

@@ -120,6 +120,8 @@ func TestSchedulePrevalidatedInOneViewAppliedInAnother(t *testing.T) {
 	require.Equal(t, before, p1.valueAt("x", 60))
 	// Proposed under the new Lead it is below the floor.
 	require.Equal(t, "aborted: too old", brief(p1.onePhase(slow)))
+	require.Equal(t, "aborted: too old", brief(p1.onePhase(p1.txn(2, 70).put("x", "2"))), "at the floor, too")
+	require.Equal(t, "committed", brief(p1.onePhase(p1.txn(3, 71).put("x", "3"))))
 }
 
 // T@20 writes x and z, slowly. U@30 writes z alone and its caller is answered. A Get of x misses T. If that Get

@@ -86,13 +86,13 @@ func (m *Machine) note(p *member, verdict txn.Verdict) {
 	}
 }
 
-// judge reads the decision out of the answers: any committed, all prepared, any aborted.
+// judge reads the decision out of the answers: any committed, all prepared, any aborted. The first answer that
+// decides ends it; whoever disagrees shows when the decision is carried to it.
 func (m *Machine) judge() {
 	var counts [txn.StatusForgotten + 1]int
 	for i := range m.members {
 		counts[m.members[i].status]++
 	}
-	m.contradiction = m.contradiction || counts[txn.StatusCommitted] > 0 && counts[txn.StatusAborted] > 0
 	anyForgotten := counts[txn.StatusForgotten] > 0
 	committed := counts[txn.StatusCommitted] > 0 && !m.options.Omit.Has(RuleCommittedEverywhere)
 	prepared := counts[txn.StatusPrepared] == len(m.members) ||
