@@ -2,6 +2,7 @@ package vr
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/viewline/viewline/replication/vr/core"
@@ -35,6 +36,11 @@ type Loaded struct {
 	Checkpoint core.CheckpointMeta
 	// Entries are all retained ones, without a gap; the first may lie below the checkpoint.
 	Entries []core.Entry
+	// Fresh: nothing was ever written, so this replica has acknowledged nothing.
+	Fresh bool
+	// Clean: nothing that was written is missing. Whoever wrote last ended with MarkClean, or every Write had been
+	// durable when it returned. It is reported once: when Load has returned, the disk does not say so any more.
+	Clean bool
 }
 
 // Batch is one atomic and durable change of a replica's storage; see core.Ready.
@@ -44,19 +50,25 @@ type Batch struct {
 	TruncateAbove core.OpNumber
 	Entries       []core.Entry
 	TruncateBelow core.OpNumber
-	// Sync: the change must have reached the disk when Write returns.
+	// Sync: the change, and every one before it, must have reached the disk when Write returns.
 	Sync bool
 }
 
+// ErrNoSpace is what an error of a checkpoint is when the disk is full. It concerns this checkpoint alone: it is
+// dropped and may be tried again, and the log goes on.
+var ErrNoSpace = errors.New("vr: no space left for a checkpoint")
+
 // Storage keeps one replica's log, hard state and checkpoints. Load and Write are called from one goroutine;
-// the checkpoint methods may be called beside them. Any error of Write is final: the replica stops.
+// the checkpoint methods may be called beside them. Any error is final, and the replica stops, but for an ErrNoSpace
+// of CreateCheckpoint and of the writer that it returns.
 type Storage interface {
 	// Load returns everything that is stored, once it is durable: a process that was killed may have written it
 	// and not synced it, and what Load returns is promised again. Damage is an ErrDamaged that names file and
 	// op-number.
 	Load() (Loaded, error)
 
-	// Write makes a batch durable, whole or not at all.
+	// Write keeps a batch, whole or not at all. When it returns, a batch with Sync or with another view-number or
+	// last-normal view is durable, with all before it; one without may be lost in a crash, with all after it.
 	Write(batch Batch) error
 
 	// CreateCheckpoint starts a new checkpoint. It exists once its writer's Commit has returned nil.
@@ -69,7 +81,12 @@ type Storage interface {
 	// Syncs is the number of times the disk was asked to make something durable.
 	Syncs() uint64
 
-	// Close releases the files. Closing twice is harmless.
+	// MarkClean makes durable everything that was written, and then a mark that nothing is missing: the next Load
+	// is Clean. It belongs to the goroutine of Write, after the last Write and the last checkpoint. A replica that
+	// failed, or that lacks something which it acknowledged in an earlier life (it is recovering), must not call it.
+	MarkClean() error
+
+	// Close releases the files and leaves no mark. Closing twice is harmless.
 	Close() error
 }
 

@@ -16,7 +16,7 @@ func BenchmarkWrite(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			directory := b.TempDir()
 			require.NoError(b, Create(directory))
-			disk, err := Open(directory, Options{})
+			disk, err := openDisk(directory, Options{})
 			require.NoError(b, err)
 			next, payload := core.OpNumber(1), make([]byte, 192)
 			entries := make([]core.Entry, size)

@@ -136,7 +136,7 @@ type checkpointReader struct {
 	decoder checkpointDecoder
 	meta    core.CheckpointMeta
 	path    string
-	file    *os.File
+	file    io.Closer
 }
 
 // Read returns verified bytes.
@@ -188,8 +188,8 @@ func (d *checkpointDecoder) header() (core.CheckpointMeta, error) {
 	if err := checkSum(data, checkpointHeaderBytes); err != nil {
 		return core.CheckpointMeta{}, err
 	}
-	if version := binary.LittleEndian.Uint32(data[8:]); version != formatVersion {
-		return core.CheckpointMeta{}, &FormatError{Found: version, Want: formatVersion}
+	if version := binary.LittleEndian.Uint32(data[8:]); version != checkpointVersion {
+		return core.CheckpointMeta{}, &FormatError{Found: version, Want: checkpointVersion}
 	}
 	return core.CheckpointMeta{
 		Op:   core.OpNumber(binary.LittleEndian.Uint64(data[12:])),
@@ -257,7 +257,7 @@ func (d *checkpointDecoder) end(start []byte, whole uint32) error {
 		return err
 	}
 	if binary.LittleEndian.Uint64(data[8:]) != d.bytes || binary.LittleEndian.Uint32(data[16:]) != whole ||
-		binary.LittleEndian.Uint32(data[20:]) != formatVersion {
+		binary.LittleEndian.Uint32(data[20:]) != checkpointVersion {
 		return errChecksum
 	}
 	if _, err := d.source.ReadByte(); err == nil {

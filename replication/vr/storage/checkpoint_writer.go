@@ -27,7 +27,7 @@ const (
 // encodeCheckpointHeader: magic, version, op, view, hash, checksum.
 func encodeCheckpointHeader(meta core.CheckpointMeta) []byte {
 	data := append(make([]byte, 0, checkpointHeaderBytes), checkpointMagic...)
-	data = binary.LittleEndian.AppendUint32(data, formatVersion)
+	data = binary.LittleEndian.AppendUint32(data, checkpointVersion)
 	data = binary.LittleEndian.AppendUint64(data, uint64(meta.Op))
 	data = binary.LittleEndian.AppendUint64(data, uint64(meta.View))
 	data = binary.LittleEndian.AppendUint64(data, uint64(meta.Hash))
@@ -48,8 +48,18 @@ func encodeCheckpointEnd(chunks uint32, bytes uint64, whole uint32) []byte {
 	data = binary.LittleEndian.AppendUint32(data, chunks)
 	data = binary.LittleEndian.AppendUint64(data, bytes)
 	data = binary.LittleEndian.AppendUint32(data, whole)
-	data = binary.LittleEndian.AppendUint32(data, formatVersion)
+	data = binary.LittleEndian.AppendUint32(data, checkpointVersion)
 	return appendSum(data)
+}
+
+// encodeCheckpoint is a whole checkpoint with these chunks.
+func encodeCheckpoint(meta core.CheckpointMeta, chunks [][]byte) []byte {
+	data, size := encodeCheckpointHeader(meta), 0
+	for i, chunk := range chunks {
+		data = append(append(data, encodeChunkHeader(uint32(i), chunk)...), chunk...)
+		size += len(chunk)
+	}
+	return append(data, encodeCheckpointEnd(uint32(len(chunks)), uint64(size), crc32.Checksum(data, castagnoli))...)
 }
 
 // checkpointWriter writes one checkpoint file under a temporary name.
@@ -78,7 +88,7 @@ func (d *Disk) CreateCheckpoint(meta core.CheckpointMeta) (vr.CheckpointWriter, 
 	path := filepath.Join(d.directory, checkpointName(meta.Op))
 	file, err := os.CreateTemp(d.directory, checkpointName(meta.Op)+".*"+temporaryName)
 	if err != nil {
-		return nil, d.fail(fmt.Errorf("storage: checkpoint: %w", err))
+		return nil, d.failCheckpoint(err)
 	}
 	w := &checkpointWriter{disk: d, meta: meta, path: path, file: file, chunk: make([]byte, 0, chunkBytesMax)}
 	if w.put(encodeCheckpointHeader(meta)); w.err != nil {
@@ -87,7 +97,18 @@ func (d *Disk) CreateCheckpoint(meta core.CheckpointMeta) (vr.CheckpointWriter, 
 	return w, nil
 }
 
-// Write buffers and writes bytes of the state. An error is final for the checkpoint, and for the storage.
+// failCheckpoint is what an error means that a checkpoint met before it had its name. A full disk costs this checkpoint
+// alone, since nothing refers to its file; after any other error the disk is not to be trusted.
+func (d *Disk) failCheckpoint(err error) error {
+	err = fmt.Errorf("storage: checkpoint: %w", noSpace(err))
+	if errors.Is(err, vr.ErrNoSpace) {
+		return err
+	}
+	return d.fail(err)
+}
+
+// Write buffers and writes bytes of the state. An error is final for the checkpoint and, unless it is an ErrNoSpace,
+// for the storage.
 func (w *checkpointWriter) Write(data []byte) (int, error) {
 	written := 0
 	for len(data) > 0 && w.err == nil {
@@ -122,7 +143,7 @@ func (w *checkpointWriter) sync() {
 	w.synced = w.bytes
 	w.disk.syncs.Add(1)
 	if err := w.file.Sync(); err != nil {
-		w.err = w.disk.fail(fmt.Errorf("storage: checkpoint: %w", err))
+		w.err = w.disk.failCheckpoint(err)
 	}
 }
 
@@ -132,7 +153,7 @@ func (w *checkpointWriter) put(data []byte) {
 	}
 	w.whole = crc32.Update(w.whole, castagnoli, data)
 	if _, err := w.file.Write(data); err != nil {
-		w.err = w.disk.fail(fmt.Errorf("storage: checkpoint: %w", err))
+		w.err = w.disk.failCheckpoint(err)
 	}
 }
 
@@ -147,27 +168,22 @@ func (w *checkpointWriter) Commit() error {
 	if w.err != nil {
 		return errors.Join(w.err, w.Abort())
 	}
-	err := w.publish()
-	if err != nil && !errors.Is(err, ErrGap) && !errors.Is(err, ErrClosed) {
-		err = w.disk.fail(err)
+	if w.sync(); w.err != nil {
+		return errors.Join(w.err, w.Abort())
 	}
-	return errors.Join(err, w.Abort())
+	return w.publish()
 }
 
+// publish gives the synced file its name. When it does not come to that, the file goes.
 func (w *checkpointWriter) publish() error {
-	w.disk.syncs.Add(1)
-	if err := w.file.Sync(); err != nil {
-		return fmt.Errorf("storage: checkpoint: %w", err)
-	}
-	temporary := w.file.Name()
 	w.done = true
+	temporary, d := w.file.Name(), w.disk
 	if err := w.file.Close(); err != nil {
-		return fmt.Errorf("storage: checkpoint: %w", err)
+		return errors.Join(d.failCheckpoint(err), os.Remove(temporary))
 	}
-	d := w.disk
 	d.publishing.Lock()
 	defer d.publishing.Unlock()
-	if err := d.usable(); errors.Is(err, ErrClosed) {
+	if err := d.usable(); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
 	if newest := d.newest(); w.meta.Op < newest.Op {
@@ -175,16 +191,19 @@ func (w *checkpointWriter) publish() error {
 			os.Remove(temporary))
 	}
 	if err := os.Rename(temporary, w.path); err != nil {
-		return fmt.Errorf("storage: checkpoint: %w", err)
+		return errors.Join(d.failCheckpoint(err), os.Remove(temporary))
 	}
 	d.syncs.Add(1)
 	if err := syncDirectory(d.directory); err != nil {
-		return err
+		return d.fail(err) // whether the name is durable is not known, and the log may come to depend on it
 	}
 	d.mu.Lock()
 	d.checkpoint = w.meta
 	d.mu.Unlock()
-	return removeOlder(d.directory, w.meta.Op)
+	if err := removeOlder(d.directory, w.meta.Op); err != nil {
+		return d.fail(err)
+	}
+	return nil
 }
 
 // Abort drops the checkpoint.

@@ -23,7 +23,7 @@ type everything struct {
 
 // readAll opens a directory, reads everything in it, and closes it.
 func readAll(directory string) (all everything, err error) {
-	disk, err := Open(directory, Options{})
+	disk, err := openDisk(directory, Options{})
 	if err != nil {
 		return all, err
 	}

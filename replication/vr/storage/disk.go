@@ -26,12 +26,16 @@ const (
 	keyFormat    = "format"
 	keyHardState = "hard-state"
 	keyExtent    = "extent"
+	keyMark      = "mark"
 )
 
 var _ vr.Storage = (*Disk)(nil)
 
 // Options says how to open a directory. The zero value is useful.
 type Options struct {
+	// Durability is what a crash may take away. It may differ from the last one's: Open refuses with a
+	// DurabilityError only what would take a log that may lack something for a whole one.
+	Durability Durability
 	// LockTimeout is how long Open waits for another holder of the files; 0: it does not wait.
 	LockTimeout time.Duration
 	// InitialMapBytes is how much of replica.db is mapped into memory at first, so that a log that grows up to
@@ -44,16 +48,22 @@ func (o Options) Validate() error {
 	if o.LockTimeout < 0 || o.InitialMapBytes < 0 {
 		return errors.New("storage: options may not be negative")
 	}
+	if o.Durability >= durabilities {
+		return fmt.Errorf("storage: there is no %v", o.Durability)
+	}
 	return nil
 }
 
 // Disk is a replica's storage in one directory. See the package comment for who may call what at once.
 type Disk struct {
-	directory string
-	database  *bbolt.DB
-	syncs     atomic.Uint64
+	directory  string
+	durability Durability
+	database   *bbolt.DB
+	syncs      atomic.Uint64
 
 	// Load's and Write's.
+	version   uint32 // of the file, as it is
+	mark      mark   // as it is in the file
 	hardState core.HardState
 	extent    extent
 	waiting   waiting
@@ -120,18 +130,36 @@ func createDatabase(path string) (err error) {
 			return err
 		}
 		return errors.Join(
-			state.Put([]byte(keyFormat), encodeFormat(formatVersion)),
+			state.Put([]byte(keyFormat), encodeFormat(logVersion)),
 			state.Put([]byte(keyHardState), encodeHardState(core.HardState{})),
-			state.Put([]byte(keyExtent), encodeExtent(extent{})))
+			state.Put([]byte(keyExtent), encodeExtent(extent{})),
+			state.Put([]byte(keyMark), encodeMark(mark{})))
 	})
 }
 
-// Open opens a directory that Create has made a log in. ErrNotFormatted when there is none, ErrInUse when
-// someone else has it open, a *DamageError or *FormatError when it cannot be used.
-func Open(directory string, options Options) (*Disk, error) {
+// Open opens a directory that Create has made a log in, as a storage of the durability that is asked for.
+// ErrNotFormatted when there is no log, ErrInUse when someone else has it open, a *DamageError, *FormatError or
+// *DurabilityError when it cannot be used.
+func Open(directory string, options Options) (vr.Storage, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
+	disk, err := openDisk(directory, options)
+	if err != nil {
+		return nil, err
+	}
+	switch options.Durability {
+	case DurabilityAsync:
+		return newDelayed(disk), nil
+	case DurabilityMemory:
+		return newVolatile(disk), nil
+	default:
+		return disk, nil
+	}
+}
+
+// openDisk opens a directory as it is.
+func openDisk(directory string, options Options) (*Disk, error) {
 	path := filepath.Join(directory, databaseName)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFormatted, path)
@@ -147,8 +175,11 @@ func Open(directory string, options Options) (*Disk, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", path, err)
 	}
-	d := &Disk{directory: directory, database: database}
-	if err := d.readState(); err != nil {
+	d := &Disk{directory: directory, durability: options.Durability, database: database}
+	if err = d.readState(); err == nil && options.Durability == DurabilitySync && !d.mark.whole() {
+		err = &DurabilityError{File: path, Found: d.mark.durability, Want: options.Durability}
+	}
+	if err != nil {
 		return nil, errors.Join(err, database.Close())
 	}
 	if d.checkpoint, err = newestCheckpoint(directory); err != nil {

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
@@ -17,6 +18,8 @@ var (
 	ErrFormatted = errors.New("storage: the directory is in use by a log")
 	// ErrInUse: another process, or another Disk of this one, has the files open.
 	ErrInUse = errors.New("storage: the files are open elsewhere")
+	// ErrDurability is what every DurabilityError is.
+	ErrDurability = errors.New("storage: the log may lack what was acknowledged")
 	// ErrDamaged is what every DamageError is.
 	ErrDamaged = vr.ErrDamaged
 	// ErrFailed: an earlier write failed. What it left on the disk is not known, so nothing is written after
@@ -69,13 +72,37 @@ func damaged(file string, op core.OpNumber, format string, arguments ...any) *Da
 	return &DamageError{File: file, Op: op, What: fmt.Sprintf(format, arguments...), Remedy: remedy}
 }
 
+// DurabilityError says that a log which a crash may have shortened is to be opened as one that is whole. Nothing was
+// touched.
+type DurabilityError struct {
+	File        string
+	Found, Want Durability
+}
+
+// Error names both and the remedy.
+func (e *DurabilityError) Error() string {
+	return fmt.Sprintf("%v: %s was written in %v and did not stop cleanly, it cannot be opened in %v: start the replica in %v, "+
+		"let it recover from the others, stop it cleanly, and change the durability then", ErrDurability, e.File, e.Found, e.Want, e.Found)
+}
+
+// Is makes every DurabilityError an ErrDurability.
+func (e *DurabilityError) Is(target error) bool { return target == ErrDurability }
+
 // FormatError says that a file is of a version that this program does not read.
 type FormatError struct {
 	File        string
-	Found, Want uint32
+	Found, Want uint32 // Want is the newest that is read
 }
 
 // Error names both versions.
 func (e *FormatError) Error() string {
-	return fmt.Sprintf("storage: %s has format %d, this program reads format %d", e.File, e.Found, e.Want)
+	return fmt.Sprintf("storage: %s has format %d, this program reads up to format %d", e.File, e.Found, e.Want)
+}
+
+// noSpace makes the error of a full disk, or of a quota that is used up, a vr.ErrNoSpace.
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", vr.ErrNoSpace, err)
+	}
+	return err
 }

@@ -2,8 +2,10 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
@@ -26,8 +28,24 @@ const (
 	CallCheckpointCommit
 	CallOpenCheckpoint
 	CallCheckpointRead
+	CallMarkClean
 	callKinds
 )
+
+// needsSpace: the call fails while the disk is full.
+func (c Call) needsSpace() bool {
+	switch c {
+	case CallWrite, CallCreateCheckpoint, CallCheckpointWrite, CallCheckpointCommit, CallMarkClean:
+		return true
+	default:
+		return false
+	}
+}
+
+// ofCheckpoint: the call writes a checkpoint.
+func (c Call) ofCheckpoint() bool {
+	return c == CallCreateCheckpoint || c == CallCheckpointWrite || c == CallCheckpointCommit
+}
 
 // Fault strikes one call.
 type Fault struct {
@@ -37,6 +55,8 @@ type Fault struct {
 	// Torn: the call takes effect (of a checkpoint's write or read: half of it) and fails nevertheless, as an
 	// fsync may whose data has reached the disk.
 	Torn bool
+	// Err is what the disk says, such as syscall.EIO; nil: nothing but ErrInjected, which every fault's error is.
+	Err error
 }
 
 // Failing is a storage with faults. Every call that no fault strikes goes to the storage inside.
@@ -46,6 +66,8 @@ type Failing struct {
 	mu     sync.Mutex // guards what follows
 	faults []Fault
 	counts [callKinds]int
+	full   bool
+	struck int
 }
 
 // NewFailing puts faults into a storage.
@@ -68,30 +90,56 @@ func (f *Failing) Calls(call Call) int {
 	return f.counts[call]
 }
 
-// strike counts a call and says whether it fails, and whether it takes effect all the same.
-func (f *Failing) strike(call Call) (fails, torn bool) {
+// Fill makes the disk full until it is called again with false: whatever needs space fails with ENOSPC.
+func (f *Failing) Fill(full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.full = full
+}
+
+// Struck is how many calls have failed by a fault.
+func (f *Failing) Struck() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.struck
+}
+
+// strike counts a call and says how it fails, and whether it takes effect all the same.
+func (f *Failing) strike(call Call) (failure error, torn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[call]++
 	for _, fault := range f.faults {
 		if fault.Call == call && fault.Nth == f.counts[call] {
-			return true, fault.Torn
+			f.struck++
+			return injected(call, fault.Err), fault.Torn
 		}
 	}
-	return false, false
+	if f.full && call.needsSpace() {
+		f.struck++
+		return injected(call, syscall.ENOSPC), false
+	}
+	return nil, false
+}
+
+// injected is an ErrInjected, and what a Disk would have said.
+func injected(call Call, err error) error {
+	switch {
+	case err == nil:
+		return ErrInjected
+	case call.ofCheckpoint():
+		err = noSpace(err)
+	}
+	return fmt.Errorf("%w: %w", ErrInjected, err)
 }
 
 // perform runs a call under its fault.
 func (f *Failing) perform(call Call, effect func() error) error {
-	fails, torn := f.strike(call)
-	if fails && !torn {
-		return ErrInjected
+	failure, torn := f.strike(call)
+	if failure != nil && !torn {
+		return failure
 	}
-	err := effect()
-	if fails {
-		return errors.Join(ErrInjected, err)
-	}
-	return err
+	return errors.Join(failure, effect())
 }
 
 // Load is the inner one's.
@@ -111,8 +159,8 @@ func (f *Failing) Write(batch vr.Batch) error {
 
 // CreateCheckpoint is the inner one's.
 func (f *Failing) CreateCheckpoint(meta core.CheckpointMeta) (vr.CheckpointWriter, error) {
-	if fails, _ := f.strike(CallCreateCheckpoint); fails {
-		return nil, ErrInjected
+	if failure, _ := f.strike(CallCreateCheckpoint); failure != nil {
+		return nil, failure
 	}
 	writer, err := f.inner.CreateCheckpoint(meta)
 	if err != nil {
@@ -123,8 +171,8 @@ func (f *Failing) CreateCheckpoint(meta core.CheckpointMeta) (vr.CheckpointWrite
 
 // OpenCheckpoint is the inner one's.
 func (f *Failing) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
-	if fails, _ := f.strike(CallOpenCheckpoint); fails {
-		return core.CheckpointMeta{}, nil, ErrInjected
+	if failure, _ := f.strike(CallOpenCheckpoint); failure != nil {
+		return core.CheckpointMeta{}, nil, failure
 	}
 	meta, body, err := f.inner.OpenCheckpoint()
 	if err != nil {
@@ -136,6 +184,9 @@ func (f *Failing) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
 // Syncs is the inner one's.
 func (f *Failing) Syncs() uint64 { return f.inner.Syncs() }
 
+// MarkClean is the inner one's.
+func (f *Failing) MarkClean() error { return f.perform(CallMarkClean, f.inner.MarkClean) }
+
 // Close is the inner one's.
 func (f *Failing) Close() error { return f.inner.Close() }
 
@@ -145,13 +196,13 @@ type failingWriter struct {
 }
 
 func (w *failingWriter) Write(data []byte) (int, error) {
-	fails, torn := w.failing.strike(CallCheckpointWrite)
+	failure, torn := w.failing.strike(CallCheckpointWrite)
 	switch {
-	case fails && torn:
+	case torn:
 		n, err := w.CheckpointWriter.Write(data[:len(data)/2])
-		return n, errors.Join(ErrInjected, err)
-	case fails:
-		return 0, ErrInjected
+		return n, errors.Join(failure, err)
+	case failure != nil:
+		return 0, failure
 	}
 	return w.CheckpointWriter.Write(data)
 }
@@ -166,13 +217,13 @@ type failingReader struct {
 }
 
 func (r *failingReader) Read(data []byte) (int, error) {
-	fails, torn := r.failing.strike(CallCheckpointRead)
+	failure, torn := r.failing.strike(CallCheckpointRead)
 	switch {
-	case fails && torn:
+	case torn:
 		n, err := r.ReadCloser.Read(data[:len(data)/2])
-		return n, errors.Join(ErrInjected, err)
-	case fails:
-		return 0, ErrInjected
+		return n, errors.Join(failure, err)
+	case failure != nil:
+		return 0, failure
 	}
 	return r.ReadCloser.Read(data)
 }

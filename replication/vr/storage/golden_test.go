@@ -9,10 +9,11 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-// TestFormatOne holds format 1 byte for byte: docs/FORMATS.md shows the same bytes. Whoever has to change this
+// TestFormats holds the formats byte for byte: docs/FORMATS.md shows the same bytes. Whoever has to change this
 // test has made another format and has to number it.
-func TestFormatOne(t *testing.T) {
-	require.EqualValues(t, 1, formatVersion)
+func TestFormats(t *testing.T) {
+	require.EqualValues(t, 2, logVersion)
+	require.EqualValues(t, 1, checkpointVersion)
 	meta := core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788}
 	for name, test := range map[string]struct {
 		want string
@@ -28,12 +29,14 @@ func TestFormatOne(t *testing.T) {
 			"0100000000000000" + "0200000000000000" + "2c01000000000000" + "0300000000000000" + "56bd2319",
 			encodeExtent(extent{base: 1, baseHash: 2, last: 300, lastHash: 3}),
 		},
-		"format": {"766965776c696e65" + "01000000" + "5117d7cc", encodeFormat(formatVersion)},
+		"format 1": {"766965776c696e65" + "01000000" + "5117d7cc", encodeFormat(1)},
+		"format 2": {"766965776c696e65" + "02000000" + "689ef5ae", encodeFormat(logVersion)},
+		"mark":     {"01000000" + "02000000" + "2cec737a", encodeMark(mark{durability: DurabilityAsync, life: lifeClean})},
 		"checkpoint": {
 			"76696577636b7074" + "01000000" + "2c01000000000000" + "0700000000000000" + "8877665544332211" + "20af1097" +
 				"05000000" + "00000000" + "ff62686c" + "7374617465" +
 				"00000000" + "01000000" + "0500000000000000" + "5c5e778a" + "01000000" + "6148d06c",
-			checkpointBytes(meta, [][]byte{[]byte("state")}),
+			encodeCheckpoint(meta, [][]byte{[]byte("state")}),
 		},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, hex.EncodeToString(test.got)) })

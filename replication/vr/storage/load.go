@@ -2,7 +2,10 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"iter"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -17,25 +20,42 @@ func (d *Disk) readState() error {
 			return err
 		}
 		state := tx.Bucket([]byte(bucketState))
-		version, err := decodeFormat(state.Get([]byte(keyFormat)))
-		if err != nil {
-			return d.damagedRecord(keyFormat, err)
+		var err error
+		if d.version, err = decodeFormat(state.Get([]byte(keyFormat))); err != nil {
+			return damagedRecord(d.databasePath(), keyFormat, err)
 		}
-		if version != formatVersion {
-			return &FormatError{File: d.databasePath(), Found: version, Want: formatVersion}
+		if d.version < logVersionOldest || d.version > logVersion {
+			return &FormatError{File: d.databasePath(), Found: d.version, Want: logVersion}
+		}
+		if err := checkRecords(state, d.version, d.databasePath()); err != nil {
+			return err
 		}
 		if d.hardState, err = decodeHardState(state.Get([]byte(keyHardState))); err != nil {
-			return d.damagedRecord(keyHardState, err)
+			return damagedRecord(d.databasePath(), keyHardState, err)
 		}
 		if d.extent, err = decodeExtent(state.Get([]byte(keyExtent))); err != nil {
-			return d.damagedRecord(keyExtent, err)
+			return damagedRecord(d.databasePath(), keyExtent, err)
 		}
-		return nil
+		return d.readMark(state)
 	})
 }
 
-// checkBuckets refuses a file whose buckets, or whose keys of the state bucket, are not exactly those that are
-// always there.
+func (d *Disk) readMark(state *bbolt.Bucket) (err error) {
+	untouched := d.hardState == (core.HardState{}) && d.extent == (extent{})
+	if d.version == logVersionOldest {
+		d.mark = unmarked(untouched)
+		return nil
+	}
+	if d.mark, err = decodeMark(state.Get([]byte(keyMark))); err == nil && d.mark.life == lifeFresh && !untouched {
+		err = errors.New("something was written to a log that is marked as fresh")
+	}
+	if err != nil {
+		return damagedRecord(d.databasePath(), keyMark, err)
+	}
+	return nil
+}
+
+// checkBuckets refuses a file whose buckets are not exactly those that are always there.
 func checkBuckets(tx *bbolt.Tx, path string) error {
 	var names []string
 	err := tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
@@ -47,37 +67,46 @@ func checkBuckets(tx *bbolt.Tx, path string) error {
 	if err != nil || len(names) != 2 || names[0] != bucketLog || names[1] != bucketState {
 		return damaged(path, 0, "its buckets are %q", names)
 	}
-	names = names[:0]
-	err = tx.Bucket([]byte(bucketState)).ForEach(func(name, _ []byte) error {
+	return nil
+}
+
+// checkRecords refuses a state bucket whose keys are not exactly those of its version.
+func checkRecords(state *bbolt.Bucket, version uint32, path string) error {
+	want, names := []string{keyExtent, keyFormat, keyHardState, keyMark}, []string(nil)
+	if version == logVersionOldest {
+		want = want[:3]
+	}
+	err := state.ForEach(func(name, _ []byte) error {
 		names = append(names, string(name))
 		return nil
 	})
-	if err != nil || len(names) != 3 || names[0] != keyExtent || names[1] != keyFormat || names[2] != keyHardState {
+	if err != nil || !slices.Equal(want, names) {
 		return damaged(path, 0, "the records of its state are %q", names)
 	}
 	return nil
 }
 
-func (d *Disk) damagedRecord(name string, err error) error {
-	damage := damaged(d.databasePath(), 0, "record %s", name)
+func damagedRecord(file, name string, err error) error {
+	damage := damaged(file, 0, "record %s", name)
 	damage.Err = err
 	return damage
 }
 
 // Load verifies and returns everything: each entry's checksum, the numbering without a gap, the chain of hashes,
 // both ends of the log, and that a checkpoint covers what the log no longer has. Then it makes durable what it
-// returns. The checkpoint's own bytes are verified by reading it.
+// returns, and takes the mark of a clean end away. The checkpoint's own bytes are verified by reading it.
 func (d *Disk) Load() (vr.Loaded, error) {
 	if err := d.usable(); err != nil {
 		return vr.Loaded{}, err
 	}
-	loaded := vr.Loaded{HardState: d.hardState, Checkpoint: d.newest()}
+	loaded := vr.Loaded{HardState: d.hardState, Checkpoint: d.newest(), Clean: d.mark.whole()}
+	loaded.Fresh = d.mark.life == lifeFresh && loaded.Checkpoint.Op == 0
 	if err := d.checkBase(loaded.Checkpoint); err != nil {
 		return vr.Loaded{}, err
 	}
 	err := d.database.View(func(tx *bbolt.Tx) error {
 		var err error
-		loaded.Entries, err = d.loadEntries(tx.Bucket([]byte(bucketLog)))
+		loaded.Entries, err = readLog(d.databasePath(), d.extent, runsOf(tx.Bucket([]byte(bucketLog))))
 		return err
 	})
 	if err == nil {
@@ -92,10 +121,15 @@ func (d *Disk) Load() (vr.Loaded, error) {
 // settle brings to the disk what was just read, which may be in the kernel's memory only: the process before this
 // one may have been killed between a write and its fsync, and this replica will acknowledge what it finds. The
 // hard state is written anew rather than synced: after an fsync that failed, what it should have written counts
-// as clean. The directory has the names of the log and of the newest checkpoint.
+// as clean. The directory has the names of the log and of the newest checkpoint. The same transaction writes down
+// which durability the log has from now on, and that it is in use: the next crash finds no mark of a clean end.
 func (d *Disk) settle() error {
 	state := d.hardState
-	if err := d.Write(vr.Batch{HardState: &state, Sync: true}); err != nil {
+	next := mark{durability: d.durability, life: lifeRunning}
+	if d.mark.life == lifeFresh {
+		next.life = lifeFresh
+	}
+	if err := d.write(&change{batch: vr.Batch{HardState: &state}, checkpoint: d.newest(), mark: next}); err != nil {
 		return err
 	}
 	d.syncs.Add(1)
@@ -122,38 +156,47 @@ func (d *Disk) checkBase(checkpoint core.CheckpointMeta) error {
 	return nil
 }
 
-func (d *Disk) loadEntries(log *bbolt.Bucket) ([]core.Entry, error) {
-	entries := make([]core.Entry, 0, d.extent.last-d.extent.base)
-	previous, next := d.extent.baseHash, d.extent.base+1
-	cursor := log.Cursor()
-	for key, value := cursor.First(); key != nil; key, value = cursor.Next() {
+// readLog verifies a log that is e, run by run.
+func readLog(file string, e extent, runs iter.Seq2[[]byte, []byte]) ([]core.Entry, error) {
+	entries := make([]core.Entry, 0, e.last-e.base)
+	previous, next := e.baseHash, e.base+1
+	for key, value := range runs {
 		before := len(entries)
 		var err error
 		// The copy outlives the file's mapping; the payloads share it.
 		entries, err = decodeRun(key, append([]byte(nil), value...), entries)
 		if err != nil {
-			return nil, d.damagedEntry(next+core.OpNumber(len(entries)-before), key, err)
+			return nil, damagedEntry(file, next+core.OpNumber(len(entries)-before), key, err)
 		}
 		for i := before; i < len(entries); i++ {
 			entry := &entries[i]
 			if entry.Op != next {
-				return nil, damaged(d.databasePath(), next, "operation %d follows operation %d", entry.Op, next-1)
+				return nil, damaged(file, next, "operation %d follows operation %d", entry.Op, next-1)
 			}
 			if entry.Hash != core.Chained(previous, entry.Op, entry.View, entry.Payload).Hash {
-				return nil, damaged(d.databasePath(), entry.Op, "its hash does not continue the chain")
+				return nil, damaged(file, entry.Op, "its hash does not continue the chain")
 			}
 			previous, next = entry.Hash, next+1
 		}
 	}
-	if next-1 != d.extent.last || previous != d.extent.lastHash {
-		return nil, damaged(d.databasePath(), next, "the log ends at operation %d, operation %d was the last one written",
-			next-1, d.extent.last)
+	if next-1 != e.last || previous != e.lastHash {
+		return nil, damaged(file, next, "the log ends at operation %d, operation %d was the last one written", next-1, e.last)
 	}
 	return entries, nil
 }
 
-func (d *Disk) damagedEntry(op core.OpNumber, key []byte, err error) error {
-	damage := damaged(d.databasePath(), op, "log entry")
+// runsOf ranges over the runs of a log.
+func runsOf(log *bbolt.Bucket) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		cursor := log.Cursor()
+		for key, value := cursor.First(); key != nil && yield(key, value); {
+			key, value = cursor.Next()
+		}
+	}
+}
+
+func damagedEntry(file string, op core.OpNumber, key []byte, err error) error {
+	damage := damaged(file, op, "log entry")
 	if len(key) == 8 {
 		damage.What = fmt.Sprintf("log entry (of the run from operation %d)", binary.BigEndian.Uint64(key))
 	}

@@ -15,67 +15,115 @@ var _ vr.Storage = (*Memory)(nil)
 
 // Memory is a storage that lives as long as its process: for tests and measurements, not for a replica that
 // anyone relies on. It keeps what it was given across Close: the same Memory handed to a new replica is a
-// restart after a power cut in which every Write that returned had reached the disk.
+// restart after kill -9, and after PowerCut, LoseSyncs, Spoil and Copy one after worse.
 type Memory struct {
-	mu        sync.Mutex // guards all below
-	hardState core.HardState
-	extent    extent
-	entries   []core.Entry
-	meta      core.CheckpointMeta
-	state     []byte
-	syncs     uint64
+	mu      sync.Mutex // guards all below
+	current contents   // what a process reads
+	durable contents   // what a power cut leaves
+	syncs   uint64
+	lying   bool
+	lies    uint64
+	// spoiled are current's bytes, once a test has changed some.
+	spoiled *spoiled
+}
+
+// contents is everything that a storage holds. Copies share entries and state, which are only ever added to beyond the
+// ends of all copies.
+type contents struct {
+	hardState  core.HardState
+	extent     extent
+	entries    []core.Entry
+	checkpoint core.CheckpointMeta
+	state      []byte
+	life       life
 }
 
 // NewMemory makes an empty one. There is nothing to format.
 func NewMemory() *Memory { return &Memory{} }
 
-// Load returns everything.
+// Load returns everything. Like a disk's, it makes durable what it returns and takes the mark of a clean end away.
 func (m *Memory) Load() (vr.Loaded, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return vr.Loaded{HardState: m.hardState, Checkpoint: m.meta, Entries: slices.Clone(m.entries)}, nil
+	if err := m.readSpoiled(); err != nil {
+		return vr.Loaded{}, err
+	}
+	loaded := vr.Loaded{
+		HardState: m.current.hardState, Checkpoint: m.current.checkpoint, Entries: slices.Clone(m.current.entries),
+		Fresh: m.current.life == lifeFresh && m.current.checkpoint.Op == 0, Clean: m.current.life != lifeRunning,
+	}
+	if m.current.life == lifeClean {
+		m.current.life = lifeRunning
+	}
+	m.sync()
+	return loaded, nil
 }
 
 // Write keeps a batch; ErrGap, and nothing kept, when it does not join what is there.
 func (m *Memory) Write(batch vr.Batch) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entries, next := m.entries, m.extent
-	if batch.Truncate && batch.TruncateAbove < next.last {
-		if batch.TruncateAbove < next.base {
-			return fmt.Errorf("%w: the log begins after operation %d, it cannot end at %d", ErrGap, next.base, batch.TruncateAbove)
-		}
-		entries = slices.Clip(entries[:batch.TruncateAbove-next.base])
-		next.end(entries)
+	next, err := m.current.after(&batch)
+	if err != nil {
+		return err
 	}
-	if batch.TruncateBelow > next.last+1 && (len(batch.Entries) == 0 || batch.Entries[0].Op != next.last+1) {
-		if base := batch.TruncateBelow - 1; m.meta.Op != base {
-			return fmt.Errorf("%w: the log would begin after operation %d, the newest checkpoint is of %d", ErrGap, base, m.meta.Op)
-		}
-		entries, next = nil, extent{base: m.meta.Op, baseHash: m.meta.Hash, last: m.meta.Op, lastHash: m.meta.Hash}
+	before := m.current
+	m.current = next
+	if batch.Sync || before.life != lifeRunning || next.hardState.View != before.hardState.View ||
+		next.hardState.LastNormalView != before.hardState.LastNormalView {
+		m.sync()
 	}
-	for i := range batch.Entries {
-		if want := next.last + 1 + core.OpNumber(i); batch.Entries[i].Op != want {
-			return fmt.Errorf("%w: operation %d where %d belongs", ErrGap, batch.Entries[i].Op, want)
-		}
-	}
-	entries = append(entries, batch.Entries...)
-	next.end(entries)
-	if keep := batch.TruncateBelow; keep > next.base+1 {
-		if keep > next.last+1 {
-			return fmt.Errorf("%w: the log ends at operation %d, it cannot begin at %d", ErrGap, next.last, keep)
-		}
-		below := entries[keep-1-(next.base+1)]
-		entries = slices.Clone(entries[keep-1-next.base:])
-		next.base, next.baseHash = below.Op, below.Hash
-	}
-	next.join(m.meta)
-	m.entries, m.extent = entries, next
-	if batch.HardState != nil {
-		m.hardState = *batch.HardState
-	}
-	m.syncs++
 	return nil
+}
+
+// sync makes durable what was written, or says so.
+func (m *Memory) sync() {
+	m.syncs++
+	if m.lying {
+		m.lies++
+		return
+	}
+	m.durable = m.current
+	m.durable.entries = slices.Clip(m.durable.entries)
+}
+
+// after is what there is with a batch.
+func (i contents) after(batch *vr.Batch) (contents, error) {
+	if batch.Truncate && batch.TruncateAbove < i.extent.last {
+		if batch.TruncateAbove < i.extent.base {
+			return i, fmt.Errorf("%w: the log begins after operation %d, it cannot end at %d", ErrGap, i.extent.base, batch.TruncateAbove)
+		}
+		i.entries = slices.Clip(i.entries[:batch.TruncateAbove-i.extent.base])
+		i.extent.end(i.entries)
+	}
+	if batch.TruncateBelow > i.extent.last+1 && (len(batch.Entries) == 0 || batch.Entries[0].Op != i.extent.last+1) {
+		base := i.checkpoint
+		if batch.TruncateBelow-1 != base.Op {
+			return i, fmt.Errorf("%w: the log would begin after operation %d, the newest checkpoint is of %d", ErrGap, batch.TruncateBelow-1, base.Op)
+		}
+		i.entries, i.extent = nil, extent{base: base.Op, baseHash: base.Hash, last: base.Op, lastHash: base.Hash}
+	}
+	for n := range batch.Entries {
+		if want := i.extent.last + 1 + core.OpNumber(n); batch.Entries[n].Op != want {
+			return i, fmt.Errorf("%w: operation %d where %d belongs", ErrGap, batch.Entries[n].Op, want)
+		}
+	}
+	i.entries = append(i.entries, batch.Entries...)
+	i.extent.end(i.entries)
+	if keep := batch.TruncateBelow; keep > i.extent.base+1 {
+		if keep > i.extent.last+1 {
+			return i, fmt.Errorf("%w: the log ends at operation %d, it cannot begin at %d", ErrGap, i.extent.last, keep)
+		}
+		below := i.entries[keep-1-(i.extent.base+1)]
+		i.entries = slices.Clone(i.entries[keep-1-i.extent.base:])
+		i.extent.base, i.extent.baseHash = below.Op, below.Hash
+	}
+	i.extent.join(i.checkpoint)
+	if batch.HardState != nil {
+		i.hardState = *batch.HardState
+	}
+	i.life = lifeRunning
+	return i, nil
 }
 
 // end sets where the log ends, given all of its entries.
@@ -90,8 +138,8 @@ func (e *extent) end(entries []core.Entry) {
 func (m *Memory) CreateCheckpoint(meta core.CheckpointMeta) (vr.CheckpointWriter, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if meta.Op < m.meta.Op || meta.Op == 0 {
-		return nil, fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, meta.Op, m.meta.Op)
+	if newest := m.current.checkpoint.Op; meta.Op < newest || meta.Op == 0 {
+		return nil, fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, meta.Op, newest)
 	}
 	return &memoryWriter{memory: m, meta: meta}, nil
 }
@@ -100,21 +148,50 @@ func (m *Memory) CreateCheckpoint(meta core.CheckpointMeta) (vr.CheckpointWriter
 func (m *Memory) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.meta.Op == 0 {
+	if m.current.checkpoint.Op == 0 {
 		return core.CheckpointMeta{}, nil, vr.ErrNoCheckpoint
 	}
-	return m.meta, io.NopCloser(bytes.NewReader(m.state)), nil
+	if m.spoiled != nil {
+		return m.spoiled.openCheckpoint(m.current.checkpoint)
+	}
+	return m.current.checkpoint, io.NopCloser(bytes.NewReader(m.current.state)), nil
 }
 
-// Syncs counts the batches and checkpoints.
+// Syncs counts the batches and checkpoints that were made durable.
 func (m *Memory) Syncs() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.syncs
 }
 
+// MarkClean makes everything durable, and marks it.
+func (m *Memory) MarkClean() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.current.life == lifeRunning {
+		m.current.life = lifeClean
+	}
+	m.sync()
+	return nil
+}
+
 // Close does nothing.
 func (m *Memory) Close() error { return nil }
+
+// hold replaces everything.
+func (m *Memory) hold(everything contents) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.current = everything
+	m.sync()
+}
+
+// held is everything.
+func (m *Memory) held() contents {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current
+}
 
 type memoryWriter struct {
 	memory *Memory
@@ -128,15 +205,21 @@ func (w *memoryWriter) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
+// Commit makes the checkpoint durable. What was written and not synced is not, unlike with a batch.
 func (w *memoryWriter) Commit() error {
 	m := w.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if w.done || w.meta.Op < m.meta.Op {
-		return fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, w.meta.Op, m.meta.Op)
+	if newest := m.current.checkpoint.Op; w.done || w.meta.Op < newest {
+		return fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, w.meta.Op, newest)
 	}
-	m.meta, m.state, w.done = w.meta, w.state, true
+	m.current.checkpoint, m.current.state, w.done, m.spoiled = w.meta, w.state, true, nil
 	m.syncs++
+	if m.lying {
+		m.lies++
+		return nil
+	}
+	m.durable.checkpoint, m.durable.state = w.meta, w.state
 	return nil
 }
 

@@ -64,14 +64,14 @@ func TestDirectoryInUse(t *testing.T) {
 }
 
 func TestOtherFormatIsRefused(t *testing.T) {
-	for _, version := range []uint32{0, 2} {
+	for _, version := range []uint32{0, 3} {
 		directory := created(t)
 		rewrite(t, directory, bucketState, keyFormat, encodeFormat(version))
 		_, err := Open(directory, Options{})
 		var format *FormatError
 		require.ErrorAs(t, err, &format)
-		require.Equal(t, &FormatError{File: filepath.Join(directory, databaseName), Found: version, Want: 1}, format)
-		require.Contains(t, err.Error(), "reads format 1")
+		require.Equal(t, &FormatError{File: filepath.Join(directory, databaseName), Found: version, Want: 2}, format)
+		require.Contains(t, err.Error(), "reads up to format 2")
 	}
 }
 
@@ -121,7 +121,7 @@ func TestLogWithoutHeadOrTail(t *testing.T) {
 // runOf returns the first operation of the run that holds op.
 func runOf(t *testing.T, directory string, op core.OpNumber) core.OpNumber {
 	t.Helper()
-	disk, err := Open(directory, Options{})
+	disk, err := openDisk(directory, Options{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, disk.Close()) }()
 	first := core.OpNumber(0)

@@ -9,10 +9,16 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-// formatVersion is the version of everything that this package writes. docs/FORMATS.md describes it.
-const formatVersion = 1
+// The versions of what this package writes, and the oldest that it reads; docs/FORMATS.md describes them. In
+// version 1 of the log there is no mark.
+const (
+	logVersion        = 2
+	logVersionOldest  = 1
+	checkpointVersion = 1
+)
 
 const (
+	markBytes        = 12
 	entryHeaderBytes = 32
 	hardStateBytes   = 28
 	extentBytes      = 36
@@ -155,6 +161,22 @@ func decodeExtent(data []byte) (extent, error) {
 		return extent{}, errors.New("the log ends before it begins")
 	}
 	return e, nil
+}
+
+func encodeMark(m mark) []byte {
+	data := binary.LittleEndian.AppendUint32(make([]byte, 0, markBytes), uint32(m.durability))
+	return appendSum(binary.LittleEndian.AppendUint32(data, uint32(m.life)))
+}
+
+func decodeMark(data []byte) (mark, error) {
+	if err := checkSum(data, markBytes); err != nil {
+		return mark{}, err
+	}
+	durability, stage := binary.LittleEndian.Uint32(data), binary.LittleEndian.Uint32(data[4:])
+	if durability >= uint32(durabilities) || stage >= uint32(lives) {
+		return mark{}, fmt.Errorf("durability %d, life %d", durability, stage)
+	}
+	return mark{durability: Durability(durability), life: life(stage)}, nil
 }
 
 func encodeFormat(version uint32) []byte {

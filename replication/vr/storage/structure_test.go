@@ -20,7 +20,7 @@ func smallDatabase(t testing.TB) []byte {
 	t.Helper()
 	directory := t.TempDir()
 	require.NoError(t, Create(directory))
-	disk, err := Open(directory, Options{})
+	disk, err := openDisk(directory, Options{})
 	require.NoError(t, err)
 	require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 12, 1, 2700), Sync: true}))
 	require.NoError(t, disk.Close())

@@ -28,28 +28,62 @@ func (d *Disk) Write(batch vr.Batch) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
+	return d.writeAt(batch, d.newest())
+}
+
+// writeAt is Write of a batch that was made when the newest checkpoint was this one.
+func (d *Disk) writeAt(batch vr.Batch, checkpoint core.CheckpointMeta) error {
 	if d.hintsOnly(&batch) {
 		d.wait(&batch)
 		return nil
 	}
-	d.addWaiting(&batch)
+	return d.write(&change{batch: batch, checkpoint: checkpoint, mark: mark{durability: d.durability, life: lifeRunning}})
+}
+
+// MarkClean writes the hints that wait, and the mark.
+func (d *Disk) MarkClean() error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	next := mark{durability: d.durability, life: lifeClean}
+	if d.mark.life == lifeFresh {
+		next.life = lifeFresh
+	}
+	return d.write(&change{checkpoint: d.newest(), mark: next})
+}
+
+// change is one transaction.
+type change struct {
+	batch vr.Batch
+	// checkpoint is the newest one that the batch may refer to.
+	checkpoint core.CheckpointMeta
+	mark       mark
+	// anew: the log is replaced by the batch's entries, which follow anew's base.
+	anew *extent
+}
+
+// write makes a change durable, with the hints that wait.
+func (d *Disk) write(c *change) error {
+	d.addWaiting(&c.batch)
 	next := d.extent
-	if err := d.update(&batch, &next); err != nil {
+	if err := d.update(c, &next); err != nil {
 		if !errors.Is(err, ErrGap) {
 			err = d.fail(fmt.Errorf("storage: write %s: %w", d.databasePath(), err))
 		}
 		return err
 	}
-	d.extent = next
-	if batch.HardState != nil {
-		d.hardState = *batch.HardState
+	d.extent, d.version, d.mark = next, logVersion, c.mark
+	if c.batch.HardState != nil {
+		d.hardState = *c.batch.HardState
 	}
 	d.waiting = waiting{}
 	return nil
 }
 
 func (d *Disk) hintsOnly(batch *vr.Batch) bool {
-	return !batch.Sync && !batch.Truncate && len(batch.Entries) == 0 && (batch.HardState == nil ||
+	// A log that goes on from a checkpoint is no hint.
+	restart := batch.TruncateBelow > d.extent.last+1
+	return !batch.Sync && !batch.Truncate && !restart && len(batch.Entries) == 0 && (batch.HardState == nil ||
 		batch.HardState.View == d.hardState.View && batch.HardState.LastNormalView == d.hardState.LastNormalView)
 }
 
@@ -77,7 +111,7 @@ func (d *Disk) flush() error {
 }
 
 // update runs the transaction. bbolt panics where a page has gone bad under it; that is damage like any other.
-func (d *Disk) update(batch *vr.Batch, next *extent) (err error) {
+func (d *Disk) update(c *change, next *extent) (err error) {
 	defer func() {
 		if met := recover(); met != nil {
 			damage := damaged(d.databasePath(), 0, "its structure is broken")
@@ -85,20 +119,18 @@ func (d *Disk) update(batch *vr.Batch, next *extent) (err error) {
 		}
 	}()
 	return d.database.Update(func(tx *bbolt.Tx) error {
-		edit := logEdit{tx: tx, log: tx.Bucket([]byte(bucketLog)), extent: *next, checkpoint: d.newest(), buffer: d.buffer[:0]}
-		if err := edit.apply(batch); err != nil {
+		edit := logEdit{tx: tx, log: tx.Bucket([]byte(bucketLog)), extent: *next, checkpoint: c.checkpoint, buffer: d.buffer[:0]}
+		if c.anew != nil {
+			if err := edit.clear(); err != nil {
+				return err
+			}
+			edit.extent = *c.anew
+		}
+		if err := edit.apply(&c.batch); err != nil {
 			return err
 		}
-		state := tx.Bucket([]byte(bucketState))
-		if batch.HardState != nil {
-			if err := state.Put([]byte(keyHardState), encodeHardState(*batch.HardState)); err != nil {
-				return err
-			}
-		}
-		if edit.extent != *next {
-			if err := state.Put([]byte(keyExtent), encodeExtent(edit.extent)); err != nil {
-				return err
-			}
+		if err := d.putRecords(tx.Bucket([]byte(bucketState)), c, edit.extent); err != nil {
+			return err
 		}
 		*next, d.buffer = edit.extent, edit.buffer
 		if cap(d.buffer) > bufferBytesMax {
@@ -107,6 +139,24 @@ func (d *Disk) update(batch *vr.Batch, next *extent) (err error) {
 		d.syncs.Add(2)
 		return nil
 	})
+}
+
+// putRecords writes those small records that differ.
+func (d *Disk) putRecords(state *bbolt.Bucket, c *change, next extent) error {
+	var err error
+	if c.batch.HardState != nil {
+		err = state.Put([]byte(keyHardState), encodeHardState(*c.batch.HardState))
+	}
+	if next != d.extent {
+		err = errors.Join(err, state.Put([]byte(keyExtent), encodeExtent(next)))
+	}
+	if d.version != logVersion {
+		err = errors.Join(err, state.Put([]byte(keyFormat), encodeFormat(logVersion)))
+	}
+	if d.version != logVersion || c.mark != d.mark {
+		err = errors.Join(err, state.Put([]byte(keyMark), encodeMark(c.mark)))
+	}
+	return err
 }
 
 // logEdit changes the log within one transaction.

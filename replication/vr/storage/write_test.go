@@ -68,7 +68,7 @@ func TestLargeEntry(t *testing.T) {
 
 // TestFailedWriteIsFinal: when the disk refuses a write, nothing is written after it.
 func TestFailedWriteIsFinal(t *testing.T) {
-	disk, err := Open(created(t), Options{})
+	disk, err := openDisk(created(t), Options{})
 	require.NoError(t, err)
 	require.NoError(t, disk.database.Close(), "the file goes away under the storage")
 	entries := chain(0, 1, 1, 1, 10)
@@ -146,4 +146,16 @@ func TestInjectedFaults(t *testing.T) {
 	require.ErrorIs(t, failing.Write(vr.Batch{Sync: true}), ErrInjected)
 	require.NoError(t, failing.Write(vr.Batch{Sync: true}))
 	require.NoError(t, failing.Close())
+}
+
+// TestGoingOnFromACheckpointIsNoHint: it is written at once, while the checkpoint that it refers to is the newest.
+func TestGoingOnFromACheckpointIsNoHint(t *testing.T) {
+	directory := created(t)
+	disk := opened(t, directory)
+	require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 10, 1, 10), Sync: true}))
+	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 1000, View: 4, Hash: 77}, nil)
+	require.NoError(t, disk.Write(vr.Batch{TruncateBelow: 1001}))
+	all, err := readAll(image(t, directory))
+	require.NoError(t, err)
+	require.Empty(t, all.loaded.Entries)
 }
