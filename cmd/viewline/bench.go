@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/viewline/viewline/bench"
-	"github.com/viewline/viewline/clerk"
 )
 
 // benchFlags are those that do not belong to one run.
@@ -30,7 +29,7 @@ func (a *app) benchCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use: "bench", GroupID: "try", Short: "Measure transactions under contention, and check every run",
 		Long: `Run closed-loop load for each combination of --callers and --theta: transactions that read and write some objects on
-one or two shards, single puts, or single gets. Unless --coordinators is given, a cluster of its own is started on
+one or two shards, single puts, or single gets. Unless --coordinators (or its variable) is given, a cluster of its own starts on
 free loopback ports (three coordinators, --shards shards of three replicas) and removed afterwards.
 
 Every run is recorded and replayed in timestamp order: it ends with SERIALIZABLE, or with a counterexample and exit
@@ -68,7 +67,7 @@ func (a *app) bench(cmd *cobra.Command, f *benchFlags) (err error) {
 	}
 	target, end, err := a.benchTarget(cmd, f.clusterShards)
 	if err != nil {
-		return interrupted(ctx, err)
+		return interrupted(ctx, err, cleanedUp)
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	var results []*bench.Result
@@ -88,7 +87,7 @@ func (a *app) bench(cmd *cobra.Command, f *benchFlags) (err error) {
 			results = append(results, result)
 		}
 		if err != nil {
-			return interrupted(ctx, errors.Join(err, a.writeBench(results)))
+			return interrupted(ctx, errors.Join(err, a.writeBench(results)), cleanedUp)
 		}
 	}
 	watch.clear()
@@ -118,7 +117,7 @@ func (a *app) benchTarget(cmd *cobra.Command, shards int) (target bench.Target, 
 		if err != nil {
 			return bench.Target{}, nil, err
 		}
-		return bench.TargetOf(clerk.Options{Coordinators: a.coordinators, Insecure: a.insecure}, groups), func() error { return nil }, nil
+		return bench.TargetOf(a.clerkOptions(), groups), func() error { return nil }, nil
 	}
 	binary, err := os.Executable()
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"syscall"
 
 	"github.com/viewline/viewline/clerk"
 	"github.com/viewline/viewline/cluster"
@@ -31,9 +33,9 @@ const (
 
 const exitCodesHelp = `Exit codes:
   0  done
-  1  usage: flags, arguments, configuration or a script are wrong
+  1  usage: flags, arguments, configuration, a script or a directory are wrong
   2  unavailable: no primary answered in time; nothing happened
-  3  refused: a limit, an insecure address, a directory of another replica
+  3  refused: a limit, an insecure address, one that is taken, a directory of another replica
   4  aborted: the transaction certainly did not happen
   5  server error
   6  outcome unknown: the transaction may have happened
@@ -62,7 +64,10 @@ type verdict struct {
 }
 
 // verdicts are looked through in order: the first that fits counts.
-func verdicts() []verdict {
+func verdicts() []verdict { return slices.Concat(outcomes(), refusals(), usages()) }
+
+// outcomes are what a cluster or a check has said.
+func outcomes() []verdict {
 	return []verdict{
 		{
 			[]error{clerk.ErrOutcomeForgotten},
@@ -78,6 +83,11 @@ func verdicts() []verdict {
 		{[]error{clerk.ErrNotFound, tree.ErrNoEntry}, exitNotFound, ""},
 		{[]error{errNotServing}, exitUnavailable, ""},
 		{
+			[]error{errNoCoordinator},
+			exitUnavailable,
+			"start the coordinator's nodes, or give their addresses: --coordinators HOST:PORT,...",
+		},
+		{
 			[]error{clerk.ErrUnavailable},
 			exitUnavailable,
 			"see which nodes answer: viewline status; or give the coordinator's addresses: --coordinators HOST:PORT,...",
@@ -87,6 +97,12 @@ func verdicts() []verdict {
 			exitAborted,
 			"nothing happened: run it again",
 		},
+	}
+}
+
+// refusals are what is not done on purpose.
+func refusals() []verdict {
+	return []verdict{
 		{
 			[]error{cluster.ErrDataMissing, node.ErrNotFormatted},
 			exitRefused,
@@ -98,25 +114,71 @@ func verdicts() []verdict {
 			"another process runs this replica: stop it first",
 		},
 		{
+			[]error{syscall.EADDRINUSE},
+			exitRefused,
+			"another program listens there: stop it, or give this node another address",
+		},
+		{
+			[]error{errInsecure},
+			exitRefused,
+			"pass --insecure if only trusted machines reach that network",
+		},
+		{
+			[]error{txn.ErrLimit},
+			exitRefused,
+			"an oid has 1 to 4,096 bytes, a value up to 1 MiB, a transaction up to 10,000 keys and 16 MiB",
+		},
+		{
 			[]error{cluster.ErrLayoutChanged},
 			exitRefused,
 			"members of a running cluster cannot be changed by init: use the old layout or another directory",
 		},
 		{
-			[]error{txn.ErrLimit, clerk.ErrRefused, clerk.ErrSnapshotTooOld, node.ErrNotEmpty, node.ErrIdentity},
+			[]error{clerk.ErrRefused, clerk.ErrSnapshotTooOld, node.ErrNotEmpty, node.ErrIdentity},
 			exitRefused, "",
 		},
-		{
-			[]error{clerk.ErrOptions},
-			exitUsage,
-			"give the coordinator's addresses as --coordinators HOST:PORT,...; plaintext beyond loopback needs --insecure too",
-		},
-		{[]error{script.ErrSyntax, txn.ErrMalformedID, cluster.ErrConfig, cluster.ErrOptions}, exitUsage, ""},
 	}
 }
 
-// judge gives an error's exit code and, where there is something to do, a hint.
-func judge(err error) (code int, hint string) {
+// usages are what was written wrong.
+func usages() []verdict {
+	return []verdict{
+		{
+			[]error{clerk.ErrOptions},
+			exitUsage,
+			"give the coordinator's addresses: --coordinators HOST:PORT,...",
+		},
+		{
+			[]error{cluster.ErrConfig},
+			exitUsage,
+			"for a whole cluster's file see: viewline init --help; a node's file is as init wrote it",
+		},
+		{
+			[]error{txn.ErrMalformedID},
+			exitUsage,
+			"copy the id from the error that said that an outcome is unknown",
+		},
+		{
+			[]error{script.ErrSyntax},
+			exitUsage,
+			"nothing was run; see: viewline txn --help",
+		},
+		{
+			[]error{tree.ErrSource},
+			exitUsage,
+			"mend that and run it again: what is stored already is not stored again",
+		},
+		{
+			[]error{tree.ErrName},
+			exitUsage,
+			"choose another: --name NAME",
+		},
+		{[]error{cluster.ErrOptions, node.ErrOptions}, exitUsage, ""},
+	}
+}
+
+// judge gives an error's exit code and, where there is something to do, a hint. The command is as it is called.
+func judge(err error, command string) (code int, hint string) {
 	var usage usageError
 	var insecure *node.InsecureListenError
 	var identity *node.IdentityError
@@ -126,11 +188,11 @@ func judge(err error) (code int, hint string) {
 	case err == nil:
 		return exitOK, ""
 	case errors.As(err, &stopped):
-		return exitInterrupted, ""
+		return exitInterrupted, stopped.hint
 	case errors.As(err, &unknown) && !errors.Is(err, clerk.ErrOutcomeForgotten):
 		return exitUnknown, "ask what became of it: viewline outcome " + unknown.Attempt.String()
 	case errors.As(err, &usage):
-		return exitUsage, "see: viewline --help"
+		return exitUsage, "see: " + command + " --help"
 	case errors.As(err, &insecure):
 		return exitRefused, "pass --insecure if only trusted machines reach that network"
 	case errors.As(err, &identity):

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,9 +16,17 @@ import (
 	"github.com/viewline/viewline/internal/bank"
 	"github.com/viewline/viewline/internal/chaos"
 	"github.com/viewline/viewline/internal/node"
+	"github.com/viewline/viewline/internal/script"
 	"github.com/viewline/viewline/internal/tree"
 	"github.com/viewline/viewline/txn"
 )
+
+// ended is the context of a command that was interrupted.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
 
 func TestJudge(t *testing.T) {
 	attempt := txn.Attempt{ID: txn.TxnID{Home: 2, Sequence: 3}, Number: 1, TS: 4}
@@ -25,11 +36,11 @@ func TestJudge(t *testing.T) {
 		hint string
 	}{
 		{nil, exitOK, ""},
-		{usagef("bad"), exitUsage, "--help"},
-		{cluster.ErrConfig, exitUsage, ""},
+		{usagef("bad"), exitUsage, "viewline get --help"},
+		{cluster.ErrConfig, exitUsage, "init --help"},
 		{clerk.ErrUnavailable, exitUnavailable, "viewline status"},
 		{context.DeadlineExceeded, exitUnavailable, "--timeout"},
-		{&txn.LimitError{}, exitRefused, ""},
+		{&txn.LimitError{}, exitRefused, "1 MiB"},
 		{&node.InsecureListenError{}, exitRefused, "--insecure"},
 		{&node.IdentityError{}, exitRefused, "--data"},
 		{cluster.ErrDataMissing, exitRefused, "viewline init"},
@@ -42,13 +53,24 @@ func TestJudge(t *testing.T) {
 		{tree.ErrDiffers, exitVerification, ""},
 		{bank.ErrBooks, exitVerification, ""},
 		{chaos.ErrStale, exitVerification, ""},
-		{errInterrupted{errors.New("x")}, exitInterrupted, ""},
+		{errInterrupted{errors.New("x"), ""}, exitInterrupted, ""},
+		{interrupted(ended(), clerk.ErrUnavailable, runAgain), exitInterrupted, "run it again"},
+		{interruptedUse(ended(), clerk.ErrUnavailable), exitInterrupted, ""},
+		{interruptedUse(ended(), &clerk.UnknownError{Attempt: attempt, Cause: context.Canceled}), exitUnknown, "viewline outcome " + attempt.String()},
+		{errNoCoordinator, exitUnavailable, "start the coordinator's nodes"},
+		{&net.OpError{Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}, exitRefused, "another address"},
+		{errInsecure, exitRefused, "--insecure"},
+		{script.ErrSyntax, exitUsage, "txn --help"},
+		{txn.ErrMalformedID, exitUsage, "copy the id"},
+		{tree.ErrSource, exitUsage, "run it again"},
+		{tree.ErrName, exitUsage, "--name"},
+		{node.ErrOptions, exitUsage, ""},
 	} {
 		wrapped := c.err
 		if c.err != nil {
 			wrapped = fmt.Errorf("wrapped: %w", c.err)
 		}
-		code, hint := judge(wrapped)
+		code, hint := judge(wrapped, "viewline get")
 		require.Equal(t, c.code, code, "%v", c.err)
 		if c.hint == "" {
 			require.Empty(t, hint, "%v", c.err)

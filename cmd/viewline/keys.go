@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -12,20 +15,40 @@ import (
 	"github.com/viewline/viewline/txn"
 )
 
-// object is how one object is written as JSON.
+// object is how one object is written as JSON. What is not UTF-8 is no JSON string and written in base64.
 type object struct {
-	OID     string  `json:"oid"`
-	Present bool    `json:"present"`
-	Value   *string `json:"value,omitempty"`
+	OID         string  `json:"oid,omitempty"`
+	OIDBase64   []byte  `json:"oid_base64,omitempty"`
+	Present     bool    `json:"present"`
+	Value       *string `json:"value,omitempty"`
+	ValueBase64 []byte  `json:"value_base64,omitempty"`
 }
 
 func newObject(oid string, value clerk.Value) object {
-	o := object{OID: oid, Present: value.Present}
-	if value.Present {
+	o := object{Present: value.Present}
+	if utf8.ValidString(oid) {
+		o.OID = oid
+	} else {
+		o.OIDBase64 = []byte(oid)
+	}
+	switch {
+	case !value.Present:
+	case utf8.Valid(value.Bytes):
 		text := string(value.Bytes)
 		o.Value = &text
+	default:
+		o.ValueBase64 = value.Bytes
 	}
 	return o
+}
+
+// word writes an oid as a script would: plain where that is enough, else quoted, so that no oid disturbs a table
+// or a terminal.
+func word(oid string) string {
+	if quoted := strconv.Quote(oid); len(quoted) != len(oid)+2 || strings.ContainsAny(oid, " #`") {
+		return quoted
+	}
+	return oid
 }
 
 func (a *app) getCommand() *cobra.Command {
@@ -90,7 +113,7 @@ func (a *app) writeObjects(oids []string, values []clerk.Value) error {
 		if value.Present {
 			shown = fmt.Sprintf("%q", value.Bytes)
 		}
-		rows[i] = []any{oids[i], shown}
+		rows[i] = []any{word(oids[i]), shown}
 	}
 	return a.table([]string{"oid", "value"}, rows)
 }
@@ -113,9 +136,11 @@ func (a *app) putCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			value := []byte(arguments[1])
 			if arguments[1] == "-" {
+				a.sayReading("the value")
 				var err error
 				// One byte more than allowed is enough to be refused.
-				if value, err = io.ReadAll(io.LimitReader(a.in, txn.ValueBytesMax+1)); err != nil {
+				value, err = await(cmd.Context(), func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.in, txn.ValueBytesMax+1)) })
+				if err != nil {
 					return fmt.Errorf("standard input: %w", err)
 				}
 			}
@@ -128,7 +153,9 @@ func (a *app) putCommand() *cobra.Command {
 
 func (a *app) deleteCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "delete OID...", GroupID: "use", Short: "Delete objects, all or none", Args: cobra.MinimumNArgs(1),
+		Use: "delete OID...", GroupID: "use", Short: "Delete objects, all or none",
+		Long: "Delete objects in one transaction. One that is not there already is as good as deleted.",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, oids []string) error {
 			return a.withClerk(cmd.Context(), func(ctx context.Context, c *clerk.Clerk) error {
 				return c.Update(ctx, func(t *clerk.Txn) error {

@@ -46,22 +46,24 @@ func TestUsageErrors(t *testing.T) {
 	for _, c := range []struct {
 		line, says string
 	}{
-		{"get", "requires at least 1 arg"},
-		{"put a", "accepts 2 arg"},
+		{"get", "0 arguments do not fit; usage: viewline get OID..."},
+		{"put a", "1 arguments do not fit; usage: viewline put OID VALUE|-"},
+		{"get a --timeout -1s", "need 0 or more"},
+		{"load . --name a/b --coordinators 127.0.0.1:1 --timeout 10ms", "no slash"},
+		{"load /dev/null", "not a directory"},
 		{"pud a b", "did you mean put"},
 		{"frobnicate", `unknown command "frobnicate"`},
 		{"get a --colour red", "unknown flag"},
 		{"get a -o xml", "need table or json"},
 		{"get a b --latest", "--latest reads one object"},
 		{"get a --coordinators nowhere", "missing port"},
-		{"get a --coordinators 10.0.0.1:7000", "--insecure"},
 		{"outcome 17", "malformed transaction id"},
 		{"txn /does/not/exist", "no such file"},
 		{"coordinator", "--config is missing"},
 		{"shardserver --config " + config, "unknown key colour"},
 		{"init /does/not/exist", "no such file"},
 		{"load /does/not/exist", "no such file"},
-		{"demo extra", "unknown command"},
+		{"demo extra", "1 arguments do not fit; usage: viewline demo"},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			got := execute(t, "", strings.Fields(c.line)...)
@@ -97,8 +99,19 @@ func TestFlagsComeBeforeVariables(t *testing.T) {
 	require.Equal(t, []any{"warn", 3, "standard"}, []any{*both, *variable, *neither})
 	flags.Int("accounts", 1, "")
 	err := setFromEnvironment(flags, func(string) (string, bool) { return "many", true })
-	code, _ := judge(err)
+	code, _ := judge(err, "viewline")
 	require.Equal(t, exitUsage, code)
+	t.Setenv("VIEWLINE_OUTPUT", "xml")
+	require.Equal(t, exitUsage, execute(t, "", "version").code, "a variable's value is checked as a flag's is")
+}
+
+// TestRefusesPlaintext: neither a node nor a client sends anything in plaintext beyond loopback unless told to.
+func TestRefusesPlaintext(t *testing.T) {
+	for _, line := range []string{"get a", "status", "load .", "bench"} {
+		got := execute(t, "", append(strings.Fields(line), "--coordinators", "127.0.0.1:1,10.0.0.1:7001")...)
+		require.Equal(t, exitRefused, got.code, got.err)
+		require.Contains(t, got.err, "--insecure")
+	}
 }
 
 func TestNodeConfigPrecedence(t *testing.T) {
@@ -132,12 +145,25 @@ func TestInitCommand(t *testing.T) {
 	require.Equal(t, exitOK, first.code, first.err)
 	require.Contains(t, first.out, "viewline coordinator --config "+filepath.Join(filepath.Dir(path), "viewline-data", "coordinator-1", "node.toml"))
 	require.Contains(t, first.out, "viewline shardserver --config")
+	require.True(t, strings.HasSuffix(first.out, "\n  export VIEWLINE_COORDINATORS=127.0.0.1:7000\n  viewline status\n"), first.out)
 	second := execute(t, "", "init", path)
 	require.Equal(t, exitOK, second.code)
 	require.Contains(t, second.out, "nothing is changed")
 	require.NoError(t, os.RemoveAll(filepath.Join(filepath.Dir(path), "viewline-data", "shard-1-1", "data")))
 	third := execute(t, "", "init", path)
 	require.Equal(t, exitRefused, third.code)
+}
+
+// TestExampleFile: the file that the README names is a layout whose coordinator the commands find by themselves.
+func TestExampleFile(t *testing.T) {
+	layout, err := cluster.ReadLayout(filepath.Join("..", "..", "examples", "cluster.toml"))
+	require.NoError(t, err)
+	var coordinators []string
+	for _, member := range layout.Coordinator {
+		coordinators = append(coordinators, member.Address)
+	}
+	require.Equal(t, coordinators, defaultCoordinators())
+	require.Len(t, layout.Shards, 2)
 }
 
 func TestVersionAndHelp(t *testing.T) {
@@ -180,6 +206,9 @@ func testKeys(t *testing.T) {
 		require.Equal(t, exitNotFound, got.code)
 		require.Empty(t, got.out)
 	}
+	require.Equal(t, result{}, execute(t, "\xff\x00", "put", "b\xfen", "-"))
+	require.JSONEq(t, `[{"oid_base64":"Yv5u","present":true,"value_base64":"/wA="}]`, execute(t, "", "get", "b\xfen", "-o", "json").out)
+	require.Equal(t, "OID       VALUE\n\"b\\xfen\"  \"\\xff\\x00\"\nalice     \"100\"\n", execute(t, "", "get", "b\xfen", "alice").out)
 	require.Equal(t, result{}, execute(t, "", "delete", "alice", "bob", "nobody"))
 	require.Equal(t, exitNotFound, execute(t, "", "get", "alice").code)
 	require.Equal(t, exitRefused, execute(t, "", "put", strings.Repeat("x", 5000), "1").code)
@@ -209,7 +238,7 @@ func testTree(t *testing.T) {
 	require.Equal(t, exitNotFound, execute(t, "", "verify", directory).code)
 	got := execute(t, "", "load", directory)
 	require.Equal(t, exitOK, got.code, got.err)
-	require.Contains(t, got.out, `as "things": 2 directories, 1 files, 0 links`)
+	require.Contains(t, got.out, `as "things": 2 directories, 1 files, 0 links, 4 bytes in`)
 	require.Contains(t, got.out, "3 write transactions")
 	got = execute(t, "", "load", directory, "-o", "json")
 	require.Contains(t, got.out, `"transactions": 0`)
@@ -226,7 +255,7 @@ func testStatus(t *testing.T, c *cluster.Cluster) {
 	require.Equal(t, exitOK, got.code, got.err)
 	require.Equal(t, 1+7+1+1, strings.Count(got.out, "\n"))
 	require.Equal(t, 3, strings.Count(got.out, "serving"))
-	require.Contains(t, got.out, "Every group can lose no replica and go on.")
+	require.Contains(t, got.out, "No group can lose a replica.")
 	require.NoError(t, c.Kill(2, 3))
 	require.NoError(t, c.Kill(2, 2))
 	got = execute(t, "", "status", "-o", "json")
@@ -239,26 +268,6 @@ func testStatus(t *testing.T, c *cluster.Cluster) {
 	require.Len(t, status.Replicas, 7)
 	require.Equal(t, survey.Down, status.Assessment.Health)
 	require.Contains(t, status.Assessment.Sentence, "Shard 2 is down")
-}
-
-// TestDemo runs the whole demo on a small tree, with this binary as its nodes.
-func TestDemo(t *testing.T) {
-	directory := t.TempDir()
-	for n := range 60 {
-		place := filepath.Join(directory, fmt.Sprintf("p%d", n%4), fmt.Sprintf("q%d", n%9), fmt.Sprintf("r%d", n))
-		require.NoError(t, os.MkdirAll(place, 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(place, "file"), []byte(place), 0o600))
-	}
-	temporary := t.TempDir()
-	t.Setenv("TMPDIR", temporary)
-	got := execute(t, "", "demo", "--dir", directory)
-	require.Equal(t, exitOK, got.code, got.err)
-	for _, said := range []string{"Killed the primary shard-1-", "Killed the primary coordinator-", "Audited the money", "Every check held"} {
-		require.Contains(t, got.out, said)
-	}
-	left, err := os.ReadDir(temporary)
-	require.NoError(t, err)
-	require.Empty(t, left, "nothing is left behind")
 }
 
 // TestNodeCommandDrains runs a node as its command does, until it is told to end.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ empty data directory. Run again it changes nothing. The file says who is in the 
 
   [[coordinator]]
   replica = 1
-  address = "127.0.0.1:7000"
+  address = "127.0.0.1:7001"
   # ... replicas 2 and 3
 
   [[shard]]
@@ -64,6 +65,15 @@ func (a *app) writeInitialised(layout *cluster.Layout, done *cluster.Initialised
 		}
 		text += fmt.Sprintf("  viewline %s --config %s\n", verb, file)
 	}
+	var coordinators []string
+	for _, member := range layout.Coordinator {
+		coordinators = append(coordinators, member.Address)
+	}
+	text += "Then, in another:\n"
+	if !slices.Equal(coordinators, defaultCoordinators()) {
+		text += fmt.Sprintf("  export VIEWLINE_COORDINATORS=%s\n", strings.Join(coordinators, ","))
+	}
+	text += "  viewline status\n"
 	_, err := fmt.Fprint(a.out, text)
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/viewline/viewline/internal/tree"
 )
 
 func (a *app) json(value any) error {
@@ -41,15 +43,52 @@ func (a *app) table(header []string, rows [][]any) error {
 type progress struct{ to io.Writer }
 
 func (a *app) progress() progress {
-	file, ok := a.err.(*os.File)
-	if !ok {
+	if !terminal(a.err) {
 		return progress{}
+	}
+	return progress{a.err}
+}
+
+// terminal reports whether a stream is somebody's.
+func terminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return false
 	}
 	info, err := file.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return progress{}
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// sayReading tells somebody at a terminal what is waited for.
+func (a *app) sayReading(what string) {
+	if terminal(a.in) {
+		fmt.Fprintf(a.err, "reading %s from here; end it with Ctrl-D\n", what)
 	}
-	return progress{file}
+}
+
+// barWidth is how many characters a full bar has.
+const barWidth = 30
+
+// tree shows how far a load or a verification is.
+func (p progress) tree(done tree.Report, total int) {
+	// The directory may change meanwhile.
+	share := min(1, float64(done.Entries())/float64(max(1, total)))
+	full := int(share * barWidth)
+	p.show("[%s%s] %3.0f %%  %d directories, %d files", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), 100*share, done.Directories, done.Files)
+}
+
+// size writes a number of bytes with a unit that fits.
+func size(bytes int64) string {
+	switch {
+	case bytes < 1000:
+		return fmt.Sprintf("%d bytes", bytes)
+	case bytes < 1_000_000:
+		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+	case bytes < 1_000_000_000:
+		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+	default:
+		return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
+	}
 }
 
 func (p progress) show(format string, arguments ...any) {

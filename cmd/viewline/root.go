@@ -15,8 +15,13 @@ import (
 	"github.com/viewline/viewline/clerk"
 )
 
-// defaultCoordinator is where a client looks when it is told nothing.
-const defaultCoordinator = "127.0.0.1:7000"
+// defaultCoordinators is where a client looks when it is told nothing: the coordinator of examples/cluster.toml.
+func defaultCoordinators() []string {
+	return []string{"127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7003"}
+}
+
+// errInsecure: a coordinator's address is beyond loopback, and the connection would be plaintext.
+var errInsecure = errors.New("refusing plaintext")
 
 // streams are where a command reads and writes.
 type streams struct {
@@ -38,8 +43,8 @@ func run(ctx context.Context, arguments []string, io streams) int {
 	a := &app{streams: io}
 	root := a.root()
 	root.SetArgs(arguments)
-	err := root.ExecuteContext(ctx)
-	code, hint := judge(err)
+	command, err := root.ExecuteContextC(ctx)
+	code, hint := judge(err, command.CommandPath())
 	if err != nil {
 		fmt.Fprintf(io.err, "viewline: %v\n", err)
 		if hint != "" {
@@ -66,10 +71,10 @@ See it work, with nothing set up:   viewline demo
 		Args:                       knownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if a.output != "table" && a.output != "json" {
-				return usagef("--output is %q, need table or json", a.output)
+			if err := environment(cmd); err != nil {
+				return err
 			}
-			return environment(cmd)
+			return a.validate()
 		},
 	}
 	root.SetIn(a.in)
@@ -77,10 +82,10 @@ See it work, with nothing set up:   viewline demo
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := root.PersistentFlags()
-	flags.StringSliceVar(&a.coordinators, "coordinators", []string{defaultCoordinator},
+	flags.StringSliceVar(&a.coordinators, "coordinators", defaultCoordinators(),
 		"addresses of the coordinator's replicas; one that answers is enough (VIEWLINE_COORDINATORS)")
 	flags.StringVarP(&a.output, "output", "o", "table", "how to write results: table or json (VIEWLINE_OUTPUT)")
-	flags.DurationVar(&a.timeout, "timeout", 10*time.Second, "give up after this time (VIEWLINE_TIMEOUT)")
+	flags.DurationVar(&a.timeout, "timeout", 10*time.Second, "give up after this time; 0: never (VIEWLINE_TIMEOUT)")
 	flags.BoolVar(&a.insecure, "insecure", false, "allow plaintext on addresses that other machines reach (VIEWLINE_INSECURE)")
 	root.AddGroup(
 		&cobra.Group{ID: "use", Title: "Use a cluster:"}, &cobra.Group{ID: "run", Title: "Run a cluster:"},
@@ -90,6 +95,17 @@ See it work, with nothing set up:   viewline demo
 		a.loadCommand(), a.verifyCommand(), a.demoCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand())
 	usageErrors(root)
 	return root
+}
+
+// validate checks the persistent flags.
+func (a *app) validate() error {
+	if a.output != "table" && a.output != "json" {
+		return usagef("--output is %q, need table or json", a.output)
+	}
+	if a.timeout < 0 {
+		return usagef("--timeout is %v, need 0 or more", a.timeout)
+	}
+	return nil
 }
 
 // knownCommand refuses what is no command, and says what may have been meant.
@@ -109,8 +125,8 @@ func usageErrors(root *cobra.Command) {
 	for _, command := range root.Commands() {
 		if check := command.Args; check != nil {
 			command.Args = func(cmd *cobra.Command, arguments []string) error {
-				if err := check(cmd, arguments); err != nil {
-					return usagef("%s: %w; usage: %s", cmd.Name(), err, cmd.UseLine())
+				if check(cmd, arguments) != nil {
+					return usagef("%d arguments do not fit; usage: %s", len(arguments), cmd.UseLine())
 				}
 				return nil
 			}
@@ -120,7 +136,7 @@ func usageErrors(root *cobra.Command) {
 
 // limited bounds a command by --timeout.
 func (a *app) limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	if a.timeout <= 0 {
+	if a.timeout == 0 {
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, a.timeout)
@@ -130,11 +146,33 @@ func (a *app) limited(ctx context.Context) (context.Context, context.CancelFunc)
 func (a *app) dial(ctx context.Context) (*clerk.Clerk, error) {
 	limited, cancel := a.limited(ctx)
 	defer cancel()
-	return clerk.Dial(limited, clerk.Options{Coordinators: a.coordinators, Insecure: a.insecure})
+	if err := a.secure(); err != nil {
+		return nil, err
+	}
+	return clerk.Dial(limited, a.clerkOptions())
+}
+
+func (a *app) clerkOptions() clerk.Options {
+	return clerk.Options{Coordinators: a.coordinators, Insecure: a.insecure}
+}
+
+// secure checks the coordinator's addresses. The error is errInsecure when --insecure would make them right.
+func (a *app) secure() error {
+	options := a.clerkOptions()
+	err := options.Validate()
+	if err == nil {
+		return nil
+	}
+	if options.Insecure = true; options.Validate() == nil {
+		return fmt.Errorf("%w to %s: not all of it is on loopback", errInsecure, strings.Join(a.coordinators, ","))
+	}
+	return err
 }
 
 // withClerk runs a function with a clerk, both bounded by --timeout.
 func (a *app) withClerk(ctx context.Context, use func(context.Context, *clerk.Clerk) error) (err error) {
+	whole := ctx
+	defer func() { err = interruptedUse(whole, err) }()
 	ctx, cancel := a.limited(ctx)
 	defer cancel()
 	c, err := a.dial(ctx)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/viewline/viewline/clerk"
 	"github.com/viewline/viewline/internal/route"
 	"github.com/viewline/viewline/internal/survey"
 )
@@ -15,13 +15,17 @@ import (
 // errNotServing: a group of the cluster does not serve.
 var errNotServing = errors.New("not every group serves")
 
+// errNoCoordinator: nobody could be asked who is in the cluster.
+var errNoCoordinator = errors.New("no coordinator answers")
+
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", GroupID: "use", Short: "Show every replica, and what the cluster can still lose",
 		Long: `Ask every node how its replica is: its role, its view, how far its log and its commits are, and how far it lags.
 The last line says what the cluster can still lose. The exit code is 2 while a group does not serve.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			defer func() { err = interruptedUse(cmd.Context(), err) }()
 			ctx, cancel := a.limited(cmd.Context())
 			defer cancel()
 			groups, err := a.groups(ctx)
@@ -43,13 +47,12 @@ The last line says what the cluster can still lose. The exit code is 2 while a g
 
 // groups asks the coordinator who is in the cluster.
 func (a *app) groups(ctx context.Context) (groups []survey.Group, err error) {
-	options := clerk.Options{Coordinators: a.coordinators, Insecure: a.insecure}
-	if err := options.Validate(); err != nil {
+	if err := a.secure(); err != nil {
 		return nil, err
 	}
 	router, err := route.Open(ctx, route.Options{Coordinators: a.coordinators})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", clerk.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w at %s: %w", errNoCoordinator, strings.Join(a.coordinators, ", "), err)
 	}
 	defer func() { err = errors.Join(err, router.Close()) }()
 	current := router.Map()

@@ -20,15 +20,11 @@ func (a *app) loadCommand() *cobra.Command {
 		Use: "load [DIR]", GroupID: "use", Short: "Store a directory tree",
 		Long: `Store a directory tree: one transaction for each directory, with the size, mode and SHA-256 of each file. It can be
 interrupted and run again: what is stored as it should be is not written again, and what is gone is removed.
-DIR defaults to the source of the Go installation.`,
+DIR defaults to the source of the Go installation. Another directory stored under the same name takes its place.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
-			return a.withTree(cmd, arguments, name, func(ctx context.Context, stored *tree.Tree, source *tree.Source) (tree.Report, error) {
-				watch := a.progress()
-				defer watch.clear()
-				return stored.Load(ctx, source, tree.LoadOptions{Progress: func(r tree.Report) {
-					watch.show("%d directories, %d files, %d write transactions", r.Directories, r.Files, r.Transactions)
-				}})
+			return a.withTree(cmd, arguments, name, func(ctx context.Context, stored *tree.Tree, source *tree.Source, progress func(tree.Report)) (tree.Report, error) {
+				return stored.Load(ctx, source, tree.LoadOptions{Progress: progress})
 			}, "loaded")
 		},
 	}
@@ -44,8 +40,8 @@ func (a *app) verifyCommand() *cobra.Command {
 The exit code is 8 when anything differs.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
-			return a.withTree(cmd, arguments, name, func(ctx context.Context, stored *tree.Tree, source *tree.Source) (tree.Report, error) {
-				return stored.Verify(ctx, source, tree.VerifyOptions{})
+			return a.withTree(cmd, arguments, name, func(ctx context.Context, stored *tree.Tree, source *tree.Source, progress func(tree.Report)) (tree.Report, error) {
+				return stored.Verify(ctx, source, tree.VerifyOptions{Progress: progress})
 			}, "verified")
 		},
 	}
@@ -56,9 +52,10 @@ The exit code is 8 when anything differs.`,
 // withTree runs a load or a verification and writes its report. These take as long as they take: --timeout bounds
 // them only if it was asked for.
 func (a *app) withTree(cmd *cobra.Command, arguments []string, name string,
-	use func(context.Context, *tree.Tree, *tree.Source) (tree.Report, error), did string,
+	use func(context.Context, *tree.Tree, *tree.Source, func(tree.Report)) (tree.Report, error), did string,
 ) (err error) {
 	ctx := cmd.Context()
+	defer func() { err = interrupted(cmd.Context(), err, runAgain) }()
 	if cmd.Flags().Changed("timeout") {
 		limited, cancel := a.limited(ctx)
 		defer cancel()
@@ -70,22 +67,28 @@ func (a *app) withTree(cmd *cobra.Command, arguments []string, name string,
 	}
 	source, err := tree.Open(directory)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	if name == "" {
 		name = filepath.Base(directory)
+	}
+	named, err := tree.New(nil, name)
+	if err != nil {
+		return err
 	}
 	c, err := a.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	stored, err := tree.New(c, name)
+	total, err := source.Count()
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	began := time.Now()
-	report, err := use(ctx, stored, source)
+	watch := a.progress()
+	report, err := use(ctx, named.With(c), source, func(done tree.Report) { watch.tree(done, total) })
+	watch.clear()
 	if err != nil {
 		return err
 	}
@@ -113,10 +116,10 @@ func (a *app) writeReport(did, directory, name string, report tree.Report, took 
 			Seconds float64 `json:"seconds"`
 		}{directory, name, report, took.Seconds()})
 	}
-	text := fmt.Sprintf("%s %s as %q: %d directories, %d files, %d links, %.1f MB in %.1f s\n",
-		did, directory, name, report.Directories, report.Files, report.Links, float64(report.Bytes)/1e6, took.Seconds())
+	text := fmt.Sprintf("%s %s as %q: %d directories, %d files, %d links, %s in %.1f s\n",
+		did, directory, name, report.Directories, report.Files, report.Links, size(report.Bytes), took.Seconds())
 	if report.Skipped > 0 {
-		text += fmt.Sprintf("skipped %d entries of other kinds\n", report.Skipped)
+		text += fmt.Sprintf("skipped %d entries that are no directory, file or link\n", report.Skipped)
 	}
 	if did == "loaded" {
 		text += fmt.Sprintf("%d write transactions, %d entries removed\n", report.Transactions, report.Removed)

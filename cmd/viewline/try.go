@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -36,7 +35,7 @@ back, verify it unchanged, and audit the money. The exit code is 0 only if every
 			watch := a.progress()
 			options := demo.Options{
 				Binary: binary, Tree: directory, Seed: seed, Say: a.teller(watch),
-				Progress: func(r tree.Report) { watch.show("  stored %d directories, %d files", r.Directories, r.Files) },
+				Progress: func(done tree.Report, total int) { watch.tree(done, total) },
 			}
 			if keep {
 				options.Ready = a.keep
@@ -44,7 +43,7 @@ back, verify it unchanged, and audit the money. The exit code is 0 only if every
 			result, err := demo.Run(cmd.Context(), options)
 			watch.clear()
 			if err != nil {
-				return interrupted(cmd.Context(), err)
+				return interrupted(cmd.Context(), err, cleanedUp)
 			}
 			if keep && a.output != "json" {
 				return nil // keep has said it all
@@ -106,22 +105,6 @@ Try next:
 	return err
 }
 
-// errInterrupted: the user ended the command; everything was cleaned up.
-type errInterrupted struct{ err error }
-
-// Error says so.
-func (e errInterrupted) Error() string { return "interrupted; everything is cleaned up" }
-
-// Unwrap gives what the interrupt caused.
-func (e errInterrupted) Unwrap() error { return e.err }
-
-func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return errInterrupted{err}
-	}
-	return err
-}
-
 func (a *app) chaosCommand() *cobra.Command {
 	var options chaos.Options
 	command := &cobra.Command{
@@ -139,7 +122,7 @@ stored, and the replicas with each other. The exit code is 0 only if all holds a
 			options.Say = a.teller(progress{})
 			result, err := chaos.Run(cmd.Context(), options)
 			if err != nil {
-				return interrupted(cmd.Context(), err)
+				return interrupted(cmd.Context(), err, cleanedUp)
 			}
 			return a.writeChaos(result)
 		},
@@ -167,7 +150,7 @@ func (a *app) writeChaos(result chaos.Result) error {
 	}
 	audit := result.Audit
 	_, err := fmt.Fprintf(a.out, `
-median time to the next commit: %d ms
+median time to the next commit: %d ms (aim: under 700 ms)
 %d commits, %d conflicts, %d snapshot reads checked for staleness, in %.0f s
 %d transfers acknowledged and there, %d aborted and not there; of those whose outcome was unknown %d are there and %d not
 %d in %d accounts, to the last unit; all replicas of each group have the same state

@@ -27,7 +27,7 @@ committed.`,
 		Example: "  printf 'get alice\\nput bob 7\\n' | viewline txn",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
-			steps, err := a.readScript(arguments)
+			steps, err := await(cmd.Context(), func() ([]script.Step, error) { return a.readScript(arguments) })
 			if err != nil {
 				return err
 			}
@@ -56,6 +56,8 @@ func (a *app) readScript(arguments []string) (steps []script.Step, err error) {
 		}
 		defer func() { _ = file.Close() }() // it was only read
 		source = file
+	} else {
+		a.sayReading("the script")
 	}
 	return script.Parse(source)
 }

@@ -129,8 +129,17 @@ func (d *demo) load(ctx context.Context) (err error) {
 	if d.moves, err = d.source.PlanMoves(movesMax, d.options.Seed); err != nil {
 		return err
 	}
+	total, err := d.source.Count()
+	if err != nil {
+		return err
+	}
+	progress := func(done tree.Report) {
+		if d.options.Progress != nil {
+			d.options.Progress(done, total)
+		}
+	}
 	began := time.Now()
-	if d.result.Load, err = d.tree.Load(ctx, d.source, tree.LoadOptions{Progress: d.options.Progress}); err != nil {
+	if d.result.Load, err = d.tree.Load(ctx, d.source, tree.LoadOptions{Progress: progress}); err != nil {
 		return err
 	}
 	d.result.Loaded = time.Since(began)

@@ -17,8 +17,8 @@ type Options struct {
 	Tree string
 	// Say gets the story, a line at a time without the newline. nil: nobody listens.
 	Say func(line string)
-	// Progress gets counts while the tree is stored; may be nil.
-	Progress func(tree.Report)
+	// Progress gets counts while the tree is stored, and how many entries there are in all; may be nil.
+	Progress func(done tree.Report, total int)
 	// Seed draws which directories and how much money move.
 	Seed uint64
 	// Ready is called when every check has held and the cluster still runs, with the coordinator's addresses and

@@ -136,14 +136,18 @@ func sentence(groups []GroupHealth) string {
 			}
 		}
 	}
-	who := "every group"
+	other := ""
 	if len(parts) > 0 {
-		who = "every other group"
+		other = "other "
 	}
 	whole := slices.DeleteFunc(slices.Clone(groups), func(g GroupHealth) bool { return g.Health != Whole })
 	if len(whole) > 0 {
 		least := slices.MinFunc(whole, func(a, b GroupHealth) int { return a.Spare - b.Spare }).Spare
-		parts = append(parts, fmt.Sprintf("%s can lose %s and go on", who, count(least)))
+		if least == 0 {
+			parts = append(parts, fmt.Sprintf("no %sgroup can lose a replica", other))
+		} else {
+			parts = append(parts, fmt.Sprintf("every %sgroup can lose %s and go on", other, count(least, "")))
+		}
 	}
 	text := strings.Join(parts, "; ")
 	return strings.ToUpper(text[:1]) + text[1:] + "."
@@ -153,8 +157,8 @@ func (g *GroupHealth) sentence() string {
 	why := strings.Join(g.troubles, ", ")
 	switch g.Health {
 	case Down:
-		return fmt.Sprintf("%s is down: %d of %d replicas are well and it needs %d (%s); start %s",
-			g.name(), g.Well, g.Members, g.Members/2+1, why, list(g.unwell))
+		return fmt.Sprintf("%s is down: it needs %d of its %d replicas and has %d (%s); start %s",
+			g.name(), g.Members/2+1, g.Members, g.Well, why, list(g.unwell))
 	case Waiting:
 		text := g.name() + " has no serving primary yet: it is changing views, ask again in a second"
 		if why != "" {
@@ -163,17 +167,17 @@ func (g *GroupHealth) sentence() string {
 		return text
 	case Reduced, Whole:
 	}
-	return fmt.Sprintf("%s can lose %s more (%s)", g.name(), count(g.Spare), why)
+	return fmt.Sprintf("%s can lose %s (%s)", g.name(), count(g.Spare, "more "), why)
 }
 
-func count(replicas int) string {
+func count(replicas int, more string) string {
 	switch replicas {
 	case 0:
-		return "no replica"
+		return "no " + more + "replicas"
 	case 1:
-		return "1 replica"
+		return "1 " + more + "replica"
 	default:
-		return fmt.Sprintf("%d replicas", replicas)
+		return fmt.Sprintf("%d %sreplicas", replicas, more)
 	}
 }
 

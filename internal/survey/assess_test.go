@@ -25,6 +25,20 @@ func cluster(changes ...func(replicas []Replica)) []Replica {
 	return replicas
 }
 
+// five gives a coordinator of five, all well, with replica 1 serving.
+func five(changes ...func([]Replica)) []Replica {
+	replicas := cluster()[:3]
+	for replica := range uint32(2) {
+		backup := replicas[1]
+		backup.Replica = 4 + replica
+		replicas = append(replicas, backup)
+	}
+	for _, change := range changes {
+		change(replicas)
+	}
+	return replicas
+}
+
 func lost(at ...int) func([]Replica) {
 	return func(replicas []Replica) {
 		for _, i := range at {
@@ -45,19 +59,19 @@ func TestAssess(t *testing.T) {
 		sentence string
 	}{
 		{"all well", cluster(), Whole, "Every group can lose 1 replica and go on."},
-		{"one replica", cluster()[:1], Whole, "Every group can lose no replica and go on."},
+		{"one replica", cluster()[:1], Whole, "No group can lose a replica."},
 		{
 			"a backup lost", cluster(lost(5)), Reduced,
-			"Shard 1 can lose no replica more (replica 3 does not answer); every other group can lose 1 replica and go on.",
+			"Shard 1 can lose no more replicas (replica 3 does not answer); every other group can lose 1 replica and go on.",
 		},
 		{
 			"a replica of every group lost", cluster(lost(1, 4, 7)), Reduced,
-			"The coordinator can lose no replica more (replica 2 does not answer); shard 1 can lose no replica more (replica 2 does not answer); " +
-				"shard 2 can lose no replica more (replica 2 does not answer).",
+			"The coordinator can lose no more replicas (replica 2 does not answer); shard 1 can lose no more replicas (replica 2 does not answer); " +
+				"shard 2 can lose no more replicas (replica 2 does not answer).",
 		},
 		{
 			"two replicas lost", cluster(lost(4, 5)), Down,
-			"Shard 1 is down: 1 of 3 replicas are well and it needs 2 (replica 2 does not answer, replica 3 does not answer); " +
+			"Shard 1 is down: it needs 2 of its 3 replicas and has 1 (replica 2 does not answer, replica 3 does not answer); " +
 				"start replicas 2 and 3; every other group can lose 1 replica and go on.",
 		},
 		{
@@ -67,7 +81,7 @@ func TestAssess(t *testing.T) {
 		},
 		{
 			"lagging", cluster(change(2, func(r *Replica) { r.Commit, r.Lag = 400, 20_100 })), Reduced,
-			"The coordinator can lose no replica more (replica 3 lags by 20100 operations); every other group can lose 1 replica and go on.",
+			"The coordinator can lose no more replicas (replica 3 lags by 20100 operations); every other group can lose 1 replica and go on.",
 		},
 		{
 			"a little behind", cluster(change(2, func(r *Replica) { r.Lag = lagMax })), Whole,
@@ -75,11 +89,11 @@ func TestAssess(t *testing.T) {
 		},
 		{
 			"in an old view", cluster(change(8, func(r *Replica) { r.View = 6 })), Reduced,
-			"Shard 2 can lose no replica more (replica 3 is still in view 6 of 7); every other group can lose 1 replica and go on.",
+			"Shard 2 can lose no more replicas (replica 3 is still in view 6 of 7); every other group can lose 1 replica and go on.",
 		},
 		{
 			"stopped", cluster(change(8, func(r *Replica) { r.Status, r.Failure = "stopped", "the disk is full" })), Reduced,
-			"Shard 2 can lose no replica more (replica 3 has stopped: the disk is full); every other group can lose 1 replica and go on.",
+			"Shard 2 can lose no more replicas (replica 3 has stopped: the disk is full); every other group can lose 1 replica and go on.",
 		},
 		{
 			"an old primary that still believes in itself", cluster(change(6, func(r *Replica) { r.View = 6 })), Waiting,
@@ -88,7 +102,33 @@ func TestAssess(t *testing.T) {
 		},
 		{
 			"a state transfer", cluster(change(1, func(r *Replica) { r.Status = "transferring" })), Reduced,
-			"The coordinator can lose no replica more (replica 2 is in state transferring); every other group can lose 1 replica and go on.",
+			"The coordinator can lose no more replicas (replica 2 is in state transferring); every other group can lose 1 replica and go on.",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assessment := Assess(c.replicas)
+			require.Equal(t, c.sentence, assessment.Sentence)
+			require.Equal(t, c.health, assessment.Health)
+		})
+	}
+}
+
+func TestAssessExtremes(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		replicas []Replica
+		health   Health
+		sentence string
+	}{
+		{
+			"no quorum anywhere", cluster(lost(0, 1, 3, 4, 6, 7)), Down,
+			"The coordinator is down: it needs 2 of its 3 replicas and has 1 (replica 1 does not answer, replica 2 does not answer); start replicas 1 and 2; " +
+				"shard 1 is down: it needs 2 of its 3 replicas and has 1 (replica 1 does not answer, replica 2 does not answer); start replicas 1 and 2; " +
+				"shard 2 is down: it needs 2 of its 3 replicas and has 1 (replica 1 does not answer, replica 2 does not answer); start replicas 1 and 2.",
+		},
+		{
+			"one of five lost", five(lost(4)), Reduced,
+			"The coordinator can lose 1 more replica (replica 5 does not answer).",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
