@@ -1,6 +1,6 @@
 // Package clerk is viewline's client library: strictly serializable transactions over many keys and shards.
 //
-//	c, err := clerk.Dial(ctx, clerk.Options{Coordinators: []string{"127.0.0.1:7000"}})
+//	c, err := clerk.Dial(ctx, clerk.Options{Coordinators: []string{"127.0.0.1:7001"}})
 //	...
 //	err = c.Update(ctx, func(tx *clerk.Txn) error {
 //		balance, err := tx.Get(ctx, "alice")

@@ -32,7 +32,7 @@ func transfer(ctx context.Context, c *clerk.Clerk, from, to string, amount int) 
 // Example connects to a cluster, such as the one that `viewline demo --keep` runs, and moves money.
 func Example() {
 	ctx := context.Background()
-	c, err := clerk.Dial(ctx, clerk.Options{Coordinators: []string{"127.0.0.1:7000"}})
+	c, err := clerk.Dial(ctx, clerk.Options{Coordinators: []string{"127.0.0.1:7001"}})
 	if err != nil {
 		log.Fatal(err)
 	}
