@@ -52,6 +52,7 @@ func mutants() []mutant {
 		{name: "RuleReadRound", rule: core.RuleReadRound},
 		{name: "RuleLeadInherited", rule: core.RuleLeadInherited},
 		{name: "RuleCheckQuorum", rule: core.RuleCheckQuorum},
+		{name: "RuleProbe", rule: core.RuleProbe},
 	}
 }
 

@@ -135,6 +135,29 @@ func TestPreparesAreSentAgain(t *testing.T) {
 	require.Equal(t, OpNumber(1), sent[0].First)
 }
 
+// To a backup that is there and acknowledges nothing, less and less often, until it does.
+func TestPreparesAreSentAgainLessOften(t *testing.T) {
+	b := primary2(t)
+	_, err := b.Propose(1, [][]byte{[]byte("a")})
+	require.NoError(t, err)
+	b.act()
+	resend := b.Replica.config.ResendTicks
+	count := func(ticks int) (times int) {
+		for range ticks {
+			b.step(Message{Kind: KindCommitOK, From: 1, View: 1}) // its disk is at work
+			times += len(of(b.ticks(1), KindPrepare))
+		}
+		return times
+	}
+	require.Equal(t, 3, count((1+2+4)*resend))
+	require.Equal(t, 4, count(4*8*resend), "but no less often than that")
+	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 1})
+	_, err = b.Propose(1, [][]byte{[]byte("b")})
+	require.NoError(t, err)
+	b.act()
+	require.Equal(t, 1, count(resend+1))
+}
+
 // At least 32 PREPAREs may be in flight.
 func TestManyPreparesInFlight(t *testing.T) {
 	b := primary2(t)

@@ -32,9 +32,10 @@ type backup struct {
 	match, sent OpNumber
 	// inFlight are the last op-numbers of the PREPAREs that are not acknowledged.
 	inFlight []OpNumber
-	// quiet counts ticks since it was heard, stuck those since its match rose while something was in flight.
-	quiet, stuck int
-	round        uint64
+	// quiet counts ticks since it was heard, stuck those since its match rose while something was in flight, and
+	// resent how often that was sent again since.
+	quiet, stuck, resent int
+	round                uint64
 }
 
 // becomePrimary starts the view as its primary, with the log as it stands (VRR 4.2, step 3).
@@ -126,7 +127,7 @@ func (r *Replica) acknowledged(b *backup, op OpNumber) {
 		b.joined, b.match, b.sent, b.inFlight = true, op, op, nil
 	}
 	if op > b.match {
-		b.match, b.stuck = op, 0
+		b.match, b.stuck, b.resent = op, 0, 0
 	}
 	b.sent = max(b.sent, b.match)
 	for len(b.inFlight) > 0 && b.inFlight[0] <= b.match {
@@ -159,6 +160,10 @@ func (r *Replica) countAcknowledged() {
 	}
 }
 
+// resendDoublingsMax bounds how much longer each next time a primary waits for a backup that acknowledges nothing.
+// Its disk may be slow, and everything in flight is much to send again and again.
+const resendDoublingsMax = 3
+
 // tickPrimary sends signs of life, sends again what was lost, and counts who is still there.
 func (r *Replica) tickPrimary() {
 	p := r.primary
@@ -172,8 +177,9 @@ func (r *Replica) tickPrimary() {
 		if len(b.inFlight) > 0 {
 			b.stuck++
 		}
-		if b.stuck >= r.config.ResendTicks {
+		if b.stuck >= r.config.ResendTicks<<min(b.resent, resendDoublingsMax) {
 			b.stuck, b.sent, b.inFlight = 0, b.match, nil
+			b.resent++
 		}
 	}
 	if p.deaf {

@@ -6,7 +6,9 @@ package core
 type probing struct {
 	nonce  uint64
 	agreed map[ReplicaID]bool
-	resend int
+	// age and resend count ticks. An agreement is as old as the question may become: who has lost the primary for
+	// a moment must not count for hours with another who did at another time.
+	age, resend int
 }
 
 // tickProbe begins to ask when the time-out is over, and asks again what was not answered.
@@ -14,10 +16,15 @@ func (r *Replica) tickProbe() {
 	if r.primary != nil && !r.primary.deaf || r.elapsed < r.timeout {
 		return
 	}
-	if r.probe == nil {
+	if r.probe != nil {
+		r.probe.age++
+		r.probe.resend++
+	}
+	switch {
+	case r.probe == nil || r.probe.age >= r.config.ViewChangeTicksMin:
 		r.probe = &probing{nonce: r.config.Rand(), agreed: map[ReplicaID]bool{r.config.Self: true}}
 		r.raiseView()
-	} else if r.probe.resend++; r.probe.resend < r.config.ResendTicks {
+	case r.probe.resend < r.config.ResendTicks:
 		return
 	}
 	if r.probe != nil {
@@ -66,7 +73,7 @@ func (r *Replica) onProbeOK(m *Message) {
 
 // raiseView starts the next view once a majority has lost this one.
 func (r *Replica) raiseView() {
-	if len(r.probe.agreed) >= r.quorum {
+	if len(r.probe.agreed) >= r.quorum || r.config.Omit.Has(RuleProbe) {
 		r.becomeViewChange(r.view + 1)
 	}
 }

@@ -87,6 +87,11 @@ func (r *Replica) restoreLog(restored Restored) error {
 			return fmt.Errorf("%w: op-number %d follows %d", ErrRestored, entries[i].Op, entries[i-1].Op)
 		}
 	}
+	for i := range entries {
+		if e := &entries[i]; e.View > restored.HardState.LastNormalView {
+			return fmt.Errorf("%w: entry %d is of view %d, above last-normal-view %d", ErrRestored, e.Op, e.View, restored.HardState.LastNormalView)
+		}
+	}
 	r.log = log{base: r.checkpoint, unstable: r.checkpoint.Op + 1, persisted: r.checkpoint.Op}
 	if len(entries) == 0 {
 		return nil
@@ -100,7 +105,12 @@ func (r *Replica) restoreLog(restored Restored) error {
 	default:
 		// The hash below the first entry is not known any more, so the first entry itself becomes the base.
 		kept := log{base: CheckpointMeta{Op: first.Op, View: first.View, Hash: first.Hash}, entries: slices.Clone(entries[1:])}
-		if hash, ok := kept.hashAt(r.checkpoint.Op); !ok || hash != r.checkpoint.Hash {
+		hash, ok := kept.hashAt(r.checkpoint.Op)
+		if ok && hash != r.checkpoint.Hash && r.checkpoint.Op <= restored.HardState.Commit {
+			return fmt.Errorf("%w: op-number %d is committed with hash %x, and has %x in the checkpoint", ErrRestored,
+				r.checkpoint.Op, hash, r.checkpoint.Hash)
+		}
+		if !ok || hash != r.checkpoint.Hash {
 			r.log.persisted = last.Op
 			r.compacted = r.checkpoint.Op + 1
 			return nil

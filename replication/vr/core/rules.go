@@ -37,4 +37,6 @@ const (
 	RuleLeadInherited
 	// RuleCheckQuorum: a primary that hears nobody stops leading.
 	RuleCheckQuorum
+	// RuleProbe: a replica's own timer raises the view only when a majority has lost the primary.
+	RuleProbe
 )

@@ -212,7 +212,7 @@ func (r *Replica) takeLog(m *Message) {
 	if last := len(t.buffer) - 1; last >= 0 {
 		t.next, t.previous = t.buffer[last].Op+1, t.buffer[last].Hash
 	}
-	if t.next <= t.want && !r.config.Omit.Has(RuleWholeInherited) {
+	if t.next <= t.want && !(t.kind == adopting && r.config.Omit.Has(RuleWholeInherited)) {
 		if len(m.Entries) > 0 {
 			r.askState()
 		}

@@ -161,10 +161,13 @@ func TestCommittedIsNeverReplaced(t *testing.T) {
 func TestRestoredMustMakeSense(t *testing.T) {
 	config := Config{Self: 1, Members: []ReplicaID{1, 2, 3}, Rand: func() uint64 { return 1 }}
 	log := entries("a", 1, 1, 1)
+	normal := HardState{View: 1, LastNormalView: 1}
 	for _, restored := range []Restored{
-		{Entries: []Entry{log[0], log[2]}},
-		{Entries: log[1:]},
+		{HardState: normal, Entries: []Entry{log[0], log[2]}},
+		{HardState: normal, Entries: log[1:]},
 		{HardState: HardState{View: 1, LastNormalView: 2}},
+		{HardState: HardState{View: 2}, Entries: log},
+		{HardState: HardState{View: 1, LastNormalView: 1, Commit: 2}, Checkpoint: CheckpointMeta{Op: 2, View: 1, Hash: 7}, Entries: log},
 	} {
 		_, err := New(config, restored)
 		require.ErrorIs(t, err, ErrRestored)
@@ -173,6 +176,10 @@ func TestRestoredMustMakeSense(t *testing.T) {
 	replica, err := New(config, Restored{HardState: HardState{View: 3, LastNormalView: 3}, Checkpoint: CheckpointMeta{Op: 9, View: 2, Hash: 7}, Entries: log})
 	require.NoError(t, err)
 	require.Equal(t, OpNumber(9), replica.Status().Op)
+	// What it contradicts was not committed.
+	replica, err = New(config, Restored{HardState: HardState{View: 1, LastNormalView: 1, Commit: 1}, Checkpoint: CheckpointMeta{Op: 2, View: 3, Hash: 7}, Entries: log})
+	require.NoError(t, err)
+	require.Equal(t, OpNumber(2), replica.Status().Op)
 }
 
 // A checkpoint may be of a later view than the replica is in. A view between the two, whose log differs where

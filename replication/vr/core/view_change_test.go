@@ -183,10 +183,31 @@ func TestProbeGatesTheTimer(t *testing.T) {
 	require.NotEmpty(t, of(sent, KindProbe))
 	require.Empty(t, of(sent, KindStartViewChange))
 	require.Equal(t, ViewNumber(1), b.Status().View)
-	probe := of(sent, KindProbe)[0]
-	sent = b.step(Message{Kind: KindProbeOK, From: 3, View: 1, Nonce: probe.Nonce, Agree: true})
+	probes := of(sent, KindProbe)
+	sent = b.step(Message{Kind: KindProbeOK, From: 3, View: 1, Nonce: probes[len(probes)-1].Nonce, Agree: true})
 	require.NotEmpty(t, of(sent, KindStartViewChange))
 	require.Equal(t, ViewNumber(2), b.Status().View)
+
+	broken := backup1(t, nil, RuleProbe)
+	require.NotEmpty(t, of(broken.ticks(200), KindStartViewChange))
+}
+
+// Two who lost the primary at different times are no majority that has lost it.
+func TestAnAgreementIsForgotten(t *testing.T) {
+	b := newBench(t, 1, Restored{})
+	b.config.Members = []ReplicaID{1, 2, 3, 4, 5}
+	b.restart(Restored{})
+	b.step(suffix(KindStartView, 2, 1, nil, 1))
+	agree := func(from ReplicaID, sent []Outgoing) {
+		probes := of(sent, KindProbe)
+		require.NotEmpty(t, probes)
+		b.step(Message{Kind: KindProbeOK, From: from, View: 1, Nonce: probes[len(probes)-1].Nonce, Agree: true})
+	}
+	agree(3, b.ticks(b.Replica.config.ViewChangeTicksMax))
+	agree(4, b.ticks(2*b.Replica.config.ViewChangeTicksMin))
+	require.Equal(t, ViewNumber(1), b.Status().View)
+	agree(5, b.ticks(1+b.Replica.config.ResendTicks))
+	require.Equal(t, ViewNumber(2), b.Status().View, "two at one time, beside this one")
 }
 
 // A replica that hears its primary does not agree, one that has lost it does.
