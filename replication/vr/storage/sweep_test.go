@@ -1,0 +1,221 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/replication/vr"
+)
+
+// sweepAll: go test ./replication/vr/storage -run TestSweep -v -sweep.all
+var sweepAll = flag.Bool("sweep.all", false, "flip every byte, and cut files at every length (some minutes)")
+
+// sweep changes the files of one small directory and looks at what is made of them.
+type sweep struct {
+	t         *testing.T
+	directory string
+	want      everything
+	files     map[string]string
+	// Outcomes.
+	exact, damaged int
+}
+
+// newSweep ends an async log cleanly, so that its mark says more than nothing.
+func newSweep(t *testing.T) *sweep {
+	t.Helper()
+	s := &sweep{t: t, directory: fastDirectory(t)}
+	require.NoError(t, Create(s.directory))
+	storage := openedIn(t, s.directory, DurabilityAsync)
+	loaded(t, storage)
+	scenario(t, storage, func() {})
+	require.NoError(t, storage.MarkClean())
+	require.NoError(t, storage.Close())
+	s.files = readFiles(t, s.directory)
+	require.Len(t, s.files, 2)
+	var err error
+	s.want, err = s.read()
+	require.NoError(t, err)
+	require.True(t, s.want.loaded.Clean)
+	require.NotEmpty(t, s.want.state)
+	require.NotEmpty(t, s.want.loaded.Entries)
+	s.restore()
+	return s
+}
+
+// fastDirectory is in memory, where there is such a place: harmless changes cost three fsyncs each.
+func fastDirectory(t *testing.T) string {
+	t.Helper()
+	directory, err := os.MkdirTemp("/dev/shm", "sweep")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(directory)) })
+	return directory
+}
+
+// read reads everything that the directory holds, what is said of it included.
+func (s *sweep) read() (all everything, err error) {
+	storage, err := Open(s.directory, Options{Durability: DurabilityAsync})
+	if err != nil {
+		return all, err
+	}
+	defer func() { err = errors.Join(err, storage.Close()) }()
+	if all.loaded, err = storage.Load(); err != nil {
+		return all, err
+	}
+	meta, body, err := storage.OpenCheckpoint()
+	if err != nil {
+		if errors.Is(err, vr.ErrNoCheckpoint) {
+			err = nil
+		}
+		return all, err
+	}
+	state, err := io.ReadAll(body)
+	all.meta, all.state = meta, string(state)
+	return all, errors.Join(err, body.Close())
+}
+
+// restore writes the files as they were.
+func (s *sweep) restore() {
+	for name, data := range s.files {
+		require.NoError(s.t, os.WriteFile(filepath.Join(s.directory, name), []byte(data), 0o600))
+	}
+}
+
+// judge opens the directory with one file changed. There are two answers: everything as it was, or damage that says
+// which file it is in and what was found.
+func (s *sweep) judge(name, how string, at int) {
+	all, err := s.read()
+	if err == nil {
+		require.True(s.t, equalEverything(&s.want, &all), "a wrong answer: %s: %s %d", name, how, at)
+		s.exact++
+		s.restore() // Load has written to the log
+		return
+	}
+	var damage *DamageError
+	require.ErrorAs(s.t, err, &damage, "%s: %s %d", name, how, at)
+	require.Equal(s.t, filepath.Join(s.directory, name), damage.File, "%s: %s %d", name, how, at)
+	require.NotEmpty(s.t, damage.What)
+	s.damaged++
+	if name != databaseName {
+		s.restore()
+	}
+}
+
+func equalEverything(want, got *everything) bool {
+	a, b := want.loaded, got.loaded
+	if a.HardState != b.HardState || a.Checkpoint != b.Checkpoint || a.Fresh != b.Fresh || a.Clean != b.Clean ||
+		len(a.Entries) != len(b.Entries) || want.meta != got.meta || want.state != got.state {
+		return false
+	}
+	for i := range a.Entries {
+		if a.Entries[i].Op != b.Entries[i].Op || a.Entries[i].View != b.Entries[i].View || a.Entries[i].Hash != b.Entries[i].Hash ||
+			!bytes.Equal(a.Entries[i].Payload, b.Entries[i].Payload) {
+			return false
+		}
+	}
+	return true
+}
+
+// TestSweepFlips flips bits of every byte in turn: with one bit wrong anywhere, a directory is refused as damaged, or
+// holds exactly what it held.
+func TestSweepFlips(t *testing.T) {
+	s, begun := newSweep(t), time.Now()
+	for name, data := range s.files {
+		path, before := filepath.Join(s.directory, name), *s
+		live := livePages(t, path)
+		for at := range data {
+			for _, bit := range bitsToFlip(data, at, live) {
+				flip(t, path, at, data[at]^bit)
+				exact := s.exact
+				s.judge(name, "flip of byte", at)
+				if s.exact == exact {
+					flip(t, path, at, data[at])
+				}
+			}
+		}
+		t.Logf("%s, %d bytes: %d flips are damage, %d harmless", name, len(data), s.damaged-before.damaged, s.exact-before.exact)
+		if live == nil {
+			require.Equal(t, before.exact, s.exact, "every byte of a checkpoint counts")
+		}
+	}
+	t.Logf("0 wrong answers in %d flips, %v", s.exact+s.damaged, time.Since(begun).Round(time.Second))
+	require.Greater(t, s.damaged, 2000)
+	require.Greater(t, s.exact, 100)
+}
+
+// bitsToFlip chooses all bits of a page's head, and one of any other byte; unless every byte is wanted, of every third
+// one that holds something and of some that belong to nothing.
+func bitsToFlip(data string, at int, live map[uint64]bool) []byte {
+	all, page := []byte{1, 2, 4, 8, 16, 32, 64, 128}, uint64(at/os.Getpagesize())
+	one := all[at%8 : at%8+1]
+	around := bytes.Trim([]byte(data[max(at-16, 0):min(at+16, len(data))]), "\x00")
+	switch {
+	case testing.Short() && at%7 != 0:
+		return nil
+	case live[page] && at%os.Getpagesize() < 96:
+		return all
+	case *sweepAll || live == nil:
+		return one
+	case !live[page] || len(around) == 0:
+		one = one[:min(1, at%61/60)]
+	case at%3 != 0:
+		return nil
+	}
+	return one
+}
+
+// livePages returns the pages of a database that hold something; nil for another kind of file.
+func livePages(t *testing.T, path string) map[uint64]bool {
+	t.Helper()
+	if filepath.Base(path) != databaseName {
+		return nil
+	}
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	s := structure{file: bytes.NewReader(data), bytes: int64(len(data)), seen: map[uint64]bool{0: true, 1: true}}
+	require.NoError(t, s.readMetas())
+	require.NoError(t, s.walk(s.meta.root, nil, nil, true))
+	require.Greater(t, len(s.seen), 4)
+	return s.seen
+}
+
+func flip(t *testing.T, path string, at int, to byte) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = file.WriteAt([]byte{to}, int64(at))
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+}
+
+// TestSweepCuts cuts each file at many lengths, as a short read does: it is damage, or nothing that counts was cut.
+func TestSweepCuts(t *testing.T) {
+	s, begun := newSweep(t), time.Now()
+	for name, data := range s.files {
+		path, before := filepath.Join(s.directory, name), *s
+		step := 1 + len(data)/2000
+		if *sweepAll {
+			step = 1
+		} else if testing.Short() {
+			step *= 10
+		}
+		for length := 0; length < len(data); length += step {
+			require.NoError(t, os.WriteFile(path, []byte(data[:length]), 0o600))
+			s.judge(name, "cut to", length)
+		}
+		s.restore()
+		t.Logf("%s, %d bytes: %d cuts are damage, %d harmless", name, len(data), s.damaged-before.damaged, s.exact-before.exact)
+	}
+	t.Logf("0 wrong answers in %d cuts, %v", s.exact+s.damaged, time.Since(begun).Round(time.Second))
+	require.Greater(t, s.damaged, 100)
+	require.Greater(t, s.exact, 10, "the end of the file is not all used")
+}
