@@ -64,8 +64,11 @@ func (totals *seedTotals) add(report *Report) {
 // failuresMax is how many failing seeds are looked for before a run gives up.
 const failuresMax = 5
 
+// progressEvery is after how many seeds a long run says how far it is, under -v.
+const progressEvery = 25_000
+
 // playSeeds plays seeds on all cores; one in a hundred is played twice and has to go the same way.
-func playSeeds(start, count uint64) *seedTotals {
+func playSeeds(t *testing.T, start, count uint64) *seedTotals {
 	var (
 		totals  seedTotals
 		mu      sync.Mutex // guards totals
@@ -89,6 +92,9 @@ func playSeeds(start, count uint64) *seedTotals {
 				if len(totals.failures) >= failuresMax {
 					stop.Store(true)
 				}
+				if totals.seeds%progressEvery == 0 {
+					t.Logf("%d of %d seeds, %d failures", totals.seeds, count, len(totals.failures))
+				}
 				mu.Unlock()
 			}
 		})
@@ -103,7 +109,7 @@ func TestSeeds(t *testing.T) {
 		count = min(count, 1000)
 	}
 	began := time.Now()
-	totals := playSeeds(*startFlag, count)
+	totals := playSeeds(t, *startFlag, count)
 	took := time.Since(began)
 	seeds := float64(max(totals.seeds, 1))
 	t.Logf("%d seeds in %.1f s (%.0f a second): %.1f committed, %.1f view changes, %.0f events a seed; healed in at most %d ticks",
