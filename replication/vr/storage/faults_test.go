@@ -268,3 +268,26 @@ func TestFilesOfDifferentTimes(t *testing.T) {
 	require.Equal(t, core.OpNumber(50), got.Checkpoint.Op)
 	require.Len(t, got.Entries, 60)
 }
+
+// TestAFullFileLayer: an append that meets a full disk is whole or not at all, and after a restart with space
+// everything that was acknowledged is there.
+func TestAFullFileLayer(t *testing.T) {
+	for _, durability := range allDurabilities[:2] {
+		directory := created(t)
+		failing := NewFailing(openedIn(t, directory, durability))
+		entries := chain(0, 1, 90, 1, 300)
+		loaded(t, failing)
+		acknowledged := 0
+		for i := 0; i < len(entries); i += 3 {
+			failing.Fill(i >= 60)
+			if err := failing.Write(vr.Batch{Entries: entries[i : i+3], Sync: true}); err != nil {
+				require.ErrorIs(t, err, syscall.ENOSPC)
+				break
+			}
+			acknowledged = i + 3
+		}
+		require.Equal(t, 60, acknowledged)
+		require.NoError(t, failing.Close())
+		require.Equal(t, entries[:acknowledged], killed(t, directory, durability).Entries)
+	}
+}
