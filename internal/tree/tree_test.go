@@ -287,6 +287,9 @@ func testPagesShrink(t *testing.T, s *suite) {
 
 // testVeryLarge: each page is a transaction that reads and writes no more than the page, however large the directory.
 func testVeryLarge(t *testing.T, s *suite) {
+	if testing.Short() {
+		t.Skip("it takes long under the race detector")
+	}
 	tree, root := s.tree(t), t.TempDir()
 	count := txn.KeysMax + pageEntriesMax
 	for n := range count {
