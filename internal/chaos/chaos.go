@@ -179,9 +179,14 @@ func (r *run) check(ctx context.Context) error {
 	for i, fault := range r.result.Faults {
 		times[i] = fault.NextCommit
 	}
-	slices.Sort(times)
-	r.result.Median = times[len(times)/2]
+	r.result.Median = median(times)
 	return r.result.void()
+}
+
+// median is the middle one of some times, or between the middle two; they get sorted.
+func median(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return (times[(len(times)-1)/2] + times[len(times)/2]) / 2
 }
 
 // void says why a run proves nothing, or returns nil.

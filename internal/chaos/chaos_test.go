@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,6 +33,12 @@ func TestVoid(t *testing.T) {
 			require.ErrorIs(t, result.void(), ErrVoid)
 		})
 	}
+}
+
+func TestMedian(t *testing.T) {
+	require.Equal(t, time.Duration(3), median([]time.Duration{3}))
+	require.Equal(t, time.Duration(5), median([]time.Duration{9, 1, 5}))
+	require.Equal(t, time.Duration(4), median([]time.Duration{9, 3, 1, 5}))
 }
 
 func TestOptionsValidate(t *testing.T) {
