@@ -23,18 +23,18 @@ func requireLimit(t *testing.T, err error, name string, limit, actual uint64) {
 func TestLimitsOfOIDsAndValues(t *testing.T) {
 	tx := new(Clerk).Begin()
 	long := strings.Repeat("x", txn.OIDBytesMax+1)
-	requireLimit(t, tx.Put("", nil), "shortest oid in bytes", 1, 0)
-	requireLimit(t, tx.Put(long, nil), "longest oid in bytes", 4096, 4097)
-	requireLimit(t, tx.Delete(long), "longest oid in bytes", 4096, 4097)
+	requireLimit(t, tx.Put("", nil), "oid in bytes", 1, 0)
+	requireLimit(t, tx.Put(long, nil), "oid in bytes", 4096, 4097)
+	requireLimit(t, tx.Delete(long), "oid in bytes", 4096, 4097)
 	_, err := tx.Get(t.Context(), long)
-	requireLimit(t, err, "longest oid in bytes", 4096, 4097)
-	requireLimit(t, tx.Put("a", make([]byte, txn.ValueBytesMax+1)), "longest value in bytes", 1<<20, 1<<20+1)
+	requireLimit(t, err, "oid in bytes", 4096, 4097)
+	requireLimit(t, tx.Put("a", make([]byte, txn.ValueBytesMax+1)), "value in bytes", 1<<20, 1<<20+1)
 	require.NoError(t, tx.Put(long[1:], make([]byte, txn.ValueBytesMax)))
 
 	_, err = (&Snapshot{}).Get(t.Context(), long)
-	requireLimit(t, err, "longest oid in bytes", 4096, 4097)
+	requireLimit(t, err, "oid in bytes", 4096, 4097)
 	_, err = new(Clerk).GetLatest(t.Context(), "")
-	requireLimit(t, err, "shortest oid in bytes", 1, 0)
+	requireLimit(t, err, "oid in bytes", 1, 0)
 }
 
 func TestLimitOfKeys(t *testing.T) {

@@ -37,6 +37,9 @@ type LimitError struct {
 
 // Error gives name, limit and actual.
 func (e *LimitError) Error() string {
+	if e.Actual < e.Limit {
+		return fmt.Sprintf("txn: %s is %d, the least is %d", e.Name, e.Actual, e.Limit)
+	}
 	return fmt.Sprintf("txn: %s is %d, the limit is %d", e.Name, e.Actual, e.Limit)
 }
 
@@ -46,10 +49,10 @@ func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 // CheckOID returns a *LimitError unless the oid has 1 to 4096 bytes.
 func CheckOID(oid string) error {
 	if len(oid) < OIDBytesMin {
-		return &LimitError{Name: "shortest oid in bytes", Limit: OIDBytesMin, Actual: uint64(len(oid))}
+		return &LimitError{Name: "oid in bytes", Limit: OIDBytesMin, Actual: uint64(len(oid))}
 	}
 	if len(oid) > OIDBytesMax {
-		return &LimitError{Name: "longest oid in bytes", Limit: OIDBytesMax, Actual: uint64(len(oid))}
+		return &LimitError{Name: "oid in bytes", Limit: OIDBytesMax, Actual: uint64(len(oid))}
 	}
 	return nil
 }
@@ -57,7 +60,7 @@ func CheckOID(oid string) error {
 // CheckValue returns a *LimitError if the value is longer than 1 MiB.
 func CheckValue(value []byte) error {
 	if len(value) > ValueBytesMax {
-		return &LimitError{Name: "longest value in bytes", Limit: ValueBytesMax, Actual: uint64(len(value))}
+		return &LimitError{Name: "value in bytes", Limit: ValueBytesMax, Actual: uint64(len(value))}
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func Open(options Options) (*Node, error) {
 		return nil, errors.Join(err, listener.Close(), streams.Close())
 	}
 	if connections < options.ConnectionsMax {
-		options.Logger.Warn("fewer connections are taken, for want of file descriptors", "most", connections, "wanted", options.ConnectionsMax)
+		options.Logger.Info("fewer connections are taken, for want of file descriptors", "most", connections, "wanted", options.ConnectionsMax)
 	}
 	n := &Node{
 		options: options, listener: newConnections(listener, connections),
