@@ -140,9 +140,11 @@ func TestCatchingUpByCheckpoint(t *testing.T) {
 	g.mustCommit(11, 200)
 	g.start(late)
 	g.converged(200)
-	status := g.replicas[late].Status()
-	require.NotZero(t, status.Counters["checkpoint_fetches"])
-	require.GreaterOrEqual(t, status.Checkpoint, replication.OpNumber(100))
+	// The machine is restored before the replica has told the storage, and only then its status.
+	g.eventually("the status tells of the fetched checkpoint", func() bool {
+		status := g.replicas[late].Status()
+		return status.Counters["checkpoint_fetches"] > 0 && status.Checkpoint >= 100
+	})
 	g.mustCommit(201, 210)
 	g.stop(late)
 	g.start(late)
