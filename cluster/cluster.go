@@ -25,6 +25,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Tuning changes time-outs of all nodes.
 	Tuning Tuning
+	// Admin gives each node an admin port, on a free loopback port; see AdminAddrs.
+	Admin bool
 }
 
 // ErrOptions is what every refusal of Options is.
@@ -115,6 +117,9 @@ func (c *Cluster) Restart(group, replica uint32) error {
 	listener, err := net.Listen("tcp", config.Address())
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
+	}
+	if c.options.Admin {
+		config.Admin = "127.0.0.1:0"
 	}
 	node := &localNode{gate: newGate()}
 	node.RunningNode, err = StartNode(config, NodeOptions{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/viewline/viewline/coordinator"
+	"github.com/viewline/viewline/internal/metrics"
 	"github.com/viewline/viewline/internal/node"
 	"github.com/viewline/viewline/internal/route"
 	"github.com/viewline/viewline/replication"
@@ -56,6 +57,7 @@ type Tuning struct {
 type RunningNode struct {
 	config *NodeConfig
 	node   *node.Node
+	admin  *metrics.Admin // nil: none is configured
 	// closers end what was started, in this order.
 	closers []func() error
 	done    chan struct{} // closed when Serve has returned
@@ -138,9 +140,13 @@ func (n *RunningNode) start(options NodeOptions) error {
 	serving.Attach(replica)
 	// The node goes first of all: from then on nobody asks.
 	n.onClose(n.node.Close)
-	return n.node.AddReplica(node.Replica{
+	hosted := node.Replica{
 		Group: local.Group, Replica: local.Replica, Incarnation: local.Incarnation, Peers: peers, Handler: serving, Replicator: replica,
-	})
+	}
+	if err := n.node.AddReplica(hosted); err != nil {
+		return err
+	}
+	return n.openAdmin(hosted, options)
 }
 
 func (n *RunningNode) openNode(id [16]byte, options NodeOptions) (err error) {

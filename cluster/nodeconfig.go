@@ -22,6 +22,9 @@ type NodeConfig struct {
 	Replica uint32 `toml:"replica"`
 	// Listen is where the node listens. It defaults to the replica's own address among Members.
 	Listen string `toml:"listen,omitempty"`
+	// Admin is where the node serves /metrics and profiles over HTTP: a loopback address, port 0 for a free one. Empty:
+	// it does not.
+	Admin string `toml:"admin,omitempty"`
 	// Data is the replica's data directory, relative to this file.
 	Data       string `toml:"data"`
 	Placement  string `toml:"placement"`

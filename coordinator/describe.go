@@ -16,7 +16,9 @@ type counts struct {
 func (s *Server) Describe(status *pb.ReplicaStatus, _ bool) {
 	s.mu.Lock()
 	hash := s.state.Hash()
-	gauges := map[string]uint64{"mark": uint64(s.state.Mark()), "watchers": uint64(s.watchers), "primaries": uint64(len(s.primaries.All()))}
+	gauges := map[string]uint64{
+		"mark": uint64(s.state.Mark()), "watchers": uint64(s.watchers), "primaries": uint64(len(s.primaries.All())), "map_version": 0, "waiting": 0,
+	}
 	if current := s.state.Map(); current != nil {
 		gauges["map_version"] = current.Version
 	}

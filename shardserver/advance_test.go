@@ -123,3 +123,27 @@ func TestDescribe(t *testing.T) {
 		require.Empty(t, large.GetStateHash(), "too large to be read whole for a status")
 	})
 }
+
+// TestOldestPreparedIsDescribed: the age of what a clerk left prepared, and none once it is decided.
+func TestOldestPreparedIsDescribed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 1, nil)
+		defer c.close()
+		age := func() uint64 {
+			status := &pb.ReplicaStatus{}
+			c.shards[1].primary().Describe(status, false)
+			require.Contains(t, status.Counters, "oldest_prepared_milliseconds")
+			return status.Counters["oldest_prepared_milliseconds"]
+		}
+		require.Zero(t, age())
+		for dieAt := 0; sizesOf(c.shards[1].primary()).Prepared == 0; dieAt++ {
+			require.False(t, newClerk(c, uint64(dieAt+1), "new", dieAt).run(), "it never left anything prepared")
+			synctest.Wait()
+		}
+		before := age()
+		pass(time.Second)
+		require.InDelta(t, before+1000, age(), 100)
+		pass(DefaultInDoubtAge + time.Second)
+		require.Zero(t, age())
+	})
+}

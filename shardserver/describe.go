@@ -3,6 +3,7 @@ package shardserver
 import (
 	"strings"
 	"sync"
+	"time"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/txn"
@@ -19,6 +20,7 @@ func (s *Server) Describe(status *pb.ReplicaStatus, stateHash bool) {
 	sizes := s.state.Counters()
 	inFlight, waiting := s.front.InFlight(), s.front.Waiting()
 	leadNumber := s.state.LeadNumber()
+	oldest := s.oldestPrepared(time.Now())
 	threshold, versionHorizon, recordHorizon := s.state.Threshold(), s.state.VersionHorizon(), s.state.RecordHorizon()
 	applied, snapshot := s.state.Applied(), (*history.Snapshot)(nil)
 	if stateHash && sizes.Versions <= s.options.HashVersionsMax {
@@ -51,7 +53,18 @@ func (s *Server) Describe(status *pb.ReplicaStatus, stateHash bool) {
 	} {
 		status.Counters[name] = value
 	}
+	status.Counters["oldest_prepared_milliseconds"] = oldest
 	s.counts.describe(status.Counters)
+}
+
+// oldestPrepared is how long ago the oldest of the prepared transactions got its timestamp, in milliseconds; 0 when
+// none is prepared: the coordinator's clock, which made it, against this machine's. Called with mu held.
+func (s *Server) oldestPrepared(now time.Time) (age uint64) {
+	s.state.Prepared(func(first history.Prepared) bool {
+		age = uint64(max(now.UnixMilli()-int64(first.Txn.TS.Millis()), 0))
+		return false
+	})
+	return age
 }
 
 // hashes remembers the last hash of a state.

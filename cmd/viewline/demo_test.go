@@ -51,11 +51,12 @@ func TestDemo(t *testing.T) {
 	t.Setenv("TMPDIR", temporary)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	used := make(chan result, 1)
+	used, ports := make(chan result, 1), make(chan int, 1)
 	out := &watched{until: "| viewline txn", call: func(so string) {
 		_, rest, _ := strings.Cut(so, "VIEWLINE_COORDINATORS=")
 		coordinators, _, _ := strings.Cut(rest, "\n")
 		used <- execute(t, "", "status", "--coordinators", coordinators)
+		ports <- adminPorts(so)
 		cancel()
 	}}
 	var errs bytes.Buffer
@@ -65,7 +66,21 @@ func TestDemo(t *testing.T) {
 		require.Contains(t, out.text.String(), said)
 	}
 	require.Contains(t, (<-used).out, "Every group can lose 1 replica and go on.")
+	require.Equal(t, 9, <-ports, "every node's log tells its admin port")
 	requireEmpty(t, temporary)
+}
+
+// adminPorts counts the logs that say what the demo tells to look for.
+func adminPorts(said string) (count int) {
+	_, rest, _ := strings.Cut(said, "grep -h 'admin port' ")
+	pattern, _, _ := strings.Cut(rest, " ")
+	logs, _ := filepath.Glob(pattern)
+	for _, name := range logs {
+		if log, err := os.ReadFile(name); err == nil && strings.Contains(string(log), "admin port") {
+			count++
+		}
+	}
+	return count
 }
 
 // TestDemoInterrupted ends a demo in the middle of its work.

@@ -81,6 +81,7 @@ func (a *app) writeInitialised(layout *cluster.Layout, done *cluster.Initialised
 // nodeFlags are what may be said of a node besides its file.
 type nodeFlags struct {
 	config, listen, data string
+	admin                string
 	logLevel, logFormat  string
 	drain                time.Duration
 }
@@ -115,6 +116,7 @@ There is no encryption yet: a node refuses an address that other machines reach 
 	flags.StringVar(&chosen.config, "config", "", "the node's file (VIEWLINE_CONFIG)")
 	flags.StringVar(&chosen.listen, "listen", "", "listen here instead of the replica's address (VIEWLINE_LISTEN)")
 	flags.StringVar(&chosen.data, "data", "", "the replica's data directory, instead of the file's (VIEWLINE_DATA)")
+	flags.StringVar(&chosen.admin, "admin", "", "serve /metrics and /debug/pprof/ here: a loopback address, port 0 for a free one (VIEWLINE_ADMIN)")
 	flags.StringVar(&chosen.logLevel, "log-level", "info", "debug, info, warn or error (VIEWLINE_LOG_LEVEL)")
 	flags.StringVar(&chosen.logFormat, "log-format", "text", "text or json (VIEWLINE_LOG_FORMAT)")
 	flags.DurationVar(&chosen.drain, "drain", 10*time.Second, "how long SIGTERM waits for what is under way (VIEWLINE_DRAIN)")
@@ -141,6 +143,9 @@ func (f *nodeFlags) read(verb string) (*cluster.NodeConfig, error) {
 	}
 	if f.data != "" {
 		config.Data = f.data
+	}
+	if f.admin != "" {
+		config.Admin = f.admin
 	}
 	return config, nil
 }

@@ -88,7 +88,8 @@ Every check held. The cluster runs on, in %s, until you press Ctrl-C. In another
   viewline status
   viewline put greeting hello && viewline get greeting
   printf 'get greeting\nput greeting goodbye\n' | viewline txn
-`, directory, strings.Join(coordinators, ","))
+  grep -h 'admin port' %s/*/log    # each of these has /metrics and /debug/pprof/
+`, directory, strings.Join(coordinators, ","), directory)
 }
 
 func (a *app) writeDemo(result demo.Result) error {

@@ -100,7 +100,11 @@ func (d *demo) start(ctx context.Context, directory string) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if d.cluster, err = process.Start(limited, process.Options{Binary: d.options.Binary, Layout: layout}); err != nil {
+	processes := process.Options{Binary: d.options.Binary, Layout: layout}
+	if d.options.Ready != nil {
+		processes.Arguments = []string{"--admin", "127.0.0.1:0"} // somebody is going to look at them
+	}
+	if d.cluster, err = process.Start(limited, processes); err != nil {
 		return err
 	}
 	for range clerkCount {

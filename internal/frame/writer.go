@@ -104,6 +104,13 @@ func (w *Writer[T]) Err() error {
 	return w.err
 }
 
+// Waiting returns how many items wait, and their bytes.
+func (w *Writer[T]) Waiting() (items, bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.items), w.bytes
+}
+
 // end stops the taking of items; the caller holds the lock.
 func (w *Writer[T]) end(err error) {
 	if w.err == nil {

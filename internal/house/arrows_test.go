@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"internal/wire":      {"txn", "proto/viewline/v1"},
 	"internal/route":     {"txn", "internal/placement", "proto/viewline/v1", "internal/frame"},
 	"internal/node":      {"replication", "replication/transport", "proto/viewline/v1", "internal/frame"},
+	"internal/metrics":   {"replication", "proto/viewline/v1"},
 	"internal/survey":    {"proto/viewline/v1"},
 	"internal/tree":      {"clerk"},
 	"internal/bank":      {"clerk", "txn"},
@@ -49,7 +50,8 @@ var arrows = map[string][]string{
 	"internal/chaos":     {"clerk", "cluster", "cluster/process", "internal/bank", "internal/survey", "proto/viewline/v1", "txn"},
 	"cluster": {
 		"txn", "replication", "replication/vr", "replication/vr/core", "replication/vr/storage", "replication/transport", "coordinator",
-		"shardserver", "clerk", "proto/viewline/v1", "internal/node", "internal/route", "internal/placement", "internal/survey",
+		"shardserver", "clerk", "proto/viewline/v1", "internal/metrics", "internal/node", "internal/route", "internal/placement",
+		"internal/survey",
 	},
 	"cluster/clustertest": {"cluster", "clerk"},
 	"cluster/process":     {"cluster", "internal/survey"},

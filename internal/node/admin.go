@@ -26,7 +26,7 @@ func (a *adminServer) NodeStatus(_ context.Context, request *pb.NodeStatusReques
 		return nil, status.Errorf(codes.Internal, "reading the CPU time: %v", err)
 	}
 	response := &pb.NodeStatusResponse{
-		Cluster: n.options.Cluster[:], Version: n.options.Version, CpuSeconds: seconds, Counters: n.counts(),
+		Cluster: n.options.Cluster[:], Version: n.options.Version, CpuSeconds: seconds, Counters: n.Counters(),
 	}
 	replicas := *n.replicas.Load()
 	for _, group := range slices.Sorted(maps.Keys(replicas)) {

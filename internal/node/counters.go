@@ -25,8 +25,9 @@ func (c *counters) refuse(code pb.Code) {
 	c.refused[code].Add(1)
 }
 
-// counters returns the node's totals since the start by name, those of the transport behind "peers_".
-func (n *Node) counts() map[string]uint64 {
+// Counters returns the node's totals since the start, and what is open now, by name; those of the transport are
+// behind "peers_".
+func (n *Node) Counters() map[string]uint64 {
 	c := &n.counters
 	n.mu.Lock()
 	open := uint64(len(n.sessions))
@@ -44,7 +45,7 @@ func (n *Node) counts() map[string]uint64 {
 		"answers_lost":            c.lostAnswers.Load(),
 	}
 	for code := range c.refused {
-		if count := c.refused[code].Load(); count > 0 {
+		if count, known := c.refused[code].Load(), pb.Code_name[int32(code)]; count > 0 || known != "" {
 			name := strings.TrimPrefix(pb.Code(code).String(), "CODE_")
 			values["refused_"+strings.ToLower(name)] = count
 		}

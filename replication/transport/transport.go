@@ -158,8 +158,19 @@ func (t *Transport) start(run func()) bool {
 }
 
 // Counters returns totals since the start, by name: frames, bytes, streams, refusals, and what was dropped
-// and why.
-func (t *Transport) Counters() map[string]uint64 { return t.counters.snapshot() }
+// and why; and what waits in the queues to all peers at this moment.
+func (t *Transport) Counters() map[string]uint64 {
+	values := t.counters.snapshot()
+	frames, bytes := 0, 0
+	t.mu.Lock()
+	for _, p := range t.peers {
+		waiting, size := p.writer.Waiting()
+		frames, bytes = frames+waiting, bytes+size
+	}
+	t.mu.Unlock()
+	values["queue_frames"], values["queue_bytes"] = uint64(frames), uint64(bytes)
+	return values
+}
 
 // Close ends every stream, drops what waits, and returns when all goroutines are gone. No receiver is called
 // afterwards. Closing twice is harmless.

@@ -1,0 +1,288 @@
+package cluster_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/clerk"
+	"github.com/viewline/viewline/cluster"
+	"github.com/viewline/viewline/cluster/clustertest"
+	"github.com/viewline/viewline/internal/node"
+)
+
+// metricsDocument lists every metric.
+const metricsDocument = "../docs/METRICS.md"
+
+// unmoved are the metrics that need not move in the test below, and why. All others have to.
+func unmoved() map[string]string {
+	moments := "it stands at 0 whenever nothing waits at that moment"
+	defects := "it tells of a defect, or of input that no correct program sends"
+	bounds := "it tells that a bound is reached, or a fault of the network"
+	clients := "it tells of clients that give up, or that ask a node which cannot help"
+	late := "it takes longer than a test, or something that is not there yet"
+	return map[string]string{
+		"viewline_replication_failed":                     defects,
+		"viewline_replication_messages_refused_total":     defects,
+		"viewline_node_answers_repeated_total":            defects,
+		"viewline_shard_contradictions_total":             defects,
+		"viewline_shard_invariant_breaks_total":           defects,
+		"viewline_shard_wrong_shard_total":                defects,
+		"viewline_shard_future_timestamps_total":          defects,
+		"viewline_peers_handshakes_refused_total":         defects,
+		"viewline_peers_handshakes_refused_by_peer_total": defects,
+		"viewline_coordinator_refused_operations_total":   defects,
+
+		"viewline_replication_messages_dropped_total":          bounds,
+		"viewline_replication_overloads_total":                 bounds,
+		"viewline_shard_overloads_total":                       bounds,
+		"viewline_node_connections_turned_away_total":          bounds,
+		"viewline_replication_checkpoint_fetches_failed_total": bounds,
+
+		"viewline_shard_deadlines_total":   clients,
+		"viewline_node_refused_total":      clients,
+		"viewline_node_answers_lost_total": clients,
+
+		"viewline_coordinator_map_version":       late,
+		"viewline_coordinator_low_marks_total":   late,
+		"viewline_shard_bound_refreshes_total":   late,
+		"viewline_shard_snapshots_too_old_total": late,
+
+		"viewline_replication_lag_operations":        moments,
+		"viewline_replication_queue_operations":      moments,
+		"viewline_replication_queue_operation_bytes": moments,
+		"viewline_replication_queue_reads":           moments,
+		"viewline_replication_queue_messages":        moments,
+		"viewline_replication_queue_message_bytes":   moments,
+		"viewline_replication_transferring":          moments,
+		"viewline_peers_queue_frames":                moments,
+		"viewline_peers_queue_bytes":                 moments,
+		"viewline_txns_in_flight":                    moments,
+		"viewline_prepared_txns":                     moments,
+		"viewline_oldest_prepared_seconds":           moments,
+		"viewline_shard_waiting":                     moments,
+		"viewline_shard_request_bytes":               moments,
+		"viewline_coordinator_waiting":               moments,
+		"viewline_shard_unended":                     moments,
+	}
+}
+
+// scraped is what all nodes of a cluster show: the metrics of every node by family, and the values by family, node
+// and labels.
+type scraped struct {
+	families map[string]*dto.MetricFamily
+	values   map[string]map[string]float64
+}
+
+func scrape(t *testing.T, c *cluster.Cluster) scraped {
+	t.Helper()
+	all := scraped{map[string]*dto.MetricFamily{}, map[string]map[string]float64{}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // goleak would see kept connections
+	for node, address := range c.AdminAddrs() {
+		response, err := client.Get("http://" + address + "/metrics")
+		require.NoError(t, err, node)
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, errors.Join(err, response.Body.Close()))
+		require.Equal(t, http.StatusOK, response.StatusCode, "%s", text)
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		families, err := parser.TextToMetricFamilies(strings.NewReader(string(text)))
+		require.NoError(t, err)
+		for name, family := range families {
+			if strings.HasPrefix(name, "viewline_") {
+				all.add(node, name, family)
+			}
+		}
+	}
+	return all
+}
+
+func (s scraped) add(node, name string, family *dto.MetricFamily) {
+	if s.families[name] == nil {
+		s.families[name], s.values[name] = &dto.MetricFamily{Type: family.Type, Help: family.Help}, map[string]float64{}
+	}
+	s.families[name].Metric = append(s.families[name].Metric, family.Metric...)
+	for _, m := range family.Metric {
+		s.values[name][fmt.Sprint(node, m.GetLabel())] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+	}
+}
+
+// rows are the lines of the document's table.
+func (s scraped) rows() (rows []string) {
+	for _, name := range slices.Sorted(maps.Keys(s.families)) {
+		family := s.families[name]
+		labels := map[string]bool{}
+		for _, m := range family.GetMetric() {
+			for _, label := range m.GetLabel() {
+				labels[label.GetName()] = true
+			}
+		}
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s |", name, strings.ToLower(family.GetType().String()),
+			strings.Join(slices.Sorted(maps.Keys(labels)), ", "), family.GetHelp()))
+	}
+	return rows
+}
+
+// TestEveryMetricIsDocumentedAndMoves: what a real cluster shows and what docs/METRICS.md says is the same, and
+// work and faults move it.
+func TestEveryMetricIsDocumentedAndMoves(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Admin: true, Tuning: cluster.Tuning{CheckpointEvery: 50, InDoubtAge: 300 * time.Millisecond}})
+	before := scrape(t, c)
+	text, err := os.ReadFile(metricsDocument)
+	require.NoError(t, err)
+	var documented []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "| `viewline_") {
+			documented = append(documented, strings.TrimSpace(line))
+		}
+	}
+	require.Equal(t, strings.Join(before.rows(), "\n"), strings.Join(documented, "\n"), metricsDocument+" is not current")
+
+	work(t, c)
+	worked := scrape(t, c)
+	primariesFail(t, c) // whose counters begin anew
+	after := scrape(t, c)
+	exempt := unmoved()
+	for name, values := range before.values {
+		if exempt[name] == "" && maps.Equal(values, worked.values[name]) && maps.Equal(values, after.values[name]) {
+			t.Errorf("%s has not moved", name)
+		}
+		delete(exempt, name)
+		for _, m := range after.families[name].GetMetric() {
+			for _, label := range m.GetLabel() {
+				require.Contains(t, []string{"group", "replica", "kind", "reason"}, label.GetName(), "%s: a label may not name keys or transactions", name)
+			}
+		}
+	}
+	require.Empty(t, exempt, "no such metrics")
+}
+
+// work does what a cluster does: transactions that get into each other's way on both shards, reads, a transaction
+// that stays prepared, and a replica that is away until only a checkpoint helps it.
+func work(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	connected := clustertest.Clerk(t, c)
+	away := 1
+	primary, err := c.Primary(within(t), 1)
+	require.NoError(t, err)
+	if primary == 1 {
+		away = 2
+	}
+	require.NoError(t, c.Kill(1, uint32(away)))
+	oids := []string{onShard(connected, 1, "one"), onShard(connected, 2, "two")}
+	var running sync.WaitGroup
+	for range 8 {
+		running.Go(func() {
+			for range 40 {
+				if err := increment(t, connected, oids); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+	strand(t, c, connected, oids)
+	put(t, connected, oids[0], "alone")
+	requireValue(t, connected, oids[0], "alone")
+	require.NoError(t, c.Restart(1, uint32(away)))
+	require.NoError(t, c.AwaitWhole(within(t)))
+}
+
+// primariesFail kills primaries, which come back.
+func primariesFail(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	connected := clustertest.Clerk(t, c)
+	for _, group := range []uint32{1, cluster.CoordinatorGroup} {
+		primary, err := c.Primary(within(t), group)
+		require.NoError(t, err)
+		require.NoError(t, c.Kill(group, primary))
+		put(t, connected, fmt.Sprint(group), "again")
+		require.NoError(t, c.Restart(group, primary))
+		require.NoError(t, c.AwaitWhole(within(t)))
+	}
+}
+
+// increment reads and writes all the objects.
+func increment(t *testing.T, c *clerk.Clerk, oids []string) error {
+	return c.Update(within(t), func(tx *clerk.Txn) error {
+		for _, oid := range oids {
+			value, err := tx.Get(within(t), oid)
+			if err != nil && !errors.Is(err, clerk.ErrNotFound) {
+				return err
+			}
+			if err := tx.Put(oid, append(value, 1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// strand leaves a transaction prepared on shard 1, since shard 2 has no majority, until shard 1 takes it up; then
+// shard 2 comes back, and it is decided.
+func strand(t *testing.T, c *cluster.Cluster, connected *clerk.Clerk, oids []string) {
+	t.Helper()
+	primary, err := c.Primary(within(t), 2)
+	require.NoError(t, err)
+	backups := slices.DeleteFunc([]uint32{1, 2, 3}, func(replica uint32) bool { return replica == primary })
+	for _, replica := range backups {
+		require.NoError(t, c.Kill(2, replica))
+	}
+	updated := make(chan error, 1)
+	go func() { updated <- increment(t, connected, oids) }()
+	moved := func(now scraped, name string) bool {
+		for _, value := range now.values[name] {
+			if value > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	require.Eventually(t, func() bool {
+		now := scrape(t, c)
+		return moved(now, "viewline_shard_terminations_begun_total") && moved(now, "viewline_prepared_txns") && moved(now, "viewline_oldest_prepared_seconds")
+	}, patience, 20*time.Millisecond)
+	for _, replica := range backups {
+		require.NoError(t, c.Restart(2, replica))
+	}
+	require.NoError(t, <-updated)
+	require.Eventually(t, func() bool { return moved(scrape(t, c), "viewline_shard_terminations_total") }, patience, 20*time.Millisecond)
+}
+
+// TestAdminAddressIsGuarded as the node's own is.
+func TestAdminAddressIsGuarded(t *testing.T) {
+	layout, err := cluster.LocalLayout(t.TempDir(), 1, 1, 1)
+	require.NoError(t, err)
+	set, err := cluster.Initialise(layout)
+	require.NoError(t, err)
+	config, err := cluster.ReadNodeConfig(set.Nodes[0])
+	require.NoError(t, err)
+
+	config.Admin = "0.0.0.0:0"
+	_, err = cluster.StartNode(config, cluster.NodeOptions{})
+	var insecure *node.InsecureListenError
+	require.ErrorAs(t, err, &insecure)
+
+	config.Admin = "nowhere"
+	_, err = cluster.StartNode(config, cluster.NodeOptions{})
+	require.ErrorIs(t, err, cluster.ErrConfig)
+
+	config.Admin = ""
+	off, err := cluster.StartNode(config, cluster.NodeOptions{})
+	require.NoError(t, err)
+	require.Empty(t, off.AdminAddr())
+	require.NoError(t, off.Close())
+}
