@@ -53,6 +53,13 @@ func mutants() []mutant {
 		{name: "RuleLeadInherited", rule: core.RuleLeadInherited},
 		{name: "RuleCheckQuorum", rule: core.RuleCheckQuorum},
 		{name: "RuleProbe", rule: core.RuleProbe},
+		{name: "RuleRecover", rule: core.RuleRecover, directed: "TestAsyncOneCrashAtATime"},
+		{name: "RuleRecoveringTakesNoPart", rule: core.RuleRecoveringTakesNoPart, directed: "TestRecoveringTakesNoPart"},
+		{name: "RuleRecoveryQuorum", rule: core.RuleRecoveryQuorum, directed: "TestRecoveryNeedsAQuorumOfAnswers"},
+		{name: "RuleRecoveryPrimary", rule: core.RuleRecoveryPrimary, directed: "TestRecoveryComesFromThePrimary"},
+		{name: "RuleRecoveryLeastView", rule: core.RuleRecoveryLeastView, directed: "TestRecoveryNamesTheLeastView"},
+		{name: "RuleRecoveryNonce", rule: core.RuleRecoveryNonce, directed: "TestRecoveryTakesAnswersToThisAttempt"},
+		{name: "RuleRecoveryHash", rule: core.RuleRecoveryHash, directed: "TestRecoveredLogIsThePrimarys"},
 	}
 }
 

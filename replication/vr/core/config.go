@@ -48,6 +48,10 @@ type Config struct {
 	// ReadsMax bounds the read barriers that wait. Default 65536.
 	ReadsMax int
 
+	// Durability is what the driver's storage does: outside of DurabilitySync only what promises a view must reach the
+	// disk before the messages that depend on it.
+	Durability Durability
+
 	// Omit takes rules out, for tests only.
 	Omit omit.Set
 }
@@ -88,6 +92,9 @@ func (c Config) Validate() error {
 	if !slices.Contains(c.Members, c.Self) {
 		return fmt.Errorf("%w: replica %d is not among the members %v", ErrConfig, c.Self, c.Members)
 	}
+	if c.Durability > DurabilityMemory {
+		return fmt.Errorf("%w: %v", ErrConfig, c.Durability)
+	}
 	if c.Rand == nil {
 		return fmt.Errorf("%w: no source of randomness", ErrConfig)
 	}
@@ -108,4 +115,8 @@ type Restored struct {
 	Checkpoint CheckpointMeta
 	// Entries are the retained log, without a gap.
 	Entries []Entry
+	// Recover: what this replica acknowledged may be missing, so that it recovers from the others (VRR 4.3). The
+	// driver says so after a start in DurabilityAsync or DurabilityMemory, unless the last end was clean or nothing
+	// was ever stored.
+	Recover bool
 }

@@ -16,10 +16,17 @@ func FuzzStep(f *testing.F) {
 	f.Add([]byte{7, 2, 4, 1, 1, 1, 9, 0, 1, 1, 9, 2, 4, 1, 1, 1, 9, 1, 0, 2}, uint8(1))
 	f.Add([]byte{7, 2, 1, 4, 4, 0, 0, 0, 4, 3, 9, 3, 2, 5, 255, 1, 0, 1, 6, 3, 3, 2, 255, 255, 255, 255, 255, 255, 32, 9}, uint8(0))
 	f.Add([]byte{2, 1, 1, 0, 0, 0, 0, 0, 64, 0, 2, 1, 1, 1, 0, 0, 0, 0, 128, 0, 4, 3, 1, 1, 0, 0, 1, 0, 0, 0}, uint8(1))
+	f.Add([]byte{13, 2, 1, 2, 1, 1, 0, 1, 3, 0, 13, 3, 1, 0, 0, 1, 0, 1, 3, 0, 9, 2, 1, 2, 1, 0, 0, 1, 6, 4, 12, 3, 4, 0, 0, 0, 9, 1, 0, 0}, uint8(3))
 	f.Fuzz(func(t *testing.T, script []byte, role uint8) {
 		b := newBench(t, 1+ReplicaID(role%3), Restored{})
 		if role%3 == 1 {
 			b = primary2(t)
+		}
+		if role%6 >= 3 { // it has lost something
+			b.log = entries("a", 1, 1)
+			b.hard = HardState{View: 1, LastNormalView: 1, Commit: OpNumber(role / 6 % 3)}
+			b.restart(Restored{HardState: b.hard, Entries: b.log, Recover: true})
+			b.act()
 		}
 		logs := [2][]Entry{entries("a", 1, 1, 2, 2, 3), entries("b", 1, 2, 2, 3, 3)}
 		for ; len(script) >= 10; script = script[10:] {
@@ -41,8 +48,8 @@ func fuzzAct(b *bench, script []byte) {
 	switch script[8] >> 4 {
 	case 1:
 		b.Tick()
-	case 2:
-		b.crash()
+	case 2, 5:
+		b.restart(Restored{HardState: b.hard, Entries: b.log, Recover: script[8]>>4 == 5})
 		b.committed = nil
 	case 3:
 		b.ticks(int(script[9]))
@@ -62,12 +69,15 @@ func fuzzMessage(b *bench, script []byte, log []Entry) Message {
 		return uint64(script[at])
 	}
 	m := Message{
-		Kind: Kind(script[0] % 13), From: ReplicaID(script[1] % 5), To: b.config.Self, View: ViewNumber(number(2)), Op: OpNumber(number(3)),
+		Kind: Kind(script[0] % 15), From: ReplicaID(script[1] % 5), To: b.config.Self, View: ViewNumber(number(2)), Op: OpNumber(number(3)),
 		Commit: OpNumber(number(4)), LastNormalView: ViewNumber(number(5)), Nonce: number(6), Round: number(6),
 		First: OpNumber(number(7)), Agree: script[8]&1 == 1,
 	}
 	if b.transfer != nil && script[8]&2 == 2 {
 		m.Nonce = b.transfer.nonce
+	}
+	if b.recovery != nil && script[8]&2 == 2 && m.Kind == KindRecoveryResponse {
+		m.Nonce, m.LastNormalView = b.recovery.nonce, m.View
 	}
 	if first, count := int(script[7]%5), int(script[9]%5); script[8]&4 == 4 {
 		m.Entries = log[first:min(first+count, len(log))]

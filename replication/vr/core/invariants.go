@@ -17,6 +17,12 @@ func (r *Replica) checkInvariants() {
 		r.fail("acts as primary of view %d in status %v", r.view, r.status)
 	case r.leads && r.primary == nil:
 		r.fail("leads view %d without being its primary", r.view)
+	case (r.status == StatusRecovering) != (r.recovery != nil):
+		r.fail("in status %v, recovering %v", r.status, r.recovery != nil)
+	case r.recovery != nil && (r.viewChange != nil || r.probe != nil || r.transfer != nil && r.transfer.kind != recovering):
+		r.fail("takes part while it recovers")
+	case r.transfer != nil && r.transfer.kind == recovering && r.recovery == nil:
+		r.fail("fetches a log to recover in status %v", r.status)
 	case r.status == StatusViewChange && r.viewChange == nil:
 		r.fail("in a view change without its state")
 	}

@@ -58,7 +58,7 @@ func (r *Replica) becomePrimary() {
 func (r *Replica) enterNormal(view ViewNumber) {
 	r.status = StatusNormal
 	r.view, r.lastNormalView = view, view
-	r.viewChange, r.transfer, r.probe = nil, nil, nil
+	r.viewChange, r.transfer, r.probe, r.recovery = nil, nil, nil, nil
 	r.drawTimeout()
 }
 

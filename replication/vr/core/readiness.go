@@ -38,7 +38,7 @@ func (r *Replica) Ready() Ready {
 	if promised || len(ready.Entries) > 0 || ready.Truncate {
 		// The commit-number rides along: it saves work after a restart and costs nothing here.
 		ready.HardState = &HardState{View: r.view, LastNormalView: r.lastNormalView, Commit: min(r.commit, r.log.last())}
-		ready.MustSync = !(r.config.Omit.Has(RuleViewDurable) && len(ready.Entries) == 0 && !ready.Truncate)
+		ready.MustSync = r.mustSync(&ready, promised)
 	}
 	if promised && !r.config.Omit.Has(RuleViewDurable) {
 		for i := range ready.Messages {
@@ -51,6 +51,19 @@ func (r *Replica) Ready() Ready {
 	}
 	ready.Committed = r.log.slice(r.applied+1, r.handed)
 	return ready
+}
+
+// mustSync reports whether a Ready has to reach the disk. What is acknowledged without that may be lost in a crash,
+// and is recovered from the others; a promise of a view is not.
+func (r *Replica) mustSync(ready *Ready, promised bool) bool {
+	switch {
+	case promised && r.config.Omit.Has(RuleViewDurable):
+		return len(ready.Entries) > 0 || ready.Truncate
+	case r.config.Durability == DurabilitySync:
+		return true
+	default:
+		return promised
+	}
 }
 
 // Advance says that everything in the last Ready is done.

@@ -22,7 +22,7 @@ func TestWhatNoMemberSendsIsRefused(t *testing.T) {
 		why     string
 	}{
 		{with(func(m *Message) { m.Kind = 0 }), "unknown kind"},
-		{with(func(m *Message) { m.Kind = KindProbeOK + 1 }), "unknown kind"},
+		{with(func(m *Message) { m.Kind = KindRecoveryResponse + 1 }), "unknown kind"},
 		{with(func(m *Message) { m.To = 3 }), "for replica 3"},
 		{with(func(m *Message) { m.From = 1 }), "not another member"},
 		{with(func(m *Message) { m.From = 4 }), "not another member"},
@@ -44,6 +44,14 @@ func TestWhatNoMemberSendsIsRefused(t *testing.T) {
 		{Message{Kind: KindStartView, From: 3, To: 1, View: 3}, "not primary of view 3"},
 		{Message{Kind: KindCommit, From: 3, To: 1, View: 1}, "not primary of view 1"},
 		{Message{Kind: KindNewState, From: 3, To: 1}, "in view 0"},
+		{Message{Kind: KindRecovery, From: 3, To: 1, First: 1}, "in view 0"},
+		{Message{Kind: KindRecovery, From: 3, To: 1, View: 1}, "from op-number 0"},
+		{with(func(m *Message) { m.Kind = KindRecovery }), "with entries"},
+		{with(func(m *Message) { m.Kind, m.LastNormalView = KindRecoveryResponse, 1 }), "with entries"},
+		{Message{Kind: KindRecoveryResponse, From: 3, To: 1, View: 2, LastNormalView: 1}, "not normal in it"},
+		{Message{Kind: KindRecoveryResponse, From: 3, To: 1, View: 1, LastNormalView: 1, Op: 1}, "with a log from replica 3"},
+		{Message{Kind: KindRecoveryResponse, From: 3, To: 1, View: 1, LastNormalView: 1, Hash: 1}, "with a log from replica 3"},
+		{Message{Kind: KindRecoveryResponse, From: 2, To: 1, View: 1, LastNormalView: 1, Op: 1, Commit: 2}, "commit-number 2 above op-number 1"},
 	} {
 		b := backup1(t, nil)
 		before := b.Status()

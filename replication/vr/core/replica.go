@@ -33,7 +33,8 @@ type Replica struct {
 	probe      *probing
 	viewChange *viewChanging // while status is view-change
 	transfer   *transferring
-	primary    *leading // while this replica is primary and status is normal
+	recovery   *recovery // while status is recovering
+	primary    *leading  // while this replica is primary and status is normal
 
 	// What the next Ready will hold.
 	hardState  HardState // as storage has it
@@ -73,6 +74,13 @@ func New(config Config, restored Restored) (*Replica, error) {
 	r.hardState = restored.HardState
 	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
 	r.commitMax, r.applied, r.fetched = r.commit, r.checkpoint.Op, r.checkpoint.Op
+	if r.recovers(restored) {
+		if len(r.others) == 0 {
+			return nil, fmt.Errorf("%w: the only replica of its group may have lost what it acknowledged, and nobody has it", ErrRestored)
+		}
+		r.becomeRecovering(restored)
+		return r, nil
+	}
 	r.restart()
 	return r, nil
 }
@@ -121,8 +129,8 @@ func (r *Replica) restoreLog(restored Restored) error {
 	return nil
 }
 
-// restart decides how the replica takes part again. Its log and its views are durable, so that it needs no
-// recovery protocol (docs/DIVERGENCE.md).
+// restart decides how a replica takes part again whose log has all that it acknowledged: it needs no recovery
+// protocol (docs/DIVERGENCE.md).
 func (r *Replica) restart() {
 	r.status = StatusNormal
 	r.drawTimeout()
@@ -175,7 +183,10 @@ func (r *Replica) Step(m Message) error {
 	if err := r.check(&m); err != nil {
 		return err
 	}
-	if r.withinReach(&m) {
+	switch {
+	case r.status == StatusRecovering:
+		r.stepRecovering(&m)
+	case r.withinReach(&m):
 		r.handle(&m)
 	}
 	r.checkInvariants()
@@ -207,6 +218,9 @@ func (r *Replica) handle(m *Message) {
 		r.onProbe(m)
 	case KindProbeOK:
 		r.onProbeOK(m)
+	case KindRecovery:
+		r.onRecovery(m)
+	case KindRecoveryResponse: // late: it has recovered
 	}
 }
 
@@ -216,7 +230,7 @@ const viewMax = 1 << 62
 // check refuses what no correct member sends, whatever state this replica is in.
 func (r *Replica) check(m *Message) error {
 	switch {
-	case m.Kind < KindPrepare || m.Kind > KindProbeOK:
+	case m.Kind < KindPrepare || m.Kind > KindRecoveryResponse:
 		return fmt.Errorf("%w: unknown kind %d", ErrRefused, m.Kind)
 	case m.To != r.config.Self:
 		return fmt.Errorf("%w: it is for replica %d", ErrRefused, m.To)
@@ -235,7 +249,32 @@ func (r *Replica) check(m *Message) error {
 	case m.Kind == KindDoViewChange && r.primaryOf(m.View) != r.config.Self:
 		return fmt.Errorf("%w: DOVIEWCHANGE of view %d for another primary", ErrRefused, m.View)
 	}
+	if err := r.checkRecovery(m); err != nil {
+		return err
+	}
 	return checkEntries(m)
+}
+
+// checkRecovery is check for the two messages of a recovery.
+func (r *Replica) checkRecovery(m *Message) error {
+	logged := m.Op != 0 || m.Commit != 0 || m.Hash != 0
+	switch {
+	case m.Kind != KindRecovery && m.Kind != KindRecoveryResponse:
+		return nil
+	case len(m.Entries) > 0:
+		return fmt.Errorf("%w: %v with entries", ErrRefused, m.Kind)
+	case m.Kind == KindRecovery && m.First == 0:
+		return fmt.Errorf("%w: RECOVERY from op-number 0", ErrRefused)
+	case m.Kind == KindRecovery:
+		return nil
+	case m.LastNormalView != m.View:
+		return fmt.Errorf("%w: RECOVERYRESPONSE of view %d by a member that is not normal in it", ErrRefused, m.View)
+	case logged && r.primaryOf(m.View) != m.From && !r.config.Omit.Has(RuleRecoveryPrimary):
+		return fmt.Errorf("%w: RECOVERYRESPONSE with a log from replica %d, which is not primary of view %d", ErrRefused, m.From, m.View)
+	case m.Commit > m.Op:
+		return fmt.Errorf("%w: RECOVERYRESPONSE with commit-number %d above op-number %d", ErrRefused, m.Commit, m.Op)
+	}
+	return nil
 }
 
 // checkEntries holds a suffix against its own hashes.
@@ -262,6 +301,11 @@ func checkEntries(m *Message) error {
 // Tick lets one unit of time pass.
 func (r *Replica) Tick() {
 	if r.failure != nil {
+		return
+	}
+	if r.status == StatusRecovering {
+		r.tickRecovery()
+		r.checkInvariants()
 		return
 	}
 	if r.primary != nil {

@@ -39,4 +39,18 @@ const (
 	RuleCheckQuorum
 	// RuleProbe: a replica's own timer raises the view only when a majority has lost the primary.
 	RuleProbe
+	// RuleRecover: a replica that may have lost what it acknowledged recovers before it takes part.
+	RuleRecover
+	// RuleRecoveringTakesNoPart: a recovering replica joins no view change and acknowledges nothing.
+	RuleRecoveringTakesNoPart
+	// RuleRecoveryQuorum: a replica recovers by the answers of f+1 others.
+	RuleRecoveryQuorum
+	// RuleRecoveryPrimary: a replica recovers from the primary of the largest view among the answers.
+	RuleRecoveryPrimary
+	// RuleRecoveryLeastView: a replica recovers in no view below its own promises.
+	RuleRecoveryLeastView
+	// RuleRecoveryNonce: a replica recovers by answers to the question that is open.
+	RuleRecoveryNonce
+	// RuleRecoveryHash: a recovered log has all that the primary's had, with its hash.
+	RuleRecoveryHash
 )

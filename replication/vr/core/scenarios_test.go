@@ -138,3 +138,96 @@ func (s *scripted) proposeMany(payloads [][]byte) {
 	require.NoError(s, err)
 	s.act(primary)
 }
+
+// statuses are where the replicas stand; those that are down have none.
+func (s *scripted) statuses() map[ReplicaID]Status {
+	found := map[ReplicaID]Status{}
+	for _, r := range s.replicas {
+		if r.Replica != nil {
+			found[r.id] = r.Status().Status
+		}
+	}
+	return found
+}
+
+// A backup that has lost everything comes back from the others, and counts again.
+func TestRecovery(t *testing.T) {
+	s := begun(t, "3")
+	told := s.play("propose r2 a b c", "deliver", "tick 2 r2", "deliver", "crash r1 keeping 0", "start r1", "deliver")
+	require.Contains(t, told, "r1 -> r2 RECOVERY")
+	require.Equal(t, StatusNormal, s.replicas[0].Status().Status)
+	require.Equal(t, s.replicas[1].log, s.replicas[0].log)
+	require.Contains(t, s.play("crash r3", "propose r2 d", "deliver"), "r2 applies 4/v1=d", "with it as the only backup")
+}
+
+// What it has left and knows to be committed does not travel; when nothing is missing, nothing does.
+func TestRecoveryWithItsOwnLog(t *testing.T) {
+	s := begun(t, "3")
+	told := s.play("propose r2 a b c", "deliver", "tick 2 r2", "deliver", "propose r2 d", "deliver", "crash r1 keeping 3", "start r1", "deliver")
+	require.Contains(t, told, "NEWSTATE v1 op 4 commit 4 first 4 : 4/v1=d\n", "only the last one")
+	told = s.play("crash r1 keeping 4", "start r1", "deliver")
+	require.Contains(t, told, "RECOVERYRESPONSE")
+	require.NotContains(t, told, "GETSTATE")
+	require.Equal(t, StatusNormal, s.replicas[0].Status().Status)
+	require.Equal(t, s.replicas[1].log, s.replicas[0].log)
+}
+
+// Nobody answers at first; then the primary is gone, and the replica recovers in the view that comes after.
+func TestRecoveryRetries(t *testing.T) {
+	s := begun(t, "5")
+	s.play("propose r2 a", "deliver", "tick 2 r2", "deliver", "crash r1 keeping 0", "cut r1", "start r1", "tick 40 r1", "deliver")
+	require.Equal(t, StatusRecovering, s.replicas[0].Status().Status)
+	s.play("heal r1", "crash r2")
+	for range 12 {
+		s.play("tick 2", "deliver")
+	}
+	require.Equal(t, StatusNormal, s.replicas[0].Status().Status)
+	require.Equal(t, ViewNumber(2), s.replicas[0].Status().View)
+	require.Equal(t, OpNumber(1), s.replicas[0].Status().Op)
+}
+
+// Schedule 30, async with one crash at a time: the primary and B1 acknowledge op 10; B1 is killed before its disk has
+// it; then the primary dies. B1 must not go on with B2, which has never heard of op 10.
+func TestAsyncOneCrashAtATime(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		s := newScripted(t, []string{"3"})
+		if broken {
+			s.config.Omit = 1 << RuleRecover
+		}
+		s.play("begin", "propose r2 1 2 3 4 5 6 7 8 9", "deliver", "tick 2 r2", "deliver", "cut r3")
+		require.Contains(t, s.play("propose r2 acknowledged", "deliver"), "r2 applies 10/v1=acknowledged")
+		s.play("crash r1 keeping 9", "start r1", "drop", "crash r2", "heal r3")
+		for range 20 {
+			s.play("tick 2", "deliver")
+		}
+		lost := false
+		for _, r := range []*actor{s.replicas[0], s.replicas[2]} {
+			lost = lost || r.Status().Status == StatusNormal && r.Status().View > 1 && r.Status().Op == 9
+		}
+		require.Equal(t, broken, lost, "%v", s.statuses())
+		if broken {
+			continue
+		}
+		// The primary comes back with all that it had, and so does the group.
+		s.play("start r2")
+		for range 10 {
+			s.play("tick 3", "deliver")
+		}
+		for _, r := range s.replicas {
+			require.Equal(t, StatusNormal, r.Status().Status)
+			require.Equal(t, OpNumber(10), r.Status().Applied)
+		}
+	}
+}
+
+// More than f have lost something at once: nobody can say what was acknowledged, and the group stays stopped.
+func TestMoreThanFRecoveringStayStopped(t *testing.T) {
+	s := begun(t, "3")
+	s.play("propose r2 a", "deliver", "crash r1 keeping 0", "crash r3 keeping 0", "start r1", "start r3")
+	for range 50 {
+		s.play("tick 6", "deliver")
+	}
+	require.Equal(t, map[ReplicaID]Status{1: StatusRecovering, 2: StatusNormal, 3: StatusRecovering}, s.statuses())
+	require.False(t, s.replicas[1].Status().Leading)
+	require.Contains(t, s.play("propose r2 b"), "not the leading primary")
+}

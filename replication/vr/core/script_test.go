@@ -91,7 +91,7 @@ func (s *scripted) do(words []string) {
 	case "heal":
 		s.replica(rest[0]).cut = false
 	case "crash":
-		s.replica(rest[0]).Replica = nil
+		s.crash(s.replica(rest[0]), rest[1:])
 	case "start":
 		s.start(s.replica(rest[0]))
 	case "checkpoint":

@@ -31,6 +31,8 @@ type actor struct {
 	log   []Entry
 	state CheckpointMeta
 	fetch *FetchCheckpoint
+	// lossy: something durable was taken away by "crash NAME keeping N".
+	lossy bool
 	draws uint64
 }
 
@@ -73,10 +75,28 @@ func (s *scripted) start(r *actor) {
 	config := s.config
 	config.Self = r.id
 	config.Rand = func() uint64 { r.draws++; return r.draws }
-	replica, err := New(config, Restored{HardState: r.hard, Checkpoint: r.state, Entries: r.log})
+	replica, err := New(config, Restored{HardState: r.hard, Checkpoint: r.state, Entries: r.log, Recover: r.lossy})
 	require.NoError(s, err)
+	r.lossy = false
 	r.Replica = replica
 	s.act(r)
+}
+
+// crash is "crash NAME", or "crash NAME keeping N" where only the operations up to N survive.
+func (s *scripted) crash(r *actor, words []string) {
+	r.Replica, r.fetch = nil, nil
+	if len(words) < 2 {
+		return
+	}
+	keep, err := strconv.ParseUint(words[1], 10, 64)
+	require.NoError(s, err)
+	last := OpNumber(keep)
+	r.lossy = true
+	r.log = slices.DeleteFunc(slices.Clone(r.log), func(e Entry) bool { return e.Op > last })
+	r.hard.Commit = min(r.hard.Commit, last)
+	if r.state.Op > last {
+		r.state = CheckpointMeta{}
+	}
 }
 
 func (s *scripted) propose(r *actor, words []string) {

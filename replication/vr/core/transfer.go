@@ -10,6 +10,8 @@ const (
 	adopting
 	// gather is the new primary's, who lacks a part of the log that it has to start the view with.
 	gather
+	// recovering replaces the log of a replica that may have lost a part of it by the log of a view's primary.
+	recovering
 )
 
 // transferring is a state transfer under way (VRR 5.2). Until it is complete the log stays as it is: a log cut
@@ -22,7 +24,7 @@ type transferring struct {
 	// next is the op-number to ask for, previous the hash of the one below it.
 	next     OpNumber
 	previous Hash
-	// want is how far the log has to go, wantHash its hash there (gather only). 0: not known yet.
+	// want is how far the log has to go, wantHash its hash there (gather and recovering only). 0: not known yet.
 	want     OpNumber
 	wantHash Hash
 	buffer   []Entry
@@ -147,6 +149,9 @@ func (r *Replica) onNewState(m *Message) {
 	t.ticks = 0
 	if len(m.Entries) > 0 {
 		r.elapsed = 0 // the transfer gets on
+		if r.recovery != nil {
+			r.recovery.still = 0
+		}
 	}
 	t.commit = max(t.commit, m.Commit)
 	if t.kind == catchingUp {
@@ -203,7 +208,7 @@ func (r *Replica) takeLog(m *Message) {
 		}
 		return
 	}
-	if t.want == 0 || t.kind == adopting && m.Op < t.want {
+	if shorter := t.kind == adopting || t.kind == recovering && r.config.Omit.Has(RuleRecoveryHash); shorter && (t.want == 0 || m.Op < t.want) {
 		// Another sender, whose log is shorter, will do: it is normal in the view too, and whoever named more
 		// may be gone.
 		t.want = m.Op
@@ -231,7 +236,12 @@ func (r *Replica) takeOver() {
 			return
 		}
 	}
-	below, entries, ok := r.aboveBase(t.next-OpNumber(len(t.buffer))-1, t.buffer)
+	below := t.next - OpNumber(len(t.buffer)) - 1
+	if t.kind == recovering && !r.hasRecovered(t, below) {
+		r.transfer = nil
+		return
+	}
+	below, entries, ok := r.aboveBase(below, t.buffer)
 	if !ok {
 		r.transfer = nil
 		return

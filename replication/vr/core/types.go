@@ -24,6 +24,32 @@ type Entry struct {
 	Hash    Hash
 }
 
+// Durability is what a crash may take of a replica's log. View-number and last-normal view are durable in all three.
+type Durability uint8
+
+const (
+	// DurabilitySync means that what is acknowledged is durable: a replica restarts from its own log.
+	DurabilitySync Durability = iota
+	// DurabilityAsync means that the log is written and becomes durable a little later.
+	DurabilityAsync
+	// DurabilityMemory means that the log is in memory only, but for a clean end.
+	DurabilityMemory
+)
+
+// String is the name that configurations use.
+func (d Durability) String() string {
+	switch d {
+	case DurabilitySync:
+		return "sync"
+	case DurabilityAsync:
+		return "async"
+	case DurabilityMemory:
+		return "memory"
+	default:
+		return fmt.Sprintf("durability %d", uint8(d))
+	}
+}
+
 // HardState is what must be durable before a message that depends on it leaves.
 type HardState struct {
 	View           ViewNumber
@@ -56,13 +82,15 @@ const (
 	KindNewState
 	KindProbe
 	KindProbeOK
+	KindRecovery
+	KindRecoveryResponse
 )
 
 // String returns the paper's name of the kind.
 func (k Kind) String() string {
 	names := [...]string{
 		"", "PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW", "GETSTATE",
-		"NEWSTATE", "PROBE", "PROBEOK",
+		"NEWSTATE", "PROBE", "PROBEOK", "RECOVERY", "RECOVERYRESPONSE",
 	}
 	if k >= 1 && int(k) < len(names) {
 		return names[k]
@@ -99,6 +127,8 @@ type Status uint8
 const (
 	StatusNormal Status = iota + 1
 	StatusViewChange
+	// StatusRecovering is a replica that may have lost what it acknowledged, and takes part in nothing.
+	StatusRecovering
 	// StatusStopped is a replica that found a broken invariant; Replica.Failure says which.
 	StatusStopped
 )
@@ -110,6 +140,8 @@ func (s Status) String() string {
 		return "normal"
 	case StatusViewChange:
 		return "view-change"
+	case StatusRecovering:
+		return "recovering"
 	case StatusStopped:
 		return "stopped"
 	default:

@@ -20,7 +20,7 @@ type viewChanging struct {
 // views at a time, and where it comes near whoever is in the view answers it.
 func (r *Replica) withinReach(m *Message) bool {
 	switch m.Kind {
-	case KindPrepare, KindCommit, KindStartViewChange, KindDoViewChange, KindStartView:
+	case KindPrepare, KindCommit, KindStartViewChange, KindDoViewChange, KindStartView, KindRecovery:
 	default:
 		return true // they take nobody to another view
 	}
