@@ -8,6 +8,21 @@ import (
 	"github.com/viewline/viewline/internal/node"
 )
 
+// checkAdmin refuses an address before anything of the replica is touched.
+func (n *RunningNode) checkAdmin(insecure bool) error {
+	if n.config.Admin == "" {
+		return nil
+	}
+	_, err := metrics.Resolve(n.config.Admin, insecure)
+	switch {
+	case errors.Is(err, metrics.ErrInsecure):
+		return fmt.Errorf("cluster: admin port: %w", &node.InsecureListenError{Address: n.config.Admin})
+	case err != nil:
+		return fmt.Errorf("%w: admin port: %w", ErrConfig, err)
+	}
+	return nil
+}
+
 // openAdmin opens the admin port, if one is configured.
 func (n *RunningNode) openAdmin(replica node.Replica, options NodeOptions) (err error) {
 	if n.config.Admin == "" {
@@ -19,12 +34,7 @@ func (n *RunningNode) openAdmin(replica node.Replica, options NodeOptions) (err 
 			Group: replica.Group, Replica: replica.Replica, Replicator: replica.Replicator, Describe: replica.Handler.Describe,
 		}},
 	})
-	switch {
-	case errors.Is(err, metrics.ErrInsecure):
-		return fmt.Errorf("cluster: admin port: %w", &node.InsecureListenError{Address: n.config.Admin})
-	case errors.Is(err, metrics.ErrOptions):
-		return fmt.Errorf("%w: admin port: %w", ErrConfig, err)
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("cluster: admin port: %w", err)
 	}
 	n.onClose(n.admin.Close)

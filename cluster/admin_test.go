@@ -271,6 +271,8 @@ func TestAdminAddressIsGuarded(t *testing.T) {
 	config, err := cluster.ReadNodeConfig(set.Nodes[0])
 	require.NoError(t, err)
 
+	data := config.Data
+	config.Data = "nowhere" // nothing of it is looked at before
 	config.Admin = "0.0.0.0:0"
 	_, err = cluster.StartNode(config, cluster.NodeOptions{})
 	var insecure *node.InsecureListenError
@@ -280,7 +282,7 @@ func TestAdminAddressIsGuarded(t *testing.T) {
 	_, err = cluster.StartNode(config, cluster.NodeOptions{})
 	require.ErrorIs(t, err, cluster.ErrConfig)
 
-	config.Admin = ""
+	config.Data, config.Admin = data, ""
 	off, err := cluster.StartNode(config, cluster.NodeOptions{})
 	require.NoError(t, err)
 	require.Empty(t, off.AdminAddr())

@@ -106,6 +106,9 @@ func (n *RunningNode) start(options NodeOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := n.checkAdmin(options.Insecure); err != nil {
+		return err
+	}
 	directory, err := node.OpenDirectory(n.config.Data, identity)
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)

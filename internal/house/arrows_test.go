@@ -143,6 +143,17 @@ func TestClerkLinksGRPCAndProtobufOnly(t *testing.T) {
 	}
 }
 
+// TestOnlyMetricsImportsPrometheus: what other rooms count is theirs; how it is shown is one room's.
+func TestOnlyMetricsImportsPrometheus(t *testing.T) {
+	var rooms []string
+	for _, p := range listPackages(t) {
+		if slices.ContainsFunc(p.Imports, func(path string) bool { return strings.HasPrefix(path, "github.com/prometheus/") }) {
+			rooms = append(rooms, strings.TrimPrefix(p.ImportPath, module))
+		}
+	}
+	require.Equal(t, []string{"internal/metrics"}, rooms)
+}
+
 // TestOnlyTestsTakeRulesOut: a Set of omitted rules is made nowhere but in tests.
 func TestOnlyTestsTakeRulesOut(t *testing.T) {
 	for _, file := range sourceFiles(t) {

@@ -84,12 +84,9 @@ func Open(options Options) (*Admin, error) {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	address, err := net.ResolveTCPAddr("tcp", options.Listen)
+	address, err := Resolve(options.Listen, options.Insecure)
 	if err != nil {
-		return nil, fmt.Errorf("%w: Listen: %w", ErrOptions, err)
-	}
-	if !address.IP.IsLoopback() && !options.Insecure {
-		return nil, fmt.Errorf("%w: %s", ErrInsecure, options.Listen)
+		return nil, err
 	}
 	listener, err := net.ListenTCP("tcp", address)
 	if err != nil {
@@ -105,6 +102,18 @@ func Open(options Options) (*Admin, error) {
 	a.serving.Go(a.serve)
 	a.logger.Info("admin port", "address", a.Addr())
 	return a, nil
+}
+
+// Resolve returns the address that Open would listen on, or the ErrOptions or ErrInsecure that it would return.
+func Resolve(listen string, insecure bool) (*net.TCPAddr, error) {
+	address, err := net.ResolveTCPAddr("tcp", listen)
+	if err != nil {
+		return nil, fmt.Errorf("%w: Listen: %w", ErrOptions, err)
+	}
+	if !address.IP.IsLoopback() && !insecure {
+		return nil, fmt.Errorf("%w: %s", ErrInsecure, listen)
+	}
+	return address, nil
 }
 
 func (a *Admin) serve() {

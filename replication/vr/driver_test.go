@@ -57,6 +57,7 @@ func TestCommitInGroupsOfEverySize(t *testing.T) {
 func TestRequestsToBackupsAreRefused(t *testing.T) {
 	g := newGroup(t, 3, nil)
 	g.mustCommit(1, 1)
+	g.converged(1) // all are in a view, and know its primary
 	leader, view := g.primary()
 	for _, backup := range g.backups(leader) {
 		err := replication.Propose(t.Context(), g.replicas[backup], view, []byte("x")).Err
