@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -49,8 +50,9 @@ type delayedBatch struct {
 
 func newDelayed(disk *Disk) *delayed {
 	d := &delayed{Disk: disk}
-	d.timer = time.AfterFunc(flushInterval, func() { _ = d.flush() }) // the next Write tells of a failure
-	d.timer.Stop()
+	// It is set when something waits, and not before: on a busy machine it would go off before it is here. The next
+	// Write tells of a failure.
+	d.timer = time.AfterFunc(math.MaxInt64, func() { _ = d.flush() })
 	return d
 }
 

@@ -114,8 +114,11 @@ func (i contents) after(batch *vr.Batch) (contents, error) {
 		if keep > i.extent.last+1 {
 			return i, fmt.Errorf("%w: the log ends at operation %d, it cannot begin at %d", ErrGap, i.extent.last, keep)
 		}
-		below := i.entries[keep-1-(i.extent.base+1)]
-		i.entries = slices.Clone(i.entries[keep-1-i.extent.base:])
+		dropped := int(keep - 1 - i.extent.base)
+		below := i.entries[dropped-1]
+		if i.entries = i.entries[dropped:]; dropped >= len(i.entries) {
+			i.entries = slices.Clone(i.entries) // gives the memory of the others back
+		}
 		i.extent.base, i.extent.baseHash = below.Op, below.Hash
 	}
 	i.extent.join(i.checkpoint)
