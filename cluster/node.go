@@ -17,6 +17,7 @@ import (
 	"github.com/viewline/viewline/replication/transport"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/storage"
+	"github.com/viewline/viewline/replication/vr/streams"
 	"github.com/viewline/viewline/shardserver"
 	"github.com/viewline/viewline/txn"
 )
@@ -132,7 +133,7 @@ func (n *RunningNode) start(options NodeOptions) error {
 	if err != nil {
 		return err
 	}
-	replica, err := n.openReplica(groupTransport{group}, disk, machine, options)
+	replica, err := n.openReplica(streams.Of(group), disk, machine, options)
 	if err != nil {
 		return errors.Join(fmt.Errorf("cluster: %w", err), serving.Close())
 	}

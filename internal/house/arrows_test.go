@@ -24,6 +24,8 @@ var arrows = map[string][]string{
 	"replication/vr/core":        {"internal/omit"},
 	"replication/vr":             {"replication", "replication/vr/core", "proto/viewline/v1"},
 	"replication/vr/storage":     {"replication/vr", "replication/vr/core"},
+	"replication/vr/streams":     {"replication/transport", "replication/vr", "replication/vr/core"},
+	"replication/vr/vrtest":      {"replication", "replication/vr", "replication/vr/core", "replication/vr/storage"},
 	"replication/sessions/table": {"internal/omit"},
 	"replication/sessions":       {"replication", "replication/sessions/table"},
 	"replication/transport":      {"proto/viewline/v1", "internal/frame"},
@@ -49,7 +51,7 @@ var arrows = map[string][]string{
 	"internal/demo":      {"clerk", "cluster", "cluster/process", "internal/bank", "internal/tree", "txn"},
 	"internal/chaos":     {"clerk", "cluster", "cluster/process", "internal/bank", "internal/survey", "proto/viewline/v1", "txn"},
 	"cluster": {
-		"txn", "replication", "replication/vr", "replication/vr/core", "replication/vr/storage", "replication/transport", "coordinator",
+		"txn", "replication", "replication/vr", "replication/vr/storage", "replication/vr/streams", "replication/transport", "coordinator",
 		"shardserver", "clerk", "proto/viewline/v1", "internal/metrics", "internal/node", "internal/route", "internal/placement",
 		"internal/survey",
 	},

@@ -5,12 +5,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/viewline/viewline/replication"
-	"github.com/viewline/viewline/replication/vr"
-	"github.com/viewline/viewline/replication/vr/core"
-	"github.com/viewline/viewline/replication/vr/storage"
+	"github.com/viewline/viewline/replication/vr/vrtest"
 )
 
 // counter is a state machine: each operation is a number to add, its result the sum.
@@ -34,53 +31,29 @@ func (c *counter) Restore(r io.Reader) error { return binary.Read(r, binary.BigE
 // frozen is the counter's snapshot.
 type frozen uint64
 
-func (f frozen) WriteTo(w io.Writer) (int64, error) {
-	return 8, binary.Write(w, binary.BigEndian, uint64(f))
-}
+func (f frozen) WriteTo(w io.Writer) (int64, error) { return 8, binary.Write(w, binary.BigEndian, f) }
+func (frozen) Release()                             {}
 
-func (frozen) Release() {}
-
-// A replicated counter: three replicas on disk, in one process for the example's sake. The transport between them
-// is the caller's; here it is the tests' own, which calls the other replica directly.
-func ExampleOpen() {
-	network := newNetwork()
-	members := []replication.ReplicaID{1, 2, 3}
-	var replicas []*vr.Replica
-	for _, id := range members {
-		directory, err := os.MkdirTemp("", "counter")
-		if err != nil {
-			panic(err)
-		}
-		defer func() { _ = os.RemoveAll(directory) }()
-		if err := storage.Create(directory); err != nil { // once in the replica's life
-			panic(err)
-		}
-		disk, err := storage.Open(directory, storage.Options{})
-		if err != nil {
-			panic(err)
-		}
-		replica, err := vr.Open(vr.Options{
-			Self: id, Members: members, Transport: network.join(core.ReplicaID(id)), Storage: disk, StateMachine: &counter{},
-		})
-		if err != nil {
-			panic(err)
-		}
-		defer func() { _ = replica.Close() }()
-		replicas = append(replicas, replica)
+// A replicated counter: three replicas in one process, two of which are enough.
+func Example() {
+	ctx := context.Background()
+	group, err := vrtest.Start(3, func() replication.StateMachine { return &counter{} })
+	if err != nil {
+		panic(err)
 	}
-
-	// Who leads says so; only there is an operation accepted.
-	primary, event := leading(replicas)
+	defer func() { _ = group.Close() }()
 	for _, n := range []uint64{1, 2, 39} {
-		result := replication.Propose(context.Background(), primary, event.View, binary.AppendUvarint(nil, n))
-		if result.Err != nil {
-			panic(result.Err)
-		}
+		primary, _, _ := group.Primary(ctx)
+		result := group.Propose(ctx, binary.AppendUvarint(nil, n))
 		sum, _ := binary.Uvarint(result.Value)
-		fmt.Println(sum)
+		fmt.Println(sum, result.Err)
+		if n == 2 {
+			fmt.Println("the primary dies:", group.Kill(primary))
+		}
 	}
 	// Output:
-	// 1
-	// 3
-	// 42
+	// 1 <nil>
+	// 3 <nil>
+	// the primary dies: <nil>
+	// 42 <nil>
 }
