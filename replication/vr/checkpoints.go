@@ -15,6 +15,10 @@ import (
 // fetchBufferBytes is how much of a fetched checkpoint is handed to the storage at once.
 const fetchBufferBytes = 64 << 10
 
+// checkpointRest is how long no checkpoint is tried, but for those who call Checkpoint, after one for which the disk
+// had no space.
+const checkpointRest = 10 * time.Second
+
 var errStalled = errors.New("vr: the checkpoint stands still")
 
 // jobKind is what runs beside the owner: one job at a time, so that checkpoints only ever become newer.
@@ -63,8 +67,8 @@ func (o *owner) startJob() error {
 	}
 	if wanted := o.wanted; wanted != nil {
 		o.wanted = nil
-		if wanted.Meta.Op <= o.applied {
-			o.core.CheckpointFailed() // it is not needed any more
+		if wanted.Meta.Op <= o.applied || o.resting > 0 {
+			o.core.CheckpointFailed() // it is not needed any more, or there is no space for it
 			return nil
 		}
 		o.job = jobFetches
@@ -75,7 +79,8 @@ func (o *owner) startJob() error {
 		return nil
 	}
 	since := uint64(o.applied - o.checkpointed)
-	if since == 0 || len(o.asking) == 0 && since < o.options.CheckpointEvery && o.appliedBytes < o.options.CheckpointBytes {
+	due := o.resting == 0 && (since >= o.options.CheckpointEvery || o.appliedBytes >= o.options.CheckpointBytes)
+	if since == 0 || len(o.asking) == 0 && !due {
 		return nil
 	}
 	meta, ok := o.core.MetaAt(o.applied)
@@ -187,6 +192,9 @@ func copyCheckpoint(writer io.Writer, body io.Reader, progress func(bytes int)) 
 func (o *owner) jobFinished(job *finishedJob) error {
 	o.job = jobNone
 	switch {
+	case errors.Is(job.err, ErrNoSpace):
+		o.rest(job)
+		return nil
 	case job.err != nil:
 		return job.err
 	case !job.fetched:
@@ -216,6 +224,24 @@ func (o *owner) jobFinished(job *finishedJob) error {
 		return nil
 	}
 	return o.install(job.meta)
+}
+
+// rest gives a checkpoint up for which the disk has no space. The log goes on without it: replicas with equal disks
+// would all stop together otherwise.
+func (o *owner) rest(job *finishedJob) {
+	o.resting = max(1, int(checkpointRest/o.options.TickInterval))
+	o.options.Logger.Error("no space left for a checkpoint; the log grows until there is", "group", o.options.Group, "replica", o.options.Self,
+		"op", job.meta.Op, "error", job.err)
+	if job.fetched {
+		o.counters.fetchesFailed.Add(1)
+		o.trace(TraceEvent{Kind: TraceFetchFailed, Err: job.err})
+		o.core.CheckpointFailed()
+		return
+	}
+	for _, done := range o.writing {
+		done <- job.err
+	}
+	o.writing = nil
 }
 
 // install replaces the state by the fetched one, which is durable.

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -262,6 +264,48 @@ func TestFailedCheckpointStopsTheReplica(t *testing.T) {
 		require.ErrorIs(t, err, storage.ErrInjected)
 		require.ErrorIs(t, g.replicas[0].Status().Failure, storage.ErrInjected)
 	}
+}
+
+// TestNoSpaceForACheckpoint: the log goes on without checkpoints, which are tried again now and then only, and at once
+// for those who ask.
+func TestNoSpaceForACheckpoint(t *testing.T) {
+	for _, call := range []storage.Call{storage.CallCreateCheckpoint, storage.CallCheckpointWrite, storage.CallCheckpointCommit} {
+		full := storage.Fault{Call: call, Nth: 1, Err: syscall.ENOSPC}
+		g := newMemoryGroup(t, 1, func(o *vr.Options) { o.CheckpointEvery = 5 })
+		g.stop(0)
+		failing := storage.NewFailing(g.storages[0], full)
+		g.storages[0] = failing
+		g.start(0)
+		g.mustCommit(1, 5)
+		g.eventually("a checkpoint is tried", func() bool { return failing.Struck() == 1 })
+		failing.Fail(full)
+		require.ErrorIs(t, g.replicas[0].Checkpoint(t.Context()), vr.ErrNoSpace)
+		g.mustCommit(6, 100)
+		require.Equal(t, 2, failing.Calls(storage.CallCreateCheckpoint), "none is tried while it rests")
+		require.NoError(t, g.replicas[0].Status().Failure)
+		require.NoError(t, g.replicas[0].Checkpoint(t.Context()))
+		require.EqualValues(t, 100, g.replicas[0].Status().Checkpoint)
+	}
+}
+
+// TestNoSpaceForAFetchedCheckpoint: the replica stays as it was, and asks again when it has rested.
+func TestNoSpaceForAFetchedCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newMemoryGroup(t, 3, func(o *vr.Options) { o.CheckpointEvery = 10 })
+		g.mustCommit(1, 10)
+		leader, _ := g.primary()
+		late := g.backups(leader)[0]
+		g.stop(late)
+		g.mustCommit(11, 100)
+		failing := storage.NewFailing(g.storages[late], storage.Fault{Call: storage.CallCheckpointWrite, Nth: 1, Err: syscall.ENOSPC})
+		g.storages[late] = failing
+		began := time.Now()
+		g.start(late)
+		g.converged(100)
+		require.Equal(t, 1, failing.Struck())
+		require.GreaterOrEqual(t, time.Since(began), 10*time.Second)
+		g.closeAll()
+	})
 }
 
 func TestFailuresOfOpen(t *testing.T) {

@@ -28,6 +28,7 @@ type owner struct {
 
 	job     jobKind               // what runs
 	wanted  *core.FetchCheckpoint // to be fetched when nothing runs
+	resting int                   // ticks until a checkpoint is tried again
 	writing []chan<- error        // callers of Checkpoint, served by the job that runs
 	asking  []chan<- error        // callers of Checkpoint, served by the next one
 
@@ -89,6 +90,7 @@ func (o *owner) feed(taken *work, ticked bool) error {
 		o.step(&taken.messages[i])
 	}
 	if ticked {
+		o.resting = max(o.resting-1, 0)
 		o.core.Tick()
 		o.observe(primaryLost)
 	}
