@@ -12,15 +12,16 @@ import (
 
 // termination is one machine at work.
 type termination struct {
-	attempt txn.Attempt
-	machine *terminate.Machine
+	attempt  txn.Attempt
+	machine  *terminate.Machine
+	redrives bool // it counts as one of the redriver's
 }
 
 type newMachine func(terminate.Options, txn.ShardID, txn.Attempt, []txn.ShardID) (*terminate.Machine, error)
 
 // begin starts a machine.
-func (t *terminator) begin(attempt txn.Attempt, participants []txn.ShardID, create newMachine) {
-	s := t.server
+func (t *terminator) begin(work *termination, participants []txn.ShardID, create newMachine) {
+	s, attempt := t.server, work.attempt
 	machine, err := create(terminate.Options{}, s.options.Shard, attempt, participants)
 	if err != nil {
 		s.options.Logger.Error("a transaction cannot be terminated", "shard", s.options.Shard, "transaction", attempt.String(), "error", err)
@@ -28,8 +29,11 @@ func (t *terminator) begin(attempt txn.Attempt, participants []txn.ShardID, crea
 	}
 	s.counts.terminations.Add(1)
 	s.options.Logger.Debug("terminating", "shard", s.options.Shard, "transaction", attempt.String())
-	work := &termination{attempt: attempt, machine: machine}
+	work.machine = machine
 	t.running[attempt] = work
+	if work.redrives {
+		t.redriver.running++
+	}
 	t.act(work, machine.Start())
 }
 
@@ -49,6 +53,9 @@ func (t *terminator) act(work *termination, actions []terminate.Action) {
 			s.counts.terminated(action.Outcome.Kind)
 		case terminate.Done:
 			delete(t.running, work.attempt)
+			if work.redrives {
+				t.redriver.running--
+			}
 			if action.Contradiction {
 				s.counts.contradictions.Add(1)
 				s.options.Logger.Error("shards contradict each other about a transaction", "shard", s.options.Shard,

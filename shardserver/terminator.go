@@ -1,7 +1,6 @@
 package shardserver
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -11,12 +10,8 @@ import (
 	"github.com/viewline/viewline/txn/terminate"
 )
 
-// How much of the history one scan looks at.
-const (
-	unendedScanMax   = 1024
-	redriveScanEvery = 10 // scans of the line for each scan of the commits without an END
-	hurriedMax       = 1024
-)
+// hurriedMax bounds the attempts that wait for an early termination. One beyond it waits for its age.
+const hurriedMax = 1024
 
 // terminator finishes what clerks have left behind. Its goroutine owns everything but the mailbox.
 type terminator struct {
@@ -28,13 +23,14 @@ type terminator struct {
 	hurried map[txn.Attempt]struct{}
 
 	// seen is when this process first saw what is prepared now, on every replica, so that an attempt is as old
-	// as it is when another primary takes over.
-	seen    map[txn.Attempt]time.Time
-	running map[txn.Attempt]*termination
-	timers  timerHeap
-	scans   uint64
-	early   rateLimit
-	due     map[txn.Attempt]time.Time // commits without an END, when they are to be taken up
+	// as it is when another primary takes over; or when it was last taken up.
+	seen     map[txn.Attempt]time.Time
+	running  map[txn.Attempt]*termination
+	timers   timerHeap
+	scans    uint64
+	early    rateLimit
+	waiting  map[txn.Attempt]struct{} // hurried ones that the rate did not allow yet; at most hurriedMax
+	redriver redriver
 }
 
 // arrival is an event for a termination.
@@ -46,12 +42,13 @@ type arrival struct {
 func newTerminator(s *Server) *terminator {
 	return &terminator{
 		server: s, wake: make(chan struct{}, 1), hurried: map[txn.Attempt]struct{}{}, seen: map[txn.Attempt]time.Time{},
-		running: map[txn.Attempt]*termination{}, due: map[txn.Attempt]time.Time{},
-		early: rateLimit{perSecond: s.options.EarlyTerminationsPerSecond},
+		running: map[txn.Attempt]*termination{}, waiting: map[txn.Attempt]struct{}{},
+		early:    rateLimit{perSecond: s.options.EarlyTerminationsPerSecond},
+		redriver: redriver{age: s.options.RedriveAge, max: (s.options.TerminationsMax + 1) / 2, silent: map[txn.ShardID]time.Time{}},
 	}
 }
 
-// hurry asks for an early end of attempts, as far as they are prepared and the rate allows it.
+// hurry asks for an early end of attempts, as far as they are prepared, as soon as the rate allows it.
 func (t *terminator) hurry(attempts []txn.Attempt) {
 	t.mu.Lock()
 	for _, attempt := range attempts {
@@ -78,13 +75,19 @@ func (t *terminator) deliver(to *termination, event terminate.Event) {
 	t.nudge()
 }
 
-func (t *terminator) take() (arrivals []arrival, hurried map[txn.Attempt]struct{}) {
+// take returns the events that have come, and lets the hurried attempts wait for the next scan. It reports whether
+// there were any.
+func (t *terminator) take() (arrivals []arrival, hurried bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	arrivals, t.mailbox = t.mailbox, nil
-	if len(t.hurried) > 0 {
-		hurried, t.hurried = t.hurried, map[txn.Attempt]struct{}{}
+	hurried = len(t.hurried) > 0
+	for attempt := range t.hurried {
+		if len(t.waiting) < hurriedMax {
+			t.waiting[attempt] = struct{}{}
+		}
 	}
+	clear(t.hurried)
 	return arrivals, hurried
 }
 
@@ -106,16 +109,28 @@ func (t *terminator) run() {
 		}
 		arrivals, hurried := t.take()
 		for _, arrival := range arrivals {
-			if t.running[arrival.to.attempt] == arrival.to {
-				t.act(arrival.to, arrival.to.machine.Step(arrival.event))
-			}
+			t.arrive(arrival, time.Now())
 		}
 		t.fire(time.Now())
-		if scanNow || len(hurried) > 0 && t.early.left(time.Now()) {
-			t.scan(time.Now(), hurried)
+		if scanNow || hurried && t.early.left(time.Now()) {
+			t.scan(time.Now())
 		}
 		timer.Reset(t.timers.wait(time.Now()))
 	}
+}
+
+// arrive hands an event to its machine.
+func (t *terminator) arrive(arrival arrival, now time.Time) {
+	if t.running[arrival.to.attempt] != arrival.to {
+		return
+	}
+	switch event := arrival.event.(type) {
+	case terminate.Reply:
+		t.redriver.heard(event.Send.Shard, true, now)
+	case terminate.Failed:
+		t.redriver.heard(event.Send.Shard, false, now)
+	}
+	t.act(arrival.to, arrival.to.machine.Step(arrival.event))
 }
 
 // fire hands due timers to their machines.
@@ -132,7 +147,7 @@ func (t *terminator) fire(now time.Time) {
 }
 
 // scan looks through the line and begins with what is in doubt.
-func (t *terminator) scan(now time.Time, hurried map[txn.Attempt]struct{}) {
+func (t *terminator) scan(now time.Time) {
 	t.scans++
 	serving, prepared := t.line()
 	seen := make(map[txn.Attempt]time.Time, len(prepared))
@@ -146,22 +161,45 @@ func (t *terminator) scan(now time.Time, hurried map[txn.Attempt]struct{}) {
 	t.seen = seen
 	if !serving {
 		t.dropAll()
-		t.due = nil
 		return
 	}
-	for _, entry := range prepared {
-		_, hurry := hurried[entry.Attempt]
-		inDoubt := now.Sub(seen[entry.Attempt]) >= t.server.options.InDoubtAge
-		if t.free(entry.Attempt) && (inDoubt || hurry && t.early.allow(now)) {
-			if inDoubt {
-				seen[entry.Attempt] = now // if this one gives up, the next one comes after another such age
-			}
-			t.begin(entry.Attempt, entry.Participants, terminate.New)
-		}
-	}
-	if t.scans%redriveScanEvery == 0 {
+	t.end(now, t.due(now, prepared))
+	if t.scans%redriveScanEvery == 0 || t.redriver.more {
 		t.redrive(now)
 	}
+}
+
+// due returns those that are in doubt or that somebody waits for. Those that were taken up before and could not be
+// finished come behind the others.
+func (t *terminator) due(now time.Time, prepared []*txn.Transaction) []*txn.Transaction {
+	due := slices.DeleteFunc(prepared, func(entry *txn.Transaction) bool {
+		_, hurried := t.waiting[entry.Attempt]
+		return t.running[entry.Attempt] != nil || !hurried && !t.inDoubt(now, entry.Attempt)
+	})
+	slices.SortStableFunc(due, func(a, b *txn.Transaction) int { return t.seen[a.Attempt].Compare(t.seen[b.Attempt]) })
+	return due
+}
+
+func (t *terminator) inDoubt(now time.Time, attempt txn.Attempt) bool {
+	return now.Sub(t.seen[attempt]) >= t.server.options.InDoubtAge
+}
+
+// end begins with as many as it may. Hurried ones that it may not begin with yet go on waiting.
+func (t *terminator) end(now time.Time, due []*txn.Transaction) {
+	waiting := make(map[txn.Attempt]struct{}, len(t.waiting))
+	for _, entry := range due {
+		_, hurried := t.waiting[entry.Attempt]
+		inDoubt := t.inDoubt(now, entry.Attempt)
+		if t.room() && (inDoubt || hurried && t.early.allow(now)) {
+			if inDoubt {
+				t.seen[entry.Attempt] = now // if this one gives up, the next one comes after another such age
+			}
+			t.begin(&termination{attempt: entry.Attempt}, entry.Participants, terminate.New)
+		} else if hurried {
+			waiting[entry.Attempt] = struct{}{}
+		}
+	}
+	t.waiting = waiting
 }
 
 // line returns the transactions prepared here, by ascending timestamp, and whether this replica serves.
@@ -177,38 +215,8 @@ func (t *terminator) line() (serving bool, prepared []*txn.Transaction) {
 	return serving, prepared
 }
 
-// redrive takes up commits that nobody has ended, the oldest of them only: those that this process has seen so
-// for an age, and has not taken up for another one. Whoever has been due for longest comes first.
-func (t *terminator) redrive(now time.Time) {
-	s := t.server
-	s.mu.Lock()
-	unended := s.state.Unended(math.MaxUint64, unendedScanMax)
-	s.mu.Unlock()
-	due := make(map[txn.Attempt]time.Time, len(unended))
-	for _, commit := range unended {
-		at, known := t.due[commit.Attempt]
-		if !known {
-			at = now.Add(s.options.RedriveAge)
-		}
-		due[commit.Attempt] = at
-	}
-	t.due = due
-	slices.SortStableFunc(unended, func(a, b history.Unended) int { return due[a.Attempt].Compare(due[b.Attempt]) })
-	for _, commit := range unended {
-		if due[commit.Attempt].After(now) {
-			return
-		}
-		if t.free(commit.Attempt) {
-			due[commit.Attempt] = now.Add(s.options.RedriveAge)
-			t.begin(commit.Attempt, commit.Participants, terminate.NewRedrive)
-		}
-	}
-}
-
-// free reports whether a termination of the attempt may begin.
-func (t *terminator) free(attempt txn.Attempt) bool {
-	return t.running[attempt] == nil && len(t.running) < t.server.options.TerminationsMax
-}
+// room reports whether another termination may begin.
+func (t *terminator) room() bool { return len(t.running) < t.server.options.TerminationsMax }
 
 // dropAll ends all terminations: the next primary has its own.
 func (t *terminator) dropAll() {
@@ -216,6 +224,8 @@ func (t *terminator) dropAll() {
 		t.running = map[txn.Attempt]*termination{}
 	}
 	t.timers = t.timers[:0]
+	clear(t.waiting)
+	t.redriver.forget()
 }
 
 // rateLimit allows so much in each second, counted from the first.

@@ -173,14 +173,39 @@ func TestEarlyTerminationsAreLimited(t *testing.T) {
 			reads = append(reads, begin(server, snapshotRequest(c.stamp(), c.key(1, i)), time.Time{}))
 		}
 		pass(100 * time.Millisecond)
-		answered := 0
-		for _, read := range reads {
-			if read.answered() {
-				answered++
+		for _, want := range []int{2, 4, 5} { // those that meet the limit wait for the next second, not for their age
+			answered := 0
+			for _, read := range reads {
+				if read.answered() {
+					answered++
+				}
+			}
+			require.Equal(t, want, answered)
+			require.Equal(t, uint64(want), server.counts.terminations.Load())
+			pass(time.Second)
+		}
+	})
+}
+
+// What waits for an early end is bounded; the rest waits for its age.
+func TestHurriedAttemptsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 1, func(o *Options) { o.EarlyTerminationsPerSecond = 1; o.ScanInterval = time.Hour })
+		defer c.close()
+		terminator := c.shards[1].primary().terminator
+		for round := range 3 {
+			attempts := make([]txn.Attempt, hurriedMax)
+			for i := range attempts {
+				attempts[i].ID.Sequence = uint64(round*hurriedMax + i + 1)
+			}
+			terminator.hurry(attempts)
+			if round < 2 {
+				synctest.Wait()
 			}
 		}
-		require.Equal(t, 2, answered)
-		require.Equal(t, uint64(2), server.counts.terminations.Load())
+		synctest.Wait()
+		require.LessOrEqual(t, len(terminator.waiting), hurriedMax)
+		require.LessOrEqual(t, len(terminator.hurried), hurriedMax)
 	})
 }
 
@@ -216,6 +241,25 @@ func TestTerminationsAreBounded(t *testing.T) {
 		pass(10 * time.Minute)
 		require.Zero(t, sizesOf(server).Prepared)
 		require.Zero(t, sizesOf(c.shards[2].primary()).Prepared)
+	})
+}
+
+// Transactions in doubt that wait for a shard which is away do not take the turns of those that can be ended.
+func TestTransactionsInDoubtHaveTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, func(o *Options) { o.TerminationsMax = 2 })
+		defer c.close()
+		s, server := &sequence{}, c.shards[1].primary()
+		c.setLose(func(to txn.ShardID, _ *pb.Request) bool { return to == 3 })
+		for i := range 6 {
+			stuck := s.transaction(c.stamp(), []txn.ShardID{1, 3}, "new", c.key(1, i))
+			requireStatus(t, txn.StatusPrepared, txn.ReasonNone, ask(t, server, prepareRequest(stuck)))
+		}
+		free := s.transaction(c.stamp(), []txn.ShardID{1, 2}, "new", c.key(1, 6))
+		requireStatus(t, txn.StatusPrepared, txn.ReasonNone, ask(t, server, prepareRequest(free)))
+		pass(3 * time.Minute)
+		require.False(t, holds(server, free.Attempt))
+		require.Equal(t, 6, sizesOf(server).Prepared)
 	})
 }
 

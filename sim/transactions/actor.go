@@ -219,7 +219,7 @@ func (w *World) redriveSomething() bool {
 	if !rep.front.Leading() {
 		return false
 	}
-	unended := rep.state.Unended(w.issued, 8)
+	unended := rep.state.Unended(txn.Attempt{}, 8)
 	if len(unended) == 0 {
 		return false
 	}

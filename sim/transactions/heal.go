@@ -112,7 +112,7 @@ func (w *World) finishLeftovers() bool {
 			w.terminate(i, t)
 			found = true
 		}
-		for _, u := range rep.state.Unended(w.issued, 64) {
+		for _, u := range rep.state.Unended(txn.Attempt{}, 64) {
 			w.redrive(i, u)
 			found = true
 		}

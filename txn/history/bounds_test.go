@@ -104,13 +104,22 @@ func TestUnendedCommitsAreNotForgottenForRoom(t *testing.T) {
 	}
 	f.advance(50, 0, 0)
 	require.Equal(t, "refused: limit", brief(f.onePhase(f.txn(5, 60).put("x", "1"))))
-	require.Equal(t, []txn.Timestamp{10, 11}, []txn.Timestamp{f.Unended(11, 9)[0].Attempt.TS, f.Unended(11, 9)[1].Attempt.TS})
-	require.Len(t, f.Unended(11, 9), 2)
-	require.Len(t, f.Unended(99, 1), 1)
-	require.Empty(t, f.Unended(99, 0))
+	after := func(ts txn.Timestamp, id, limit int) (found []txn.Timestamp) {
+		for _, commit := range f.Unended(txn.Attempt{ID: idOf(id), TS: ts}, limit) {
+			found = append(found, commit.Attempt.TS)
+		}
+		return found
+	}
+	require.Equal(t, []txn.Timestamp{10, 11, 12}, after(0, 0, 9))
+	require.Equal(t, []txn.Timestamp{10, 11}, after(0, 0, 2))
+	require.Equal(t, []txn.Timestamp{11, 12}, after(10, 1, 9), "the one it is after is not among them")
+	require.Equal(t, []txn.Timestamp{12}, after(11, 7, 9), "it need not be one of them")
+	require.Empty(t, after(12, 3, 9))
+	require.Empty(t, after(0, 0, 0))
+	require.Equal(t, txn.Timestamp(12), f.NewestUnended())
 	f.apply(EndTxn{IDs: []txn.TxnID{idOf(2)}})
 	require.Equal(t, "committed", brief(f.onePhase(f.txn(5, 60).put("x", "1"))))
-	require.Len(t, f.Unended(99, 9), 2)
+	require.Equal(t, []txn.Timestamp{10, 12}, after(0, 0, 9))
 	check(t, f.State)
 }
 

@@ -115,7 +115,7 @@ func TestScheduleCommitDroppedAtEnd(t *testing.T) {
 
 	open := f.prepared(f.txn(3, 30, 1, 2).put("z", "1"))
 	f.commitTxn(open)
-	require.Equal(t, []Unended{{Attempt: open.Attempt, Participants: []txn.ShardID{1, 2}}}, f.Unended(100, 10))
+	require.Equal(t, []Unended{{Attempt: open.Attempt, Participants: []txn.ShardID{1, 2}}}, f.Unended(txn.Attempt{}, 10))
 	f.advance(50, 0, 50)
 	for _, forgotten := range []*builder{one, two} {
 		require.Equal(t, "forgotten: forgotten", brief(f.fence(forgotten)))

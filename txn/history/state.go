@@ -105,12 +105,16 @@ func (s *State) IsPrepared(attempt txn.Attempt) bool {
 	return known != nil && known.prepared != nil && known.prepared.txn.Attempt == attempt
 }
 
-// Unended returns at most limit commits of several participants without END, with timestamps up to before,
-// ascending.
-func (s *State) Unended(before txn.Timestamp, limit int) []Unended {
+// Unended returns at most limit commits of several participants without END, ascending by timestamp: those that come
+// after an attempt in that order, which need not be one of them; after the zero Attempt come all.
+func (s *State) Unended(after txn.Attempt, limit int) []Unended {
 	var unended []Unended
-	s.decisions.unended.Scan(func(place decidedAt) bool {
-		if place.ts > before || len(unended) >= limit {
+	from := decidedAt{ts: after.TS, id: after.ID}
+	s.decisions.unended.Ascend(from, func(place decidedAt) bool {
+		if place == from {
+			return true
+		}
+		if len(unended) >= limit {
 			return false
 		}
 		known := s.decisions.get(place.id)
@@ -118,6 +122,12 @@ func (s *State) Unended(before txn.Timestamp, limit int) []Unended {
 		return true
 	})
 	return unended
+}
+
+// NewestUnended returns the largest timestamp of a commit that Unended would name, or zero.
+func (s *State) NewestUnended() txn.Timestamp {
+	newest, _ := s.decisions.unended.Max()
+	return newest.ts
 }
 
 // Counters returns the sizes of the state's collections.
