@@ -202,6 +202,7 @@ func (o *owner) jobFinished(job *finishedJob) error {
 		o.checkpointed = job.meta.Op
 		o.core.CheckpointCreated(job.meta)
 		o.observe(overtaken)
+		o.publish() // who is told of the checkpoint finds it in the status
 		for _, done := range o.writing {
 			done <- nil
 		}
