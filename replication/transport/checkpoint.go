@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -127,7 +128,7 @@ func (b *checkpointBody) Close() error {
 	return nil
 }
 
-// FetchCheckpoint sends the newest checkpoint of a local replica.
+// FetchCheckpoint sends the newest checkpoint of a local replica, as long as the member goes on taking it.
 func (s *server) FetchCheckpoint(request *pb.FetchCheckpointRequest, stream pb.PeerService_FetchCheckpointServer) error {
 	t := s.transport
 	g, err := t.checkpointSource(request)
@@ -136,10 +137,36 @@ func (s *server) FetchCheckpoint(request *pb.FetchCheckpointRequest, stream pb.P
 	}
 	select {
 	case t.checkpoints <- struct{}{}:
-		defer func() { <-t.checkpoints }()
 	default:
 		return status.Error(codes.ResourceExhausted, "too many checkpoints are being sent")
 	}
+	// A Send ends only with the stream, and the stream with this method: so that a member which takes nothing,
+	// though it answers pings, gives its place back, they are two goroutines.
+	stalled, stall := context.WithCancel(context.Background())
+	defer stall()
+	idle := time.AfterFunc(t.options.CheckpointTimeout, stall)
+	idle.Stop()
+	ended := make(chan error, 1)
+	if !t.start(func() {
+		defer func() { <-t.checkpoints }()
+		ended <- t.serveCheckpoint(g, request, stream, idle)
+	}) {
+		<-t.checkpoints
+		return status.Error(codes.Unavailable, "node is closing")
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-stalled.Done():
+		t.notices.warn("a member does not take its checkpoint", "group", request.GetGroup(), "replica", request.GetFrom())
+		return status.Errorf(codes.DeadlineExceeded, "no piece of the checkpoint was taken for %v", t.options.CheckpointTimeout)
+	case <-t.ctx.Done():
+		return status.Error(codes.Unavailable, "node is closing")
+	}
+}
+
+// serveCheckpoint opens a checkpoint and sends it. idle runs while a piece is being sent.
+func (t *Transport) serveCheckpoint(g *Group, request *pb.FetchCheckpointRequest, stream pb.PeerService_FetchCheckpointServer, idle *time.Timer) error {
 	open := g.opener()
 	if open == nil {
 		return status.Error(codes.Unavailable, "replica serves no checkpoints now")
@@ -152,7 +179,7 @@ func (s *server) FetchCheckpoint(request *pb.FetchCheckpointRequest, stream pb.P
 	if len(header) > headerBytesMax {
 		return status.Errorf(codes.Internal, "a checkpoint's header of %d bytes", len(header))
 	}
-	return t.sendCheckpoint(stream, header, body)
+	return t.sendCheckpoint(stream, header, body, idle)
 }
 
 // checkpointSource checks a request and returns the local replica that it is for.
@@ -177,7 +204,7 @@ func (t *Transport) checkpointSource(request *pb.FetchCheckpointRequest) (*Group
 }
 
 // sendCheckpoint sends a body in pieces, each with the checksum of everything so far.
-func (t *Transport) sendCheckpoint(stream pb.PeerService_FetchCheckpointServer, header []byte, body io.Reader) error {
+func (t *Transport) sendCheckpoint(stream pb.PeerService_FetchCheckpointServer, header []byte, body io.Reader, idle *time.Timer) error {
 	message := &pb.FetchCheckpointResponse{Header: header, Checksum: crc32.Checksum(header, castagnoli)}
 	chunk := make([]byte, chunkBytes)
 	for !message.GetLast() {
@@ -190,7 +217,9 @@ func (t *Transport) sendCheckpoint(stream pb.PeerService_FetchCheckpointServer, 
 		}
 		message.Chunk, message.Last = chunk[:n], last
 		message.Checksum = crc32.Update(message.GetChecksum(), castagnoli, chunk[:n])
-		if err := stream.Send(message); err != nil {
+		idle.Reset(t.options.CheckpointTimeout)
+		err = stream.Send(message)
+		if idle.Stop(); err != nil {
 			return err
 		}
 		t.counters.checkpointBytesSent.Add(uint64(n))

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
@@ -140,6 +141,53 @@ func TestTooManyCheckpointsAtOnce(t *testing.T) {
 	require.NoError(t, first.Close())
 	_, err = io.ReadAll(first)
 	require.Error(t, err, "a closed body does not end in order")
+}
+
+// TestAMemberThatStopsReadingItsCheckpoint keeps its connection and answers pings: it may not keep its place.
+func TestAMemberThatStopsReadingItsCheckpoint(t *testing.T) {
+	_, b, one, two := pair(t, transport.Options{CheckpointsMax: 1, CheckpointTimeout: 300 * time.Millisecond})
+	var closed atomic.Int32
+	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
+		return nil, source{bytes.NewReader(make([]byte, 32<<20)), &closed}, nil // more than the windows hold
+	})
+	_, stopped, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	require.NoError(t, err)
+	defer stopped.Close()
+	_, err = io.ReadFull(stopped, make([]byte, 1000))
+	require.NoError(t, err)
+	eventually(t, func() bool { return closed.Load() == 1 }, "the checkpoint is given up")
+	var second io.ReadCloser
+	eventually(t, func() bool {
+		_, second, err = one.FetchCheckpoint(t.Context(), 2, 0)
+		return err == nil
+	}, "another member has the place")
+	read, err := io.ReadAll(second)
+	require.NoError(t, err)
+	require.Len(t, read, 32<<20)
+	require.NoError(t, second.Close())
+	_, err = io.ReadAll(stopped)
+	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
+	require.EqualValues(t, 1, b.Counters()["checkpoints_sent"])
+}
+
+// TestAMemberThatReadsItsCheckpointSlowly takes many times as long as it may pause.
+func TestAMemberThatReadsItsCheckpointSlowly(t *testing.T) {
+	const pause = 250 * time.Millisecond
+	_, _, one, two := pair(t, transport.Options{CheckpointTimeout: 4 * pause})
+	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
+		return nil, io.NopCloser(bytes.NewReader(make([]byte, 32<<20))), nil
+	})
+	_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	require.NoError(t, err)
+	defer body.Close()
+	began := time.Now()
+	for ticker := time.NewTicker(pause); ; <-ticker.C {
+		if _, err = io.CopyN(io.Discard, body, 4<<20); err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, err, io.EOF)
+	require.Greater(t, time.Since(began), 6*pause)
 }
 
 func TestACheckpointIsCutByContextPartitionAndClose(t *testing.T) {

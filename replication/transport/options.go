@@ -20,10 +20,12 @@ const (
 	ConnectTimeoutDefault  = 2 * time.Second
 	// HandshakeTimeoutDefault is long enough for a peer that is stopped for a while as soon as it has opened a stream.
 	HandshakeTimeoutDefault = 10 * time.Second
-	BackoffMinDefault       = 25 * time.Millisecond
-	BackoffMaxDefault       = time.Second
-	StreamsMaxDefault       = 256
-	CheckpointsMaxDefault   = 4
+	// CheckpointTimeoutDefault leaves a member time for the slowest thing that it does between two pieces.
+	CheckpointTimeoutDefault = 30 * time.Second
+	BackoffMinDefault        = 25 * time.Millisecond
+	BackoffMaxDefault        = time.Second
+	StreamsMaxDefault        = 256
+	CheckpointsMaxDefault    = 4
 )
 
 // MessageOverhead is what the framing adds to the largest payload, in bytes: a server that carries the
@@ -47,6 +49,8 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// HandshakeTimeout is how long an incoming stream may stay open without a handshake.
 	HandshakeTimeout time.Duration
+	// CheckpointTimeout is how long a member may take no piece of a checkpoint (256 KiB) that is sent to it.
+	CheckpointTimeout time.Duration
 	// BackoffMin and BackoffMax bound the time between two attempts; it doubles from one to the other and is
 	// jittered by half.
 	BackoffMin time.Duration
@@ -74,6 +78,7 @@ func (o Options) Validate() error {
 		{"PayloadBytesMax", int64(o.PayloadBytesMax)},
 		{"ConnectTimeout", int64(o.ConnectTimeout)},
 		{"HandshakeTimeout", int64(o.HandshakeTimeout)},
+		{"CheckpointTimeout", int64(o.CheckpointTimeout)},
 		{"BackoffMin", int64(o.BackoffMin)},
 		{"BackoffMax", int64(o.BackoffMax)},
 		{"StreamsMax", int64(o.StreamsMax)},
@@ -98,6 +103,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.PayloadBytesMax, PayloadBytesMaxDefault)
 	setDefault(&o.ConnectTimeout, ConnectTimeoutDefault)
 	setDefault(&o.HandshakeTimeout, HandshakeTimeoutDefault)
+	setDefault(&o.CheckpointTimeout, CheckpointTimeoutDefault)
 	setDefault(&o.BackoffMin, BackoffMinDefault)
 	setDefault(&o.BackoffMax, BackoffMaxDefault)
 	setDefault(&o.StreamsMax, StreamsMaxDefault)
