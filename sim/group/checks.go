@@ -25,6 +25,9 @@ const (
 	claimNumbers      = "view-number and commit-number never fall"
 	claimAcknowledged = "an acknowledgement is for the operation that was proposed"
 	claimReads        = "a read sees everything acknowledged before it was asked for"
+	claimNoPart       = "a recovering replica takes no part"
+	claimAnswered     = "a replica recovers by the answers of f+1 others to its last question"
+	claimStopped      = "a group that lost too much stays stopped"
 	claimLeads        = "who leads has applied everything inherited"
 )
 
@@ -138,11 +141,12 @@ func (c *checks) firstApplied(h *host, op core.OpNumber, applied operation) {
 	record.appliedAt = op
 }
 
-// holders counts the replicas on whose disks an entry is, whether they run or not.
+// holders counts the replicas on whose disks an entry is, whether they run or not. One that lost something may have
+// had it, and takes no part before it has it again.
 func (c *checks) holders(op core.OpNumber, hash core.Hash) int {
 	count := 0
 	for _, h := range c.s.hosts {
-		if h.disk.holds(op, hash) {
+		if h.lossy || h.disk.holds(op, hash) {
 			count++
 		}
 	}

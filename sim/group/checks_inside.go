@@ -64,14 +64,19 @@ func (c *checks) sent(h *host, m *core.Message) {
 		c.s.violated(claimReady, "r%d sends %s", h.id, describe(m))
 		return
 	}
+	if h.running() && h.replica.Status().Status == core.StatusRecovering && m.Kind != core.KindRecovery && m.Kind != core.KindGetState {
+		c.s.violated(claimNoPart, "r%d recovers, and sends %s", h.id, describe(m))
+		return
+	}
 	switch m.Kind {
 	case core.KindPrepare, core.KindCommit, core.KindStartView:
 		if c.primaries[m.View] != h.id {
 			c.s.violated(claimPrimary, "r%d sends %s; the primary of view %d is r%d", h.id, describe(m), m.View, c.primaries[m.View])
 			return
 		}
-	case core.KindPrepareOK, core.KindStartViewChange, core.KindDoViewChange, core.KindNewState, core.KindCommitOK:
-	case core.KindGetState, core.KindProbe, core.KindProbeOK:
+	case core.KindPrepareOK, core.KindStartViewChange, core.KindDoViewChange, core.KindNewState, core.KindCommitOK,
+		core.KindRecoveryResponse:
+	case core.KindGetState, core.KindProbe, core.KindProbeOK, core.KindRecovery:
 		return // they promise nothing
 	default:
 		c.s.violated(claimReady, "r%d sends %s", h.id, describe(m))
@@ -84,7 +89,7 @@ func (c *checks) sent(h *host, m *core.Message) {
 
 // promised checks a message that promises something about its sender against the sender's disk.
 func (c *checks) promised(h *host, m *core.Message) {
-	durable := &h.disk.hardState
+	durable := h.disk.promised()
 	switch {
 	case m.View > durable.View:
 		c.s.violated(claimPromise, "r%d sends %s with view %d on its disk", h.id, describe(m), durable.View)

@@ -275,3 +275,102 @@ func TestChecksOfMessages(t *testing.T) {
 		}},
 	})
 }
+
+// lossyGroup is quiet in async, with a third replica that has lost something and recovers.
+func lossyGroup(t *testing.T) (s *simulation, recovering *host) {
+	t.Helper()
+	drawn := drawMixture(1)
+	drawn.drawDurability(1, ChoiceAsync)
+	drawn.members = 3
+	s = newSimulation(Options{Seed: 1}, drawn)
+	for range 9 {
+		s.checks.newOperation()
+	}
+	recovering = s.hosts[2]
+	recovering.disk.write(batch{hardState: &core.HardState{View: 1, LastNormalView: 1}})
+	require.NoError(t, recovering.disk.sync())
+	s.boot(recovering)
+	s.crash(recovering, false)
+	s.boot(recovering)
+	require.Equal(t, core.StatusRecovering, recovering.status.Status)
+	return s, recovering
+}
+
+func TestChecksOfRecovery(t *testing.T) {
+	one := entry(1, 1, 1)
+	for _, test := range []struct {
+		name, claim string
+		act         func(s *simulation, h *host)
+	}{
+		{"RECOVERY", "", func(s *simulation, h *host) {
+			s.checks.sent(h, &core.Message{Kind: core.KindRecovery, From: 3, To: 1, View: 1, First: 1})
+		}},
+		{"a PREPAREOK by who recovers", claimNoPart, func(s *simulation, h *host) {
+			s.checks.sent(h, &core.Message{Kind: core.KindPrepareOK, From: 3, To: 1, View: 1})
+		}},
+		{"a STARTVIEWCHANGE by who recovers", claimNoPart, func(s *simulation, h *host) {
+			s.checks.sent(h, &core.Message{Kind: core.KindStartViewChange, From: 3, To: 1, View: 1})
+		}},
+		{"a RECOVERYRESPONSE of a view that may be lost", claimPromise, func(s *simulation, _ *host) {
+			s.hosts[0].disk.write(batch{hardState: &core.HardState{View: 2, LastNormalView: 2}})
+			s.checks.sent(s.hosts[0], &core.Message{Kind: core.KindRecoveryResponse, From: 1, To: 3, View: 2, LastNormalView: 2})
+		}},
+		{"recovered by one answer", claimAnswered, func(s *simulation, h *host) {
+			s.coverSent(s.hosts[0], &core.Message{Kind: core.KindRecoveryResponse, To: 3, Nonce: h.lastNonce})
+			s.coverSent(s.hosts[1], &core.Message{Kind: core.KindRecoveryResponse, To: 3, Nonce: h.lastNonce + 1})
+			h.status.Status = core.StatusNormal
+			s.recovered(h)
+		}},
+		{"recovered by two", "", func(s *simulation, h *host) {
+			s.coverSent(s.hosts[0], &core.Message{Kind: core.KindRecoveryResponse, To: 3, Nonce: h.lastNonce})
+			s.coverSent(s.hosts[1], &core.Message{Kind: core.KindRecoveryResponse, To: 3, Nonce: h.lastNonce})
+			h.status.Status = core.StatusNormal
+			s.recovered(h)
+		}},
+		{"committed by one and one that may have had it", "", func(s *simulation, _ *host) {
+			s.hosts[0].disk.write(batch{entries: []core.Entry{one}})
+			applyAt(s, s.hosts[0], one)
+		}},
+		{"committed only by one that may have had it", claimQuorum, func(s *simulation, _ *host) {
+			applyAt(s, s.hosts[0], one)
+		}},
+		{"a commit while too many recover", claimStopped, func(s *simulation, _ *host) {
+			s.hosts[1].lossy = true
+			s.liveness.doomed, s.liveness.atRest = true, 0
+			s.checks.committed = make([]commitRecord, 1)
+			s.stayStopped()
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, h := lossyGroup(t)
+			require.Nil(t, s.checks.violation)
+			test.act(s, h)
+			if test.claim == "" {
+				require.Nil(t, s.checks.violation)
+				return
+			}
+			require.NotNil(t, s.checks.violation, "nothing was noticed")
+			require.Equal(t, test.claim, s.checks.violation.Claim, s.checks.violation.Detail)
+		})
+	}
+}
+
+// A crash that the durability does not survive is no crash: the process ends cleanly.
+func TestCrashesAreKeptWithinF(t *testing.T) {
+	s, _ := lossyGroup(t)
+	second := s.hosts[0]
+	second.disk.write(batch{hardState: &core.HardState{View: 1, LastNormalView: 1}, entries: entriesOf(1)})
+	second.disk.end()
+	s.boot(second)
+	require.Equal(t, core.StatusNormal, second.status.Status)
+	require.False(t, second.disk.clean)
+	require.True(t, s.crash(second, false))
+	require.True(t, second.disk.clean)
+	require.False(t, second.lossy)
+	require.EqualValues(t, 1, second.disk.durableTo())
+
+	s.options.BeyondF = true
+	s.boot(second)
+	require.True(t, s.crash(second, false))
+	require.True(t, second.lossy)
+}

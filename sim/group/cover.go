@@ -1,10 +1,14 @@
 package group
 
-import "github.com/viewline/viewline/replication/vr/core"
+import (
+	"math/bits"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
 
 // sentBefore is what a replica has sent to another, to tell what it sends again.
 type sentBefore struct {
-	view    [core.KindProbeOK + 1]core.ViewNumber
+	view    [core.KindRecoveryResponse + 1]core.ViewNumber
 	prepare core.OpNumber
 }
 
@@ -15,7 +19,8 @@ func (s *simulation) coverSent(h *host, m *core.Message) {
 		core.KindCommitOK: EventCommitOKSent, core.KindStartViewChange: EventStartViewChangeSent,
 		core.KindDoViewChange: EventDoViewChangeSent, core.KindStartView: EventStartViewSent,
 		core.KindGetState: EventGetStateSent, core.KindNewState: EventNewStateSent, core.KindProbe: EventProbeSent,
-		core.KindProbeOK: EventProbeRefused,
+		core.KindProbeOK: EventProbeRefused, core.KindRecovery: EventRecoverySent,
+		core.KindRecoveryResponse: EventRecoveryResponseSent,
 	}
 	if int(m.Kind) >= len(kinds) || int(m.To) > len(s.hosts) {
 		return
@@ -42,6 +47,15 @@ func (s *simulation) coverSent(h *host, m *core.Message) {
 		s.countIf(again, EventStartViewResent)
 	case core.KindGetState:
 		s.coverGetState(h, m)
+	case core.KindRecovery:
+		s.countIf(h.lastNonce != 0 && h.lastNonce != m.Nonce, EventRecoveryAnew)
+		if h.lastNonce != m.Nonce {
+			h.lastNonce, h.answered = m.Nonce, 0
+		}
+	case core.KindRecoveryResponse:
+		if asker := s.hosts[m.To-1]; asker.lastNonce == m.Nonce {
+			asker.answered |= 1 << h.number
+		}
 	default:
 	}
 }
@@ -49,6 +63,9 @@ func (s *simulation) coverSent(h *host, m *core.Message) {
 func (s *simulation) coverGetState(h *host, m *core.Message) {
 	status := h.replica.Status()
 	switch {
+	case status.Status == core.StatusRecovering:
+		h.asked = true
+		s.covered.count(EventStateWantedRecovering)
 	case status.Status == core.StatusViewChange:
 		s.covered.count(EventStateWantedInViewChange)
 	case m.View > status.View:
@@ -61,5 +78,33 @@ func (s *simulation) coverGetState(h *host, m *core.Message) {
 func (s *simulation) countIf(happened bool, e Event) {
 	if happened {
 		s.covered.count(e)
+	}
+}
+
+// coverRecovery looks at a replica that starts again.
+func (s *simulation) coverRecovery(h *host) {
+	h.lastNonce, h.answered, h.asked, h.installed = 0, 0, false, false
+	s.countIf(h.disk.clean, EventRestartClean)
+	s.countIf(h.replica.Status().Status == core.StatusRecovering, EventRecoveryBegun)
+}
+
+// recovered notes that a replica has everything again, and by what. It is after a whole Ready, so that its disk has.
+func (s *simulation) recovered(h *host) {
+	if !h.lossy || h.status.Status == core.StatusRecovering {
+		return
+	}
+	h.lossy = false
+	s.trace(h, "has recovered")
+	if answered := bits.OnesCount64(h.answered); answered <= s.failuresMax() && !s.options.OutcomesOnly {
+		s.violated(claimAnswered, "r%d recovers in view %d; %d have answered", h.id, h.status.View, answered)
+	}
+	s.covered.count(EventRecovered)
+	switch {
+	case h.installed:
+		s.covered.count(EventRecoveredByCheckpoint)
+	case h.asked:
+		s.covered.count(EventRecoveredByEntries)
+	default:
+		s.covered.count(EventRecoveredByOwnLog)
 	}
 }

@@ -50,6 +50,9 @@ const (
 	EventTransferLost
 	EventTransferDone
 	EventCrashAfterInstall
+	EventCleanStop
+	EventCrashSpared
+	EventRestartClean
 
 	EventPrepareSent
 	EventPrepareOKSent
@@ -63,6 +66,8 @@ const (
 	EventProbeSent
 	EventProbeAgreed
 	EventProbeRefused
+	EventRecoverySent
+	EventRecoveryResponseSent
 	EventPrepareResent
 	EventStartViewChangeResent
 	EventDoViewChangeResent
@@ -70,6 +75,13 @@ const (
 	EventStateWantedSameView
 	EventStateWantedLaterView
 	EventStateWantedInViewChange
+	EventStateWantedRecovering
+	EventRecoveryBegun
+	EventRecoveryAnew
+	EventRecovered
+	EventRecoveredByOwnLog
+	EventRecoveredByEntries
+	EventRecoveredByCheckpoint
 	EventCheckpointWanted
 	EventCheckpointCreated
 	EventViewEntered
@@ -90,6 +102,8 @@ const (
 	EventOldPrimaryAsked
 	EventGroupOfOne
 	EventGroupOfSeven
+	EventGroupInAsync
+	EventGroupInMemory
 	EventHealed
 	EventLeftDead
 	EventLeftAlone
@@ -97,6 +111,7 @@ const (
 	EventLeftMute
 	EventCalm
 	EventCalmDisturbed
+	EventStayedStopped
 
 	eventCount
 )
@@ -120,16 +135,19 @@ func eventNames() [eventCount]string {
 		"pause", "clocks drift", "slow write", "inbox overflowed", "inputs gathered", "restart",
 		"restart in view change", "restart of a primary", "restart with checkpoint above log",
 		"transfer lost", "transfer done", "crash after install",
+		"clean stop", "clean stop in place of a crash too many", "restart after a clean stop",
 		"PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW",
-		"GETSTATE", "NEWSTATE", "PROBE", "probe agreed", "probe refused", "PREPARE resent",
+		"GETSTATE", "NEWSTATE", "PROBE", "probe agreed", "probe refused",
+		"RECOVERY", "RECOVERYRESPONSE", "PREPARE resent",
 		"STARTVIEWCHANGE resent", "DOVIEWCHANGE resent", "STARTVIEW resent", "state wanted, same view",
-		"state wanted, later view", "state wanted in view change", "checkpoint wanted",
+		"state wanted, later view", "state wanted in view change", "state wanted recovering", "recovery begun",
+		"recovery begun anew", "recovered", "recovered by its own log", "recovered by entries", "recovered by checkpoint", "checkpoint wanted",
 		"checkpoint created", "view entered", "view abandoned", "led", "stepped down by check-quorum",
 		"log truncated above", "log truncated below", "inherited operation committed", "committed",
 		"acknowledged", "proposal dropped", "proposal refused, not primary", "proposal refused, overload",
-		"read ok", "read failed", "read refused", "old primary asked", "group of one", "group of seven", "healed",
+		"read ok", "read failed", "read refused", "old primary asked", "group of one", "group of seven", "group in async", "group in memory", "healed",
 		"left dead", "left alone", "left deaf", "left mute",
-		"calm watched", "calm with a backup that misses its primary",
+		"calm watched", "calm with a backup that misses its primary", "stayed stopped",
 	}
 }
 

@@ -19,51 +19,120 @@ func (b *batch) empty() bool {
 	return b.hardState == nil && !b.truncate && len(b.entries) == 0 && b.truncateBelow == 0
 }
 
-// disk is what one replica has stored. What was written and not yet synced is certain only if the process
-// dies and the machine lives; when the power fails, the last of these batches are lost.
-type disk struct {
+// image is one state of a disk.
+type image struct {
 	hardState  core.HardState
 	checkpoint checkpoint
-	// entries are the durable log, without a gap. Invariant: the first is at most one above the checkpoint.
+	// entries are the log, without a gap. Invariant: the first is at most one above the checkpoint.
 	entries []core.Entry
-	// unsynced are written batches in their order.
-	unsynced []batch
-	// inspect, if set, sees each batch before it changes the durable state.
-	inspect func(*batch)
 }
 
-// write hands a batch to the operating system.
-func (d *disk) write(b batch) { d.unsynced = append(d.unsynced, b) }
+// disk is what one replica has stored.
+//
+// In sync the image is what is durable. What was written and not yet synced is certain only if the process dies and
+// the machine lives; when the power fails, the last of these batches are lost.
+//
+// In async and memory the image is what was written, and left is what a crash leaves of it: in async with the first
+// of the batches since, in memory the state of the last clean end, though with the views that were promised since.
+type disk struct {
+	image
+	durability core.Durability
+	left       image
+	// unsynced are written batches in their order.
+	unsynced []batch
+	// used: something was written. clean: the last end was, and nothing was started since.
+	used, clean bool
+	// inspect, if set, sees each batch before it changes the image.
+	inspect func(*batch)
+	// failed is the first batch that no storage could carry out.
+	failed error
+}
 
-// sync makes everything written durable.
+// write hands a batch to the operating system, or in async and memory to the storage.
+func (d *disk) write(b batch) {
+	d.used = true
+	if d.durability != core.DurabilityMemory {
+		d.unsynced = append(d.unsynced, b)
+	}
+	if d.durability != core.DurabilitySync {
+		d.carryOut(&d.image, &b, true)
+	}
+}
+
+// sync makes everything written durable; in memory, the views.
 func (d *disk) sync() error { return d.settle(len(d.unsynced)) }
 
 // crash leaves what survives: the first so many of the batches that were not synced.
 func (d *disk) crash(survivors int) error {
-	err := d.settle(survivors)
+	if d.durability != core.DurabilityMemory {
+		_ = d.settle(survivors)
+	}
 	d.unsynced = d.unsynced[:0]
-	return err
+	if d.durability != core.DurabilitySync {
+		d.image = d.left.clone()
+	}
+	return d.failed
 }
 
-// install makes a checkpoint durable and the newest. Unlike a batch it is a file of its own: it may be
+// end is a clean end: everything is durable, and a mark says so.
+func (d *disk) end() {
+	_ = d.settle(len(d.unsynced))
+	d.left, d.clean = d.clone(), true
+}
+
+// promised are the views that no crash takes away.
+func (d *disk) promised() *core.HardState {
+	if d.durability == core.DurabilitySync {
+		return &d.hardState
+	}
+	return &d.left.hardState
+}
+
+// lossy reports whether a replica that starts from this disk has to recover.
+func (d *disk) lossy() bool {
+	return d.durability != core.DurabilitySync && d.used && !d.clean && d.promised().LastNormalView > 0
+}
+
+// install makes a checkpoint the newest, and durable but for memory. Unlike a batch it is a file of its own: it may be
 // durable while batches written before it are lost.
-func (d *disk) install(c checkpoint) { d.checkpoint = c }
+func (d *disk) install(c checkpoint) {
+	d.checkpoint = c
+	if d.durability == core.DurabilityAsync {
+		d.left.checkpoint = c
+	}
+}
 
 func (d *disk) settle(count int) error {
+	if d.durability == core.DurabilityMemory {
+		d.left.hardState.View, d.left.hardState.LastNormalView = d.hardState.View, d.hardState.LastNormalView
+		return d.failed
+	}
 	for i := range count {
-		if d.inspect != nil {
-			d.inspect(&d.unsynced[i])
-		}
-		if err := d.change(&d.unsynced[i]); err != nil {
-			return err
+		if d.durability == core.DurabilitySync {
+			d.carryOut(&d.image, &d.unsynced[i], true)
+		} else {
+			d.carryOut(&d.left, &d.unsynced[i], false)
 		}
 	}
 	d.unsynced = append(d.unsynced[:0], d.unsynced[count:]...)
-	return nil
+	return d.failed
+}
+
+func (d *disk) carryOut(on *image, b *batch, inspected bool) {
+	if inspected && d.inspect != nil {
+		d.inspect(b)
+	}
+	if err := on.change(b); err != nil && d.failed == nil {
+		d.failed = err
+	}
+}
+
+func (d *image) clone() image {
+	return image{hardState: d.hardState, checkpoint: d.checkpoint, entries: append([]core.Entry(nil), d.entries...)}
 }
 
 // change applies one batch. An error is a batch that no storage could carry out.
-func (d *disk) change(b *batch) error {
+func (d *image) change(b *batch) error {
 	if b.hardState != nil {
 		d.hardState = *b.hardState
 	}
@@ -85,13 +154,13 @@ func (d *disk) change(b *batch) error {
 	return nil
 }
 
-func (d *disk) keepTo(op core.OpNumber) {
+func (d *image) keepTo(op core.OpNumber) {
 	for len(d.entries) > 0 && d.entries[len(d.entries)-1].Op > op {
 		d.entries = d.entries[:len(d.entries)-1]
 	}
 }
 
-func (d *disk) keepFrom(op core.OpNumber) {
+func (d *image) keepFrom(op core.OpNumber) {
 	drop := 0
 	for drop < len(d.entries) && d.entries[drop].Op < op {
 		drop++
@@ -100,16 +169,16 @@ func (d *disk) keepFrom(op core.OpNumber) {
 	d.entries = append([]core.Entry(nil), d.entries[drop:]...)
 }
 
-// last is the op-number of the last durable entry.
-func (d *disk) last() (op core.OpNumber, any bool) {
+// last is the op-number of the last entry.
+func (d *image) last() (op core.OpNumber, any bool) {
 	if len(d.entries) == 0 {
 		return 0, false
 	}
 	return d.entries[len(d.entries)-1].Op, true
 }
 
-// entry returns the durable entry of an op-number, or nil.
-func (d *disk) entry(op core.OpNumber) *core.Entry {
+// entry returns the entry of an op-number, or nil.
+func (d *image) entry(op core.OpNumber) *core.Entry {
 	if len(d.entries) == 0 || op < d.entries[0].Op {
 		return nil
 	}
@@ -120,9 +189,9 @@ func (d *disk) entry(op core.OpNumber) *core.Entry {
 	return &d.entries[at]
 }
 
-// holds reports whether the operation whose entry has this hash is durable here, in the log or below the
+// holds reports whether the operation whose entry has this hash is here, in the log or below the
 // checkpoint.
-func (d *disk) holds(op core.OpNumber, hash core.Hash) bool {
+func (d *image) holds(op core.OpNumber, hash core.Hash) bool {
 	if op <= d.checkpoint.meta.Op {
 		return true
 	}
@@ -131,7 +200,7 @@ func (d *disk) holds(op core.OpNumber, hash core.Hash) bool {
 }
 
 // durableTo is the last op-number up to which nothing is missing.
-func (d *disk) durableTo() core.OpNumber {
+func (d *image) durableTo() core.OpNumber {
 	if last, any := d.last(); any {
 		return max(last, d.checkpoint.meta.Op)
 	}
@@ -144,5 +213,6 @@ func (d *disk) restored() core.Restored {
 		HardState:  d.hardState,
 		Checkpoint: d.checkpoint.meta,
 		Entries:    append([]core.Entry(nil), d.entries...),
+		Recover:    d.durability != core.DurabilitySync && d.used && !d.clean,
 	}
 }

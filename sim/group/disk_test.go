@@ -76,3 +76,38 @@ func TestRestartSeesItsOwnCopyOfTheLog(t *testing.T) {
 	require.Len(t, restored.Entries, 3)
 	require.EqualValues(t, 20, d.entry(2).Hash)
 }
+
+// In async a crash leaves one of the states that the disk was in; in memory it leaves the last clean end. Neither takes
+// a promise of a view away, once it is synced.
+func TestCrashInAsyncAndMemory(t *testing.T) {
+	for survivors := range 3 {
+		d := disk{durability: core.DurabilityAsync}
+		d.write(batch{entries: entriesOf(1, 2), hardState: &core.HardState{View: 1, LastNormalView: 1}})
+		require.NoError(t, d.sync())
+		d.write(batch{entries: entriesOf(3)})
+		d.write(batch{truncate: true, truncateAbove: 1, entries: []core.Entry{{Op: 2, View: 2, Hash: 99}}})
+		require.EqualValues(t, 99, d.entry(2).Hash, "what is written counts")
+		require.NoError(t, d.crash(survivors))
+		require.True(t, d.lossy())
+		require.True(t, d.restored().Recover)
+		require.EqualValues(t, []core.OpNumber{2, 3, 2}[survivors], d.durableTo())
+		require.EqualValues(t, []core.Hash{20, 20, 99}[survivors], d.entry(2).Hash)
+	}
+
+	d := disk{durability: core.DurabilityMemory}
+	require.False(t, d.restored().Recover, "nothing was ever written")
+	d.write(batch{entries: entriesOf(1, 2), hardState: &core.HardState{View: 1, LastNormalView: 1, Commit: 1}})
+	require.NoError(t, d.sync())
+	d.install(checkpoint{meta: core.CheckpointMeta{Op: 1}})
+	d.end()
+	require.False(t, d.restored().Recover)
+	d.clean = false
+	d.write(batch{entries: entriesOf(3), hardState: &core.HardState{View: 4, LastNormalView: 4, Commit: 3}, truncateBelow: 2})
+	require.NoError(t, d.sync())
+	require.Equal(t, core.HardState{View: 4, LastNormalView: 4, Commit: 1}, *d.promised())
+	require.NoError(t, d.crash(0))
+	require.Equal(t, core.HardState{View: 4, LastNormalView: 4, Commit: 1}, d.hardState)
+	require.EqualValues(t, 2, d.durableTo())
+	require.EqualValues(t, 1, d.checkpoint.meta.Op)
+	require.NotNil(t, d.entry(1))
+}

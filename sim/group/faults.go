@@ -1,5 +1,7 @@
 package group
 
+import "github.com/viewline/viewline/replication/vr/core"
+
 // strike draws, once a tick of the safety phase, which faults begin.
 func (s *simulation) strike() {
 	if s.now >= instant(s.mixture.safetyTicks)*momentsPerTick {
@@ -75,6 +77,11 @@ func (s *simulation) strikeProcesses() {
 	}
 	if r.chance(rates.crashAll) {
 		s.crashMany()
+	}
+	if s.mixture.durability != core.DurabilitySync && r.chance(rates.stop) {
+		if h := s.hosts[r.below(len(s.hosts))]; h.running() && !h.busy && !h.paused {
+			s.stop(h, true)
+		}
 	}
 	if r.chance(rates.pause) {
 		s.pause(s.hosts[r.below(len(s.hosts))])

@@ -19,7 +19,13 @@ type host struct {
 	incarnation uint32
 	paused      bool
 	dead        bool
-	machine     machine
+	// lossy: it may lack what it acknowledged, until it has recovered. What follows tells how it does: answered has a
+	// bit for each replica that answered its last question.
+	lossy            bool
+	lastNonce        uint64
+	answered         uint64
+	asked, installed bool
+	machine          machine
 	// inbox holds what has arrived and waits for its turn; tickOwed that a tick does.
 	inbox    []input
 	tickOwed bool
@@ -72,6 +78,7 @@ func newHost(s *simulation, number int) *host {
 	if s.mixture.fault.drift {
 		h.tickEvery = s.faultRandom.span(momentsPerTick-2, momentsPerTick+3)
 	}
+	h.disk.durability = s.mixture.durability
 	h.disk.inspect = func(b *batch) { s.checks.aboutToChange(h, b) }
 	return h
 }
@@ -82,6 +89,7 @@ func (h *host) running() bool { return h.replica != nil }
 func (s *simulation) boot(h *host) {
 	config := s.mixture.limits.config
 	config.Self, config.Rand, config.Omit = h.id, h.random.source.Uint64, s.options.Omit
+	config.Durability = s.mixture.durability
 	for member := range s.mixture.members {
 		config.Members = append(config.Members, core.ReplicaID(member+1))
 	}
@@ -97,6 +105,8 @@ func (s *simulation) boot(h *host) {
 	if again {
 		s.coverRestart(h)
 	}
+	h.lossy = h.lossy && h.replica.Status().Status == core.StatusRecovering
+	h.disk.clean = false
 	s.trace(h, "started, incarnation %d", h.incarnation)
 	s.checks.restarted(h)
 	s.pump(h)
@@ -108,6 +118,7 @@ func (s *simulation) coverRestart(h *host) {
 	if state.View > state.LastNormalView {
 		s.covered.count(EventRestartInViewChange)
 	}
+	s.coverRecovery(h)
 	if s.checks.primaryOf(state.View) == h.id {
 		s.covered.count(EventRestartOfPrimary)
 	}
@@ -116,11 +127,43 @@ func (s *simulation) coverRestart(h *host) {
 	}
 }
 
-// crash kills the process, and with the power all that was not synced.
-func (s *simulation) crash(h *host, restart bool) {
+// mayLose reports whether the group is to survive that a replica loses what a crash takes: f of them at a time. (A
+// group of one that has lost something does not start any more, whatever is tried.)
+func (s *simulation) mayLose(h *host) bool {
+	if s.mixture.durability == core.DurabilitySync || s.options.BeyondF && len(s.hosts) > 1 || h.lossy || h.disk.hardState.LastNormalView == 0 {
+		return true
+	}
+	return s.lossy() < s.failuresMax()
+}
+
+// lossy counts the replicas that may lack what they acknowledged.
+func (s *simulation) lossy() int {
+	count := 0
+	for _, h := range s.hosts {
+		if h.lossy {
+			count++
+		}
+	}
+	return count
+}
+
+// failuresMax is the paper's f.
+func (s *simulation) failuresMax() int { return (len(s.hosts) - 1) / 2 }
+
+// crash kills the process, and with the power all that was not synced, and reports that it has. Where that would be
+// one crash more than the durability survives, the process ends cleanly, if it can.
+func (s *simulation) crash(h *host, restart bool) bool {
+	if !s.mayLose(h) {
+		if h.busy || h.paused {
+			return false
+		}
+		s.covered.count(EventCrashSpared)
+		s.stop(h, restart)
+		return true
+	}
 	unsynced := len(h.disk.unsynced)
 	survivors := unsynced
-	if s.mixture.disk.powerFails {
+	if s.mixture.disk.powerFails || s.mixture.durability != core.DurabilitySync {
 		survivors = s.diskRandom.below(unsynced + 1)
 	}
 	if survivors < unsynced {
@@ -131,6 +174,7 @@ func (s *simulation) crash(h *host, restart bool) {
 	if err := h.disk.crash(survivors); err != nil {
 		s.violated(claimDisk, "r%d: %v", h.id, err)
 	}
+	h.lossy = h.lossy || h.disk.lossy()
 	if h.creating {
 		s.covered.count(EventCrashDuringCheckpoint)
 	}
@@ -138,6 +182,22 @@ func (s *simulation) crash(h *host, restart bool) {
 		s.covered.count(EventCrashDuringTransfer)
 	}
 	s.trace(h, "crash, %d of %d unsynced writes kept", survivors, unsynced)
+	s.goDown(h, restart)
+	return true
+}
+
+// stop ends the process in order. One that recovers has not all that it acknowledged and leaves no mark.
+func (s *simulation) stop(h *host, restart bool) {
+	s.covered.count(EventCleanStop)
+	s.trace(h, "stops cleanly")
+	if h.replica.Status().Status != core.StatusRecovering {
+		h.disk.end()
+	}
+	s.goDown(h, restart)
+}
+
+// goDown is what every end of a process comes to.
+func (s *simulation) goDown(h *host, restart bool) {
 	h.replica, h.inbox, h.ready = nil, nil, core.Ready{}
 	h.busy, h.paused, h.tickOwed, h.creating, h.fetching, h.leading = false, false, false, false, false, false
 	h.crashStep = -1

@@ -19,6 +19,10 @@ type liveness struct {
 	// took is how many ticks it was until everything was finished; calm is what follows in some seeds.
 	took int
 	calm calm
+	// doomed: more than f may lack what they acknowledged. atRest is how many were committed when such a group had come
+	// to rest, or -1.
+	doomed bool
+	atRest int
 }
 
 // The liveness phase: how long it may take, and how many operations it has to commit.
@@ -49,8 +53,8 @@ func (s *simulation) heal() {
 		j := random.below(i + 1)
 		order[i], order[j] = order[j], order[i]
 	}
-	healed := random.between(len(order)/2+1, len(order))
-	s.liveness = liveness{begun: true, since: s.now, core: order[:healed], committedAtStart: len(s.checks.committed)}
+	healed := s.sustained(order, random.between(len(order)/2+1, len(order)))
+	s.liveness = liveness{begun: true, since: s.now, core: order[:healed], committedAtStart: len(s.checks.committed), atRest: -1}
 	s.network.healAll()
 	s.mixture.fault = faultMixture{downTickMax: 1}
 	s.mixture.disk.slow = 0
@@ -67,7 +71,26 @@ func (s *simulation) heal() {
 		h.incarnation++ // a restart that was to come later does not come twice
 		s.boot(h)
 	}
-	s.waitForLiveness()
+	if s.liveness.doomed = s.lossy() > s.failuresMax(); !s.liveness.doomed {
+		s.waitForLiveness()
+	}
+}
+
+// sustained is how many have to be healed for the group to go on: who is left broken and who still has to recover are
+// f at most.
+func (s *simulation) sustained(order []*host, healed int) int {
+	for ; healed < len(order); healed++ {
+		failed := len(order) - healed
+		for _, h := range order[:healed] {
+			if h.lossy {
+				failed++
+			}
+		}
+		if failed <= s.failuresMax() || s.mixture.durability == core.DurabilitySync {
+			break
+		}
+	}
+	return healed
 }
 
 // condemn gives a replica outside the healed quorum its fate.
@@ -102,7 +125,9 @@ func (s *simulation) condemn(h *host, to fate) {
 
 // liveRequest is the client in the liveness phase: a few operations and a read, at whoever leads.
 func (s *simulation) liveRequest() {
-	if s.liveness.calm.begun {
+	if s.liveness.doomed {
+		s.stayStopped()
+	} else if s.liveness.calm.begun {
 		s.stayCalm()
 	} else if s.waitForLiveness() {
 		return
@@ -155,4 +180,28 @@ func (s *simulation) unfinished() string {
 		}
 	}
 	return ""
+}
+
+// A group that lost too much comes to rest when every late message has arrived, and is then watched for a while.
+const (
+	restAfterTicks = 150
+	restTicks      = 150
+)
+
+// stayStopped is the end of a run beyond what the durability survives, while more than f may lack what they
+// acknowledged: none of them takes part again, and nothing is committed. One whose question f+1 had answered before
+// may still recover; when so few are left that the group can go on, it has to.
+func (s *simulation) stayStopped() {
+	committed := len(s.checks.committed)
+	switch ticks := s.liveness.ticks(s.now); {
+	case s.lossy() <= s.failuresMax():
+		s.liveness.doomed, s.liveness.since = false, s.now
+	case s.liveness.atRest < 0 && ticks > restAfterTicks:
+		s.liveness.atRest = committed
+	case s.liveness.atRest >= 0 && committed > s.liveness.atRest:
+		s.violated(claimStopped, "%d are committed since it came to rest: %s", committed-s.liveness.atRest, s.situation())
+	case ticks > restAfterTicks+restTicks:
+		s.covered.count(EventStayedStopped)
+		s.liveness.done = true
+	}
 }

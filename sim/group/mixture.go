@@ -9,6 +9,8 @@ const membersMax = 7
 // Rates are in a thousand; zero is off.
 type mixture struct {
 	members int
+	// durability is what the replicas' disks promise.
+	durability core.Durability
 	// safetyTicks is how long the faults go on.
 	safetyTicks int
 
@@ -32,7 +34,7 @@ type networkMixture struct {
 	clogCapacity     int // messages that wait in a clogged link; more are lost
 	partitionTickMax int
 	// starved are kinds of messages of which so many are lost, or else late, beside all others.
-	starved     [core.KindProbeOK + 1]bool
+	starved     [core.KindRecoveryResponse + 1]bool
 	starvedLoss int
 	starvedLate int
 }
@@ -42,6 +44,7 @@ type diskMixture struct {
 	slow       int // writes that take up to slowMax
 	slowMax    instant
 	powerFails bool // a crash loses what was not synced; otherwise only the process dies
+	flush      int  // writes in async after which everything is synced in the background
 }
 
 // faultMixture is what happens to processes and clocks.
@@ -54,6 +57,7 @@ type faultMixture struct {
 	pause        int // of a random replica, a tick
 	pauseTickMax int
 	drift        bool // clocks of different rates
+	stop         int  // clean ends of a random replica, a tick; in async and memory only
 	gather       int  // inputs after which a replica does not act at once, but takes more
 	transferLoss int  // of checkpoint transfers
 }
@@ -114,6 +118,38 @@ func drawStarved(s *stream, n *networkMixture) {
 		n.starved[s.between(int(core.KindPrepare), int(core.KindProbeOK))] = true
 	}
 	n.starvedLoss, n.starvedLate = s.between(0, 900), s.between(0, 900)
+}
+
+// Choice is the durability that a run has.
+type Choice uint8
+
+// The choices. In ChoiceDrawn half of the seeds have sync, and a quarter each async and memory.
+const (
+	ChoiceDrawn Choice = iota
+	ChoiceSync
+	ChoiceAsync
+	ChoiceMemory
+	// ChoiceLossy is async in half of the seeds and memory in the others.
+	ChoiceLossy
+)
+
+// drawDurability draws what has to do with it, from a stream of its own: a seed in sync is what it was before there
+// was another durability.
+func (m *mixture) drawDurability(seed uint64, choice Choice) {
+	s := newStream(seed, streamDurability)
+	drawn, which := s.chance(500), core.DurabilityAsync+core.Durability(s.below(2))
+	switch {
+	case choice == ChoiceSync || choice == ChoiceDrawn && drawn:
+		return
+	case choice == ChoiceAsync || choice == ChoiceMemory:
+		which = core.DurabilityAsync + core.Durability(choice-ChoiceAsync)
+	}
+	m.durability = which
+	m.disk.flush = s.between(0, 500)
+	m.fault.stop = sometimes(&s, 1, 10)
+	if s.chance(300) {
+		m.network.starved[s.between(int(core.KindRecovery), int(core.KindRecoveryResponse))] = true
+	}
 }
 
 // storm makes everything that turns a group over more frequent, and shorter.

@@ -15,6 +15,8 @@ const (
 	streamTransfer
 	streamLiveness
 	streamReplica
+
+	streamDurability = streamReplica + membersMax
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

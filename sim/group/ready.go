@@ -43,6 +43,9 @@ func (s *simulation) write(h *host, b batch) {
 	}
 	b.entries = slices.Clone(b.entries)
 	h.disk.write(b)
+	if s.mixture.durability == core.DurabilityAsync && s.diskRandom.chance(s.mixture.disk.flush) {
+		_ = h.disk.sync() // in the background; finishReady tells of a failure
+	}
 	if s.tracing() {
 		s.trace(h, "writes%s, sync %v", describeBatch(&b), h.ready.MustSync)
 	}
@@ -67,9 +70,10 @@ func (s *simulation) finishReady(h *host) {
 		if s.crashes(h, EventCrashBeforeSync) {
 			return
 		}
-		if err := h.disk.sync(); err != nil {
-			s.violated(claimDisk, "r%d: %v", h.id, err)
-		}
+		_ = h.disk.sync()
+	}
+	if err := h.disk.failed; err != nil {
+		s.violated(claimDisk, "r%d: %v", h.id, err)
 	}
 	if s.crashes(h, EventCrashBeforeLateSends) || !s.sendAll(h, false, EventCrashAmongLateSends) {
 		return
@@ -96,11 +100,12 @@ func (s *simulation) finishReady(h *host) {
 	h.ready, h.busy = core.Ready{}, false
 	h.replica.Advance()
 	s.checks.observe(h)
+	s.recovered(h)
 }
 
 // crashes kills the process here if that was drawn.
 func (s *simulation) crashes(h *host, step Event) bool {
-	if h.crashStep != step {
+	if h.crashStep != step || !s.mayLose(h) {
 		return false
 	}
 	s.covered.count(step)
@@ -113,7 +118,7 @@ func (s *simulation) crashes(h *host, step Event) bool {
 // them, only the first few leave.
 func (s *simulation) sendAll(h *host, early bool, among Event) bool {
 	count := len(h.ready.Messages)
-	dies := h.crashStep == among && count > 1
+	dies := h.crashStep == among && count > 1 && s.mayLose(h)
 	if dies {
 		count = s.faultRandom.between(1, count-1)
 	}

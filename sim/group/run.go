@@ -18,6 +18,11 @@ type Options struct {
 	// OutcomesOnly leaves out the checks that look into messages and disks on the way, and judges only what
 	// was applied, acknowledged and read.
 	OutcomesOnly bool
+	// Durability is what the replicas' disks promise; zero: as the seed draws it.
+	Durability Choice
+	// BeyondF lets more replicas lose what they acknowledged than the durability survives. The group may then stop for
+	// good; it must do nothing wrong, and if it lost too much it must stay stopped.
+	BeyondF bool
 	// Trace gets one line an event, as a table; nil: no trace.
 	Trace io.Writer
 }
@@ -73,7 +78,9 @@ const eventsMax = 2_000_000
 
 // Run plays one seed. A panic of the core is a violation like any other.
 func Run(options Options) Report {
-	return newSimulation(options, drawMixture(options.Seed)).run()
+	drawn := drawMixture(options.Seed)
+	drawn.drawDurability(options.Seed, options.Durability)
+	return newSimulation(options, drawn).run()
 }
 
 func (s *simulation) run() (report Report) {
@@ -120,6 +127,13 @@ func (s *simulation) start() {
 		s.covered.count(EventGroupOfOne)
 	case membersMax:
 		s.covered.count(EventGroupOfSeven)
+	}
+	switch s.mixture.durability {
+	case core.DurabilityAsync:
+		s.covered.count(EventGroupInAsync)
+	case core.DurabilityMemory:
+		s.covered.count(EventGroupInMemory)
+	case core.DurabilitySync:
 	}
 	for _, h := range s.hosts {
 		s.boot(h)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,10 +18,12 @@ import (
 )
 
 var (
-	seedsFlag = flag.Uint64("seeds", 20_000, "how many seeds TestSeeds plays")
-	startFlag = flag.Uint64("start", 1, "the first of them")
-	seedFlag  = flag.Uint64("seed", 0, "the seed that TestSeed replays, with a trace when -v is given")
-	omitFlag  = flag.Uint64("omit", 0, "the rules, as bits, that TestSeed takes out")
+	seedsFlag      = flag.Uint64("seeds", 20_000, "how many seeds TestSeeds plays")
+	startFlag      = flag.Uint64("start", 1, "the first of them")
+	seedFlag       = flag.Uint64("seed", 0, "the seed that TestSeed replays, with a trace when -v is given")
+	durabilityFlag = flag.Uint("durability", 0, "0: as each seed draws it; 1 sync, 2 async, 3 memory, 4 async or memory")
+	beyondFlag     = flag.Bool("beyond", false, "let more than f lose what they acknowledged")
+	omitFlag       = flag.Uint64("omit", 0, "the rules, as bits, that TestSeed takes out")
 )
 
 // TestSeed replays one seed: go test ./sim/group -run 'TestSeed$' -seed=N -v.
@@ -28,7 +31,7 @@ func TestSeed(t *testing.T) {
 	if *seedFlag == 0 {
 		t.Skip("no -seed is given")
 	}
-	options := Options{Seed: *seedFlag, Omit: omit.Set(*omitFlag)}
+	options := Options{Seed: *seedFlag, Omit: omit.Set(*omitFlag), Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag}
 	if testing.Verbose() {
 		options.Trace = os.Stdout
 	}
@@ -46,6 +49,7 @@ type seedTotals struct {
 	healTicksMax                          int
 	coverage                              Coverage
 	failures                              []string
+	options                               Options
 }
 
 func (totals *seedTotals) add(report *Report) {
@@ -57,7 +61,7 @@ func (totals *seedTotals) add(report *Report) {
 	totals.coverage.Add(&report.Coverage)
 	if report.Violation != nil {
 		totals.failures = append(totals.failures, fmt.Sprintf(
-			"seed %d: %v\nreplay: go test ./sim/group -run 'TestSeed$' -seed=%d -v", report.Seed, report.Violation, report.Seed))
+			"seed %d: %v\nreplay: go test ./sim/group -run 'TestSeed$' -seed=%d -v%s", report.Seed, report.Violation, report.Seed, flagsOf(totals.options)))
 	}
 }
 
@@ -68,9 +72,9 @@ const failuresMax = 5
 const progressEvery = 25_000
 
 // playSeeds plays seeds on all cores; one in a hundred is played twice and has to go the same way.
-func playSeeds(t *testing.T, start, count uint64) *seedTotals {
+func playSeeds(t *testing.T, start, count uint64, options Options) *seedTotals {
 	var (
-		totals  seedTotals
+		totals  = seedTotals{options: options}
 		mu      sync.Mutex // guards totals
 		next    atomic.Uint64
 		stop    atomic.Bool
@@ -78,11 +82,13 @@ func playSeeds(t *testing.T, start, count uint64) *seedTotals {
 	)
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
+			options := options
 			for i := next.Add(1) - 1; i < count && !stop.Load(); i = next.Add(1) - 1 {
-				report := Run(Options{Seed: start + i})
+				options.Seed = start + i
+				report := Run(options)
 				again := report.EventHash
 				if (start+i)%100 == 0 {
-					again = Run(Options{Seed: start + i}).EventHash
+					again = Run(options).EventHash
 				}
 				mu.Lock()
 				totals.add(&report)
@@ -109,7 +115,7 @@ func TestSeeds(t *testing.T) {
 		count = min(count, 1000)
 	}
 	began := time.Now()
-	totals := playSeeds(t, *startFlag, count)
+	totals := playSeeds(t, *startFlag, count, Options{Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag})
 	took := time.Since(began)
 	seeds := float64(max(totals.seeds, 1))
 	t.Logf("%d seeds in %.1f s (%.0f a second): %.1f committed, %.1f view changes, %.0f events a seed; healed in at most %d ticks",
@@ -122,9 +128,37 @@ func TestSeeds(t *testing.T) {
 	if count < 10_000 {
 		return // too few for the rare events, and for averages
 	}
-	require.Empty(t, totals.coverage.Missing(), "these never happened")
+	missing := slices.DeleteFunc(totals.coverage.Missing(), func(e Event) bool { return e == EventStayedStopped })
+	require.True(t, len(missing) == 0 || *durabilityFlag != 0 || *beyondFlag, "these never happened: %v", missing)
 	require.GreaterOrEqual(t, totals.committed, 20*totals.seeds, "too little is committed for the checks to mean much")
 	require.GreaterOrEqual(t, totals.viewChanges, 2*totals.seeds)
+}
+
+// flagsOf are the flags that replay a seed of a run that was not the ordinary one.
+func flagsOf(options Options) string {
+	text := ""
+	if options.Durability != ChoiceDrawn {
+		text += fmt.Sprintf(" -durability=%d", options.Durability)
+	}
+	if options.BeyondF {
+		text += " -beyond"
+	}
+	return text
+}
+
+// TestBeyondWhatADurabilitySurvives: where more than f lose what they acknowledged at once, the group may stop for good.
+// It does nothing wrong, and it does not go on as if nothing were missing.
+func TestBeyondWhatADurabilitySurvives(t *testing.T) {
+	count := uint64(1000)
+	if testing.Short() {
+		count = 200
+	}
+	totals := playSeeds(t, 1, count, Options{Durability: ChoiceLossy, BeyondF: true})
+	require.Empty(t, totals.failures, strings.Join(totals.failures, "\n"))
+	stopped := totals.coverage[EventStayedStopped]
+	t.Logf("%d of %d groups stayed stopped", stopped, totals.seeds)
+	require.Greater(t, stopped, count/20)
+	require.Less(t, stopped, count)
 }
 
 func BenchmarkSeed(b *testing.B) {

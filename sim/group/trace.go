@@ -16,8 +16,8 @@ func (s *simulation) traceHeader() {
 		return
 	}
 	m := &s.mixture
-	fmt.Fprintf(s.options.Trace, "seed %d: %d replicas, %d ticks of faults\nnetwork %+v\ndisk %+v\nfaults %+v\nlimits %+v\n",
-		s.options.Seed, m.members, m.safetyTicks, m.network, m.disk, m.fault, m.limits)
+	fmt.Fprintf(s.options.Trace, "seed %d: %d replicas, %v, %d ticks of faults\nnetwork %+v\ndisk %+v\nfaults %+v\nlimits %+v\n",
+		s.options.Seed, m.members, m.durability, m.safetyTicks, m.network, m.disk, m.fault, m.limits)
 	fmt.Fprintf(s.options.Trace, "%8s  %-3s %-8s %-12s %5s %7s %5s  %s\n",
 		"tick", "who", "role", "status", "view", "commit", "op", "event")
 }

@@ -85,6 +85,8 @@ func (s *simulation) serveCheckpoint(number int) {
 	switch {
 	case !server.running() || server.paused || s.transferLost(t.from, t.to):
 		s.transferFails(number)
+	case server.disk.checkpoint.meta.Op < max(t.atLeast, 1) && server.disk.durability == core.DurabilityMemory:
+		s.transferFails(number) // it has named it, and lost it since
 	case server.disk.checkpoint.meta.Op < max(t.atLeast, 1):
 		s.violated(claimReady, "r%d is asked for checkpoint %d, which it named, and has %d", server.id, t.atLeast, server.disk.checkpoint.meta.Op)
 	default:
@@ -118,11 +120,11 @@ func (s *simulation) installCheckpoint(h *host, c checkpoint) {
 	}
 	s.checks.installs(h, c)
 	h.disk.install(c)
-	if s.faultRandom.chance(4 * s.mixture.fault.crashAtStep) {
+	if s.faultRandom.chance(4*s.mixture.fault.crashAtStep) && s.crash(h, true) {
 		s.covered.count(EventCrashAfterInstall)
-		s.crash(h, true)
 		return
 	}
+	h.installed = true
 	h.machine.restore(c)
 	h.replica.CheckpointInstalled(c.meta)
 }

@@ -94,7 +94,7 @@ func (r *Replica) onRecovery(m *Message) {
 		r.becomeViewChange(m.View)
 		return
 	}
-	if r.status != StatusNormal {
+	if r.status != StatusNormal || r.view == 0 {
 		return
 	}
 	answer := Message{Kind: KindRecoveryResponse, Nonce: m.Nonce, LastNormalView: r.lastNormalView}
