@@ -61,6 +61,9 @@ var arrows = map[string][]string{
 	"sim/group":           {"replication/vr/core", "internal/omit"},
 	"sim/transactions":    {"txn", "txn/commit", "txn/terminate", "txn/history", "check", "internal/omit"},
 	"bench":               {"txn", "check", "clerk", "cluster", "cluster/process", "internal/survey"},
+	"examples/kvhttp": {
+		"replication", "replication/sessions", "replication/transport", "replication/vr", "replication/vr/storage", "replication/vr/streams",
+	},
 	"cmd/viewline": {
 		"txn", "clerk", "cluster", "bench", "internal/bank", "internal/chaos", "internal/demo", "internal/node", "internal/route",
 		"internal/script", "internal/survey", "internal/tree",
