@@ -1,6 +1,202 @@
-// Package vr is Viewstamped Replication as a library: one replica of one group, behind replication.Replicator.
+// Package vr is Viewstamped Replication as a library: one replica of one group, behind replication.Replicator
+// (Liskov and Cowling, "Viewstamped Replication Revisited", 2012).
 //
-// It drives the pure machine in replication/vr/core: persist, send, apply, answer, in the order that core.Ready
-// demands. A caller brings a state machine, a Transport and a Storage (replication/vr/storage has one on disk).
-// A Replica may be used from many goroutines.
+// A group of 2f+1 replicas runs one state machine and goes on while f+1 of them run and reach each other. One of them
+// is the primary: it puts operations in order, and answers for one when it is durable on f+1 replicas and applied. When
+// the primary fails, the next view has another one, with everything that was acknowledged.
+//
+// A program brings a state machine and opens, in each of its processes, a Replica with a Storage and a Transport:
+//
+//	disk, err := storage.Open(directory, storage.Options{}) // replication/vr/storage
+//	replica, err := vr.Open(vr.Options{
+//		Self: 2, Members: []replication.ReplicaID{1, 2, 3},
+//		Transport: streams.Of(group), // replication/vr/streams
+//		Storage: disk, StateMachine: machine,
+//	})
+//	defer replica.Close()
+//
+// The examples of this package run a group in one process by replication/vr/vrtest, which is also what tests of a state
+// machine want. examples/kvhttp is a whole program: processes, HTTP, redirects, requests that happen once.
+//
+// The package drives the pure machine in replication/vr/core: persist, send, apply, answer, in the order that
+// core.Ready demands. A Replica may be used from many goroutines.
+//
+// # The state machine
+//
+// It is a replication.StateMachine. Each replica has its own, and all must be the same after the same operations:
+//
+//   - Apply is deterministic: the state and the operation decide, and nothing else. No clock, randomness, order of a
+//     map, environment or disk; what it needs of those goes into the operation, before Submit.
+//   - Apply is total: an operation that makes no sense, or of a newer version of the program, changes nothing and has a
+//     result that says so. It returns one result for each operation, or the replica stops.
+//   - Operations come in the order of their numbers, each once between two Restores, in batches that differ from replica
+//     to replica: a result must not depend on the batch. Operations and results may be kept and are never changed.
+//   - Apply runs on the replica's own goroutine, like Snapshot and Restore: while it does, no heartbeat leaves. What
+//     takes longer than Options.ViewChangeTimeoutMin may cost a primary its view. It may not call Close, nor wait for an
+//     operation, a read barrier or a checkpoint of its own replica.
+//   - Snapshot captures the state cheaply, since the replica waits for it; Snapshot.WriteTo runs beside later Applies on
+//     another goroutine and must write what was captured. Release comes once, also when nothing was written.
+//   - Restore replaces everything, whatever there was before, and reads to the end: bytes that it leaves are an error.
+//     It is called by Open when there is a checkpoint, and later whenever this replica is so far behind that it fetches
+//     one. What the log has above it is applied when the group is known to have committed it, and not by Open.
+//   - An error of Snapshot or Restore stops the replica. What other goroutines read of the state, the machine guards.
+//
+// # Submitting
+//
+// Submit is for the primary, and names the view: an operation that was made under an earlier leadership is refused, not
+// executed late. The view comes from Events. replication.Propose is Submit for a caller that waits.
+//
+//	err of the Result        what it means                                           what to do
+//	nil                      executed at Result.Op, with Result.Value
+//	ErrNotPrimary            did not happen: not the primary of that view.           ask NotPrimaryError.Primary;
+//	                         A *replication.NotPrimaryError says who is, if known    0: wait and ask anyone
+//	ErrOverloaded            did not happen: QueueMax or QueueBytesMax               later
+//	ErrTooLarge              did not happen: above OperationBytesMax                 not again
+//	ErrClosed                did not happen: closed, or stopped by what it wraps     another replica
+//	ErrOutcomeUnknown        may have happened, or may happen later                  see below
+//
+// The errors are those of package replication; replication.DidNotHappen is true for all but the last. An outcome is
+// unknown when the replica had taken the operation and then lost its view, was closed or stopped, or when the context
+// of Propose ended. To propose the operation again may execute it twice. Package replication/sessions, the client-table
+// of the paper, makes that safe: it wraps the state machine, and its Client repeats a request until it knows.
+//
+// The callback of Submit is called once, mostly on the replica's own goroutine and sometimes before Submit returns: it
+// must not block. Submit never blocks either; what waits while the disk is busy becomes one batch.
+//
+// # Reading
+//
+// A read of the primary's state may be old: another view may have begun. ReadBarrier (AwaitReadBarrier for a caller that
+// waits) answers nil when everything that anyone was acknowledged before the call is applied here, so that a read which
+// follows is linearizable. It costs one round of messages and no disk, and all who wait share it. Its errors are
+// ErrNotPrimary, ErrOverloaded (Options.ReadsMax) and ErrClosed. A read at a backup may be as old as the network allows,
+// without a bound.
+//
+// # Events and views
+//
+// Events says when this replica begins to lead and when it stops. A program reads it in one goroutine for as long as the
+// replica lives:
+//
+//	for event := range replica.Events() { // until Close
+//		if event.Leading {
+//			lead(event.View)
+//		} else {
+//			follow()
+//		}
+//	}
+//
+// Leading comes when a quorum is in the view and everything inherited is applied. Only the newest event is kept for a
+// slow reader: two with Leading in a row mean that the view in between was lost. View-numbers only rise, and the views of
+// one replica's Leading events are all different, so a view is a fencing token. The primary of view v is the member at
+// place v modulo n, in ascending order of ids. Status answers the same questions at any time, in more detail: Protocol is
+// normal, view-change, recovering, transferring or stopped.
+//
+// A primary that hears nothing from a quorum for ViewChangeTimeoutMin stops leading. After a fault the next one usually
+// leads after one time-out, which each backup draws between ViewChangeTimeoutMin and ViewChangeTimeoutMax (0.3 and 0.6 s
+// by default), and a few rounds of messages.
+//
+// # Checkpoints
+//
+// A checkpoint is written after CheckpointEvery operations or CheckpointBytes bytes. Checkpoint writes one now and
+// waits. The log, which is in memory as well as on disk, goes back to the checkpoint before the newest; who lacks more
+// than that fetches the newest one, from any replica that has it.
+//
+// # Storage
+//
+// A Storage belongs to one Replica, which closes it; when Open fails it is still the caller's. storage.Create makes a
+// log, once in a replica's life: it is never done because a directory is found empty, since a replica whose directory
+// is gone has forgotten what it promised. Such a replica stays out; so does one that was copied, or restored from a
+// backup. The storage does not know whose directory it is: a program that could confuse two directories writes the
+// replica's id into each and compares.
+//
+// What a crash may take is the storage's durability. View-number and last-normal view are durable before a message
+// that depends on them in all of them:
+//
+//	              a PREPAREOK means                 it survives
+//	sync          fsynced                           the crash of all processes, a power cut of all machines
+//	async         written; fsynced 100 ms or        the crash of f replicas at a time, as long as each recovers from the
+//	              4 MiB later                       others before it takes part again
+//	memory        in memory                         the same
+//
+// Options has no durability yet, and a Replica does not recover: its Storage is opened in storage.DurabilitySync, the
+// zero value.
+//
+// An error of the Storage is final: the replica stops (below). Only ErrNoSpace, for a checkpoint, is not.
+//
+// # Transport
+//
+// Messages may be lost, repeated, reordered and late, but not changed: replication/transport has a checksum over each.
+// streams.Of makes its Group a Transport; vrtest.Network is one within a process. A transport must know who speaks: a
+// replica believes the sender that Receive is told. The receiving gRPC server takes messages of transport.Options'
+// PayloadBytesMax + transport.MessageOverhead (grpc.MaxRecvMsgSize), and PayloadBytesMax exceeds OperationBytesMax by
+// 64 KiB at least.
+//
+// The messages, with the paper's names and sections:
+//
+//	PREPARE             primary to backup      entries, linked to the one below; commit-number              4.1
+//	PREPAREOK           backup to primary      my log of this view is durable up to here                    4.1
+//	COMMIT              primary to all         I am here; commit-number; the number of a round              4.1
+//	COMMITOK            backup to primary      that round reached me; my log's end                          ours
+//	STARTVIEWCHANGE     all to all             I have left the earlier views for this one                   4.2
+//	DOVIEWCHANGE        all to new primary     my log's end, its last-normal view, commit-number            4.2
+//	STARTVIEW           new primary to all     the view's log begins like this                              4.2
+//	GETSTATE            any to any             what I lack                                                  5.2
+//	NEWSTATE            any to any             entries, or that only a checkpoint has them                  5.2
+//	PROBE, PROBEOK      any to any             have you lost the primary too?                               ours
+//	RECOVERY            recovering to all      I may have lost what I acknowledged                          4.3
+//	RECOVERYRESPONSE    normal to recovering   my view; from its primary also the log's end                 4.3
+//
+// docs/FORMATS.md has their fields, docs/DIVERGENCE.md where they differ from the paper's and why. Options.Trace sees
+// each of them, and Measure counts them.
+//
+// # The end
+//
+// Close stops the replica and waits; operations that wait end with ErrOutcomeUnknown or a certain error. It closes the
+// storage and not the transport, which is closed after it. It must not be called from a function that the replica calls.
+//
+// A replica that cannot go on safely stops by itself: its storage failed or is damaged (ErrDamaged), its state machine
+// broke the contract, or its log contradicts what the group does. Status().Failure says why, Events that it does not
+// lead, and everything else is ErrClosed. After a failed write, closing and opening again is safe: Load tells what is
+// there. After ErrDamaged it is not: that replica is lost to the group.
+//
+// # Groups
+//
+// All replicas have the same Members for life, 1 to 63 (core.MembersMax). A commit waits for the fastest majority, and
+// the primary sends each operation to every backup: 3 replicas survive one failure, 5 two, 7 three, and more are slower
+// without being safer in practice. An even number survives no more than the odd one below it. A group of one needs no
+// Transport. Ids begin at 1 and are never used again for another replica.
+//
+// # For those who know hashicorp/raft
+//
+//	raft.NewRaft, Config                  Open, Options
+//	FSM.Apply, BatchingFSM                StateMachine.Apply, always in batches; results are bytes
+//	FSMSnapshot.Persist, Release          Snapshot.WriteTo, Release
+//	FSM.Restore                           StateMachine.Restore
+//	Raft.Apply(cmd, timeout)              Submit, or replication.Propose(ctx, ...), in a view
+//	ErrNotLeader                          ErrNotPrimary, with the primary's id
+//	ErrLeadershipLost                     ErrOutcomeUnknown
+//	VerifyLeader, then Barrier            ReadBarrier, which writes nothing
+//	LeaderCh                              Events, which say the view as well
+//	Snapshot, SnapshotInterval            Checkpoint, CheckpointEvery and CheckpointBytes
+//	TrailingLogs                          the log since the checkpoint before the newest
+//	LogStore, StableStore, SnapshotStore  one Storage, whose Write is atomic
+//	NetworkTransport, InmemTransport      streams.Of, vrtest.Network
+//	BootstrapCluster                      storage.Create on each member, and Members
+//	AddVoter, RemoveServer                not yet
+//	LeadershipTransfer                    not yet; Close the primary
+//	term, vote                            view-number, last-normal view; the view decides who is primary, and the new
+//	                                      primary takes the best log of a majority instead of having to have it
+//	PreVote, LeaderLeaseTimeout           PROBE, and the quorum that a primary has to hear; always on
+//
+// Reads need no lease and no clock. Duplicates are a wrapper's affair (replication/sessions) and not everyone's own.
+//
+// # Limits
+//
+//	operation                     OperationBytesMax, 20 MiB by default
+//	operations not answered       QueueMax and QueueBytesMax, 65,536 and 64 MiB by default
+//	read barriers that wait       ReadsMax, 65,536 by default
+//	callers of Checkpoint         1,024
+//	messages not handled          MessagesMax and MessagesBytesMax, 16,384 and 64 MiB by default; more are dropped
+//	memory for the log            about two checkpoints' worth: twice CheckpointBytes and what is not committed
+//
+// Not here yet: changing the members, handing the primary's part over, reads at backups with a bound on their age.
 package vr
