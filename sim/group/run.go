@@ -23,6 +23,10 @@ type Options struct {
 	// BeyondF lets more replicas lose what they acknowledged than the durability survives. The group may then stop for
 	// good; it must do nothing wrong, and if it lost too much it must stay stopped.
 	BeyondF bool
+	// Calm is what of the seed's troubles the run does without; TroubleTicks is how long they go on at the most, zero:
+	// as long as the seed drew. Reduce finds them.
+	Calm         Calm
+	TroubleTicks int
 	// Trace gets one line an event, as a table; nil: no trace.
 	Trace io.Writer
 }
@@ -80,6 +84,10 @@ const eventsMax = 2_000_000
 func Run(options Options) Report {
 	drawn := drawMixture(options.Seed)
 	drawn.drawDurability(options.Seed, options.Durability)
+	options.Calm.apply(&drawn)
+	if options.TroubleTicks > 0 {
+		drawn.safetyTicks = min(drawn.safetyTicks, options.TroubleTicks)
+	}
 	return newSimulation(options, drawn).run()
 }
 

@@ -4,11 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +21,9 @@ var (
 	durabilityFlag = flag.Uint("durability", 0, "0: as each seed draws it; 1 sync, 2 async, 3 memory, 4 async or memory")
 	beyondFlag     = flag.Bool("beyond", false, "let more than f lose what they acknowledged")
 	omitFlag       = flag.Uint64("omit", 0, "the rules, as bits, that TestSeed takes out")
+	calmFlag       = flag.String("calm", "", "troubles that TestSeed does without; reduce finds them")
+	ticksFlag      = flag.Int("trouble-ticks", 0, "how long, at most, TestSeed lets the troubles go on")
+	reduceFlag     = flag.Int("reduce", 0, "TestSeed looks for a shorter way to the same failure, in so many runs")
 )
 
 // TestSeed replays one seed: go test ./sim/group -run 'TestSeed$' -seed=N -v.
@@ -31,7 +31,16 @@ func TestSeed(t *testing.T) {
 	if *seedFlag == 0 {
 		t.Skip("no -seed is given")
 	}
-	options := Options{Seed: *seedFlag, Omit: omit.Set(*omitFlag), Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag}
+	calm, err := ParseCalm(*calmFlag)
+	require.NoError(t, err)
+	options := Options{
+		Seed: *seedFlag, Omit: omit.Set(*omitFlag), Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag, Calm: calm, TroubleTicks: *ticksFlag,
+	}
+	if *reduceFlag > 0 {
+		options, _ = Reduce(options, *reduceFlag)
+		t.Logf("replay: go test ./sim/group -run 'TestSeed$' -seed=%d -v%s -calm=%v -trouble-ticks=%d",
+			options.Seed, flagsOf(options), options.Calm, options.TroubleTicks)
+	}
 	if testing.Verbose() {
 		options.Trace = os.Stdout
 	}
@@ -43,70 +52,24 @@ func TestSeed(t *testing.T) {
 		report.Seed, report.Committed, report.ViewChanges, report.HealTicks, report.EventHash)
 }
 
-// seedTotals is what many seeds come to.
-type seedTotals struct {
-	seeds, committed, viewChanges, events uint64
-	healTicksMax                          int
-	coverage                              Coverage
-	failures                              []string
-	options                               Options
-}
-
-func (totals *seedTotals) add(report *Report) {
-	totals.seeds++
-	totals.committed += uint64(report.Committed)
-	totals.viewChanges += uint64(report.ViewChanges)
-	totals.events += report.Events
-	totals.healTicksMax = max(totals.healTicksMax, report.HealTicks)
-	totals.coverage.Add(&report.Coverage)
-	if report.Violation != nil {
-		totals.failures = append(totals.failures, fmt.Sprintf(
-			"seed %d: %v\nreplay: go test ./sim/group -run 'TestSeed$' -seed=%d -v%s", report.Seed, report.Violation, report.Seed, flagsOf(totals.options)))
-	}
-}
-
-// failuresMax is how many failing seeds are looked for before a run gives up.
-const failuresMax = 5
-
 // progressEvery is after how many seeds a long run says how far it is, under -v.
 const progressEvery = 25_000
 
-// playSeeds plays seeds on all cores; one in a hundred is played twice and has to go the same way.
-func playSeeds(t *testing.T, start, count uint64, options Options) *seedTotals {
-	var (
-		totals  = seedTotals{options: options}
-		mu      sync.Mutex // guards totals
-		next    atomic.Uint64
-		stop    atomic.Bool
-		workers sync.WaitGroup
-	)
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			options := options
-			for i := next.Add(1) - 1; i < count && !stop.Load(); i = next.Add(1) - 1 {
-				options.Seed = start + i
-				report := Run(options)
-				again := report.EventHash
-				if (start+i)%100 == 0 {
-					again = Run(options).EventHash
-				}
-				mu.Lock()
-				totals.add(&report)
-				if again != report.EventHash {
-					totals.failures = append(totals.failures, fmt.Sprintf("seed %d goes two ways", start+i))
-				}
-				if len(totals.failures) >= failuresMax {
-					stop.Store(true)
-				}
-				if totals.seeds%progressEvery == 0 {
-					t.Logf("%d of %d seeds, %d failures", totals.seeds, count, len(totals.failures))
-				}
-				mu.Unlock()
-			}
-		})
+// playSeeds plays seeds and returns what they come to, with a line for each failure.
+func playSeeds(t *testing.T, start, count uint64, options Options) (*Totals, []string) {
+	totals := Play{
+		Options: options, Start: start, Count: count, ProgressEvery: progressEvery,
+		Progress: func(totals *Totals) { t.Logf("%d of %d seeds, %d failures", totals.Seeds, count, len(totals.Failures)) },
+	}.Run(t.Context())
+	var failures []string
+	for _, report := range totals.Failures {
+		failures = append(failures, fmt.Sprintf("seed %d: %v\nreplay: go test ./sim/group -run 'TestSeed$' -seed=%d -v%s",
+			report.Seed, report.Violation, report.Seed, flagsOf(options)))
 	}
-	workers.Wait()
-	return &totals
+	for _, seed := range totals.TwoWays {
+		failures = append(failures, fmt.Sprintf("seed %d goes two ways", seed))
+	}
+	return totals, failures
 }
 
 func TestSeeds(t *testing.T) {
@@ -115,23 +78,23 @@ func TestSeeds(t *testing.T) {
 		count = min(count, 1000)
 	}
 	began := time.Now()
-	totals := playSeeds(t, *startFlag, count, Options{Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag})
+	totals, failures := playSeeds(t, *startFlag, count, Options{Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag})
 	took := time.Since(began)
-	seeds := float64(max(totals.seeds, 1))
+	seeds := float64(max(totals.Seeds, 1))
 	t.Logf("%d seeds in %.1f s (%.0f a second): %.1f committed, %.1f view changes, %.0f events a seed; healed in at most %d ticks",
-		totals.seeds, took.Seconds(), seeds/took.Seconds(), float64(totals.committed)/seeds, float64(totals.viewChanges)/seeds,
-		float64(totals.events)/seeds, totals.healTicksMax)
+		totals.Seeds, took.Seconds(), seeds/took.Seconds(), float64(totals.Committed)/seeds, float64(totals.ViewChanges)/seeds,
+		float64(totals.Events)/seeds, totals.HealTicksMax)
 	var table strings.Builder
-	require.NoError(t, totals.coverage.WriteTable(&table, totals.seeds))
+	require.NoError(t, totals.Coverage.WriteTable(&table, totals.Seeds))
 	t.Log("\n" + table.String())
-	require.Empty(t, totals.failures, strings.Join(totals.failures, "\n"))
+	require.Empty(t, failures, strings.Join(failures, "\n"))
 	if count < 10_000 {
 		return // too few for the rare events, and for averages
 	}
-	missing := slices.DeleteFunc(totals.coverage.Missing(), func(e Event) bool { return e == EventStayedStopped })
+	missing := slices.DeleteFunc(totals.Coverage.Missing(), func(e Event) bool { return e == EventStayedStopped })
 	require.True(t, len(missing) == 0 || *durabilityFlag != 0 || *beyondFlag, "these never happened: %v", missing)
-	require.GreaterOrEqual(t, totals.committed, 20*totals.seeds, "too little is committed for the checks to mean much")
-	require.GreaterOrEqual(t, totals.viewChanges, 2*totals.seeds)
+	require.GreaterOrEqual(t, totals.Committed, 20*totals.Seeds, "too little is committed for the checks to mean much")
+	require.GreaterOrEqual(t, totals.ViewChanges, 2*totals.Seeds)
 }
 
 // flagsOf are the flags that replay a seed of a run that was not the ordinary one.
@@ -143,6 +106,9 @@ func flagsOf(options Options) string {
 	if options.BeyondF {
 		text += " -beyond"
 	}
+	if options.Omit != 0 {
+		text += fmt.Sprintf(" -omit=%d", options.Omit)
+	}
 	return text
 }
 
@@ -153,10 +119,10 @@ func TestBeyondWhatADurabilitySurvives(t *testing.T) {
 	if testing.Short() {
 		count = 200
 	}
-	totals := playSeeds(t, 1, count, Options{Durability: ChoiceLossy, BeyondF: true})
-	require.Empty(t, totals.failures, strings.Join(totals.failures, "\n"))
-	stopped := totals.coverage[EventStayedStopped]
-	t.Logf("%d of %d groups stayed stopped", stopped, totals.seeds)
+	totals, failures := playSeeds(t, 1, count, Options{Durability: ChoiceLossy, BeyondF: true})
+	require.Empty(t, failures, strings.Join(failures, "\n"))
+	stopped := totals.Coverage[EventStayedStopped]
+	t.Logf("%d of %d groups stayed stopped", stopped, totals.Seeds)
 	require.Greater(t, stopped, count/20)
 	require.Less(t, stopped, count)
 }
