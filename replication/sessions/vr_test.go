@@ -68,9 +68,10 @@ func (tallied) Release() {}
 
 // group is three replicas whose machine is a tally behind a client-table.
 type group struct {
-	t        *testing.T
-	network  *network
-	storages [3]*storage.Memory
+	t          *testing.T
+	network    *network
+	durability vr.Durability
+	storages   [3]*mortal
 
 	mu       sync.Mutex // guards what follows
 	tallies  [3]*tally
@@ -81,10 +82,35 @@ type group struct {
 	fetches  uint64
 }
 
-func newGroup(t *testing.T) *group {
-	g := &group{t: t, network: newNetwork(), views: map[replication.ViewNumber]bool{}}
+// mortal is a storage that loses, when its replica stops, what a crash takes from it in a durability.
+type mortal struct {
+	*storage.Memory
+	durability vr.Durability
+}
+
+// MarkClean does nothing: no end is clean.
+func (m *mortal) MarkClean() error { return nil }
+
+func (m *mortal) Close() error {
+	switch m.durability {
+	case vr.DurabilityMemory:
+		loaded, err := m.Load()
+		if err != nil {
+			return err
+		}
+		m.Memory = storage.NewMemory()
+		promised := core.HardState{View: loaded.HardState.View, LastNormalView: loaded.HardState.LastNormalView}
+		return m.Write(vr.Batch{HardState: &promised, Sync: true})
+	default:
+		m.PowerCut()
+		return nil
+	}
+}
+
+func newGroup(t *testing.T, durability vr.Durability) *group {
+	g := &group{t: t, network: newNetwork(), durability: durability, views: map[replication.ViewNumber]bool{}}
 	for i := range g.replicas {
-		g.storages[i] = storage.NewMemory()
+		g.storages[i] = &mortal{Memory: storage.NewMemory(), durability: durability}
 		g.start(i)
 	}
 	return g
@@ -97,6 +123,7 @@ func (g *group) start(i int) {
 	replica, err := vr.Open(vr.Options{
 		Self: replication.ReplicaID(i + 1), Members: []replication.ReplicaID{1, 2, 3}, Transport: g.network.join(core.ReplicaID(i + 1)),
 		Storage: g.storages[i], StateMachine: machine, HeartbeatInterval: 30 * time.Millisecond, CheckpointEvery: 40, Seed: uint64(i + 1),
+		Durability: g.durability,
 	})
 	require.NoError(g.t, err)
 	g.mu.Lock()
@@ -149,10 +176,17 @@ func (g *group) proposer() sessions.Proposer {
 }
 
 // TestEveryIncrementCountsOnceOverViewChanges: clients go on without end while one primary after the other is cut
-// off, or closed and started again with what its storage has, or left behind until only a checkpoint helps it.
+// off, or closed and started again with what a crash leaves in its storage, or left behind until only a checkpoint
+// helps it.
 func TestEveryIncrementCountsOnceOverViewChanges(t *testing.T) {
+	for _, durability := range []vr.Durability{vr.DurabilitySync, vr.DurabilityAsync, vr.DurabilityMemory} {
+		t.Run(durability.String(), func(t *testing.T) { countEveryIncrement(t, durability) })
+	}
+}
+
+func countEveryIncrement(t *testing.T, durability vr.Durability) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t)
+		g := newGroup(t, durability)
 		var next, happened atomic.Uint32
 		disturbed := make(chan struct{})
 		var working sync.WaitGroup
@@ -202,9 +236,24 @@ func (g *group) disturb(rounds int) {
 			g.network.cutOff(0)
 			continue
 		}
+		g.awaitRecovery()
 		g.stop(i)
 		time.Sleep(away)
 		g.start(i)
+	}
+}
+
+// awaitRecovery waits until nobody lacks anything: one at a time may lose what it acknowledged.
+func (g *group) awaitRecovery() {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		recovering := false
+		for _, replica := range g.replicas {
+			recovering = recovering || replica != nil && replica.Status().Protocol == core.StatusRecovering.String()
+		}
+		if !recovering {
+			return
+		}
+		require.True(g.t, time.Now().Before(deadline), "a replica does not recover")
 	}
 }
 

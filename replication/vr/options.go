@@ -41,6 +41,8 @@ type Options struct {
 	Transport Transport
 	// Storage is the replica's own. The replica closes it when it is closed; when Open fails, the caller does.
 	Storage Storage
+	// Durability is what the storage was opened with; zero: DurabilitySync.
+	Durability Durability
 	// StateMachine is what the group replicates, in the state before operation 1. Open restores it from the
 	// newest checkpoint.
 	StateMachine replication.StateMachine
@@ -183,5 +185,6 @@ func (o Options) core() core.Config {
 		BatchBytesMax:      o.BatchBytesMax,
 		ProposalsBytesMax:  o.QueueBytesMax,
 		ReadsMax:           o.ReadsMax,
+		Durability:         o.Durability,
 	}
 }

@@ -232,6 +232,9 @@ func (o *owner) publish() {
 			"primary", status.Primary)
 		o.view = status.View
 	}
+	if o.status.Status == core.StatusRecovering && status.Status != core.StatusRecovering {
+		o.options.Logger.Info("recovered", "group", o.options.Group, "replica", o.options.Self, "view", status.View, "op", status.Op)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.status = status

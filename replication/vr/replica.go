@@ -62,6 +62,7 @@ func Open(options Options) (*Replica, error) {
 	}
 	machine, err := core.New(r.options.core(), core.Restored{
 		HardState: loaded.HardState, Checkpoint: loaded.Checkpoint, Entries: loaded.Entries,
+		Recover: r.options.mayLack(&loaded),
 	})
 	if err != nil {
 		return nil, err
@@ -70,7 +71,8 @@ func Open(options Options) (*Replica, error) {
 	o := newOwner(r, machine, loaded)
 	o.publish()
 	r.options.Logger.Info("replica opened", "group", r.options.Group, "replica", r.options.Self,
-		"view", loaded.HardState.View, "checkpoint", loaded.Checkpoint.Op, "entries", len(loaded.Entries))
+		"view", loaded.HardState.View, "checkpoint", loaded.Checkpoint.Op, "entries", len(loaded.Entries),
+		"durability", r.options.Durability.String(), "status", machine.Status().Status.String())
 	r.options.Transport.ServeCheckpoints(r.serveCheckpoint)
 	r.options.Transport.Receive(r.receive)
 	go o.run()
@@ -152,12 +154,13 @@ func (r *Replica) Status() replication.Status {
 		View: replication.ViewNumber(status.View), Primary: replication.ReplicaID(status.Primary),
 		Op: replication.OpNumber(status.Op), Commit: replication.OpNumber(status.Commit), Applied: replication.OpNumber(status.Applied),
 		Checkpoint: replication.OpNumber(status.Checkpoint.Op), Members: append([]replication.ReplicaID(nil), r.options.Members...),
-		Backend: "vr", Durability: "sync", Leading: status.Leading, Failure: failure, Counters: r.counters.all(),
+		Backend: "vr", Durability: r.options.Durability.String(), Leading: status.Leading, Failure: failure, Counters: r.counters.all(),
 	}
 	described.Counters["fsyncs"] = r.options.Storage.Syncs()
 	switch {
 	case failure != nil:
 		described.Protocol = core.StatusStopped.String()
+	case status.Status == core.StatusRecovering:
 	case status.Transferring:
 		described.Protocol = "transferring"
 	case status.Status == core.StatusNormal && described.Primary == r.options.Self:
@@ -173,12 +176,30 @@ func (r *Replica) Close() error {
 		<-r.stopped
 		r.cancel()
 		r.jobs.Wait()
-		r.closing = r.options.Storage.Close()
+		r.closing = errors.Join(r.markClean(), r.options.Storage.Close())
 		close(r.events)
 		close(r.closed)
 	})
 	<-r.closed
 	return r.closing
+}
+
+// markClean says in the storage that nothing is missing from it, when the owner and its jobs are gone. A replica that
+// failed does not know that, and one that recovers knows better. In sync nothing ever is.
+func (r *Replica) markClean() error {
+	if r.options.Durability == DurabilitySync || !r.isWhole() {
+		return nil
+	}
+	if err := r.options.Storage.MarkClean(); err != nil {
+		return fmt.Errorf("vr: clean end: %w", err)
+	}
+	return nil
+}
+
+func (r *Replica) isWhole() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failure == nil && r.status.Status != core.StatusRecovering
 }
 
 // receive takes a message from the transport, on any of its goroutines.

@@ -28,7 +28,7 @@ func decodeMessage(from, to core.ReplicaID, data []byte) (core.Message, error) {
 		data = data[n:]
 	}
 	m := d.message
-	if m.Kind < core.KindPrepare || m.Kind > core.KindProbeOK {
+	if m.Kind < core.KindPrepare || m.Kind > core.KindRecoveryResponse {
 		return core.Message{}, fmt.Errorf("%w: kind %d", errMalformed, m.Kind)
 	}
 	if d.epoch != epoch {
@@ -93,7 +93,7 @@ func (d *messageDecoder) number(field protowire.Number, value uint64) error {
 	m := &d.message
 	switch field {
 	case fieldKind:
-		if value > uint64(core.KindProbeOK) {
+		if value > uint64(core.KindRecoveryResponse) {
 			return fmt.Errorf("%w: kind %d", errMalformed, value)
 		}
 		m.Kind = core.Kind(value)

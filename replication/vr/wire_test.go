@@ -37,7 +37,7 @@ func randomMessage(random *rand.Rand) core.Message {
 		return random.Uint64() >> random.IntN(64)
 	}
 	m := core.Message{
-		Kind: core.Kind(1 + random.IntN(int(core.KindProbeOK))), From: 1, To: 2, View: core.ViewNumber(number()), Op: core.OpNumber(number()),
+		Kind: core.Kind(1 + random.IntN(int(core.KindRecoveryResponse))), From: 1, To: 2, View: core.ViewNumber(number()), Op: core.OpNumber(number()),
 		Commit: core.OpNumber(number()), LastNormalView: core.ViewNumber(number()), Nonce: number(), Round: number(),
 		PreviousHash: core.Hash(number()), First: core.OpNumber(1 + number()/2), Hash: core.Hash(number()), Agree: random.IntN(2) == 0,
 		Checkpoint: core.CheckpointMeta{Op: core.OpNumber(number()), View: core.ViewNumber(number()), Hash: core.Hash(number())},
@@ -106,7 +106,7 @@ func TestMalformedMessages(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"empty":            {},
 		"no kind":          wire(func(m *pb.VRMessage) { m.Kind = 0 }),
-		"unknown kind":     wire(func(m *pb.VRMessage) { m.Kind = 12 }),
+		"unknown kind":     wire(func(m *pb.VRMessage) { m.Kind = 14 }),
 		"huge kind":        wire(func(m *pb.VRMessage) { m.Kind = 256 + 1 }),
 		"negative kind":    wire(func(m *pb.VRMessage) { m.Kind = -1 }),
 		"gap":              wire(func(m *pb.VRMessage) { m.Entries[1].Op = 7 }),

@@ -36,6 +36,8 @@ const (
 	VRKind_VR_KIND_NEW_STATE         VRKind = 9
 	VRKind_VR_KIND_PROBE             VRKind = 10
 	VRKind_VR_KIND_PROBE_OK          VRKind = 11
+	VRKind_VR_KIND_RECOVERY          VRKind = 12
+	VRKind_VR_KIND_RECOVERY_RESPONSE VRKind = 13
 )
 
 // Enum value maps for VRKind.
@@ -53,6 +55,8 @@ var (
 		9:  "VR_KIND_NEW_STATE",
 		10: "VR_KIND_PROBE",
 		11: "VR_KIND_PROBE_OK",
+		12: "VR_KIND_RECOVERY",
+		13: "VR_KIND_RECOVERY_RESPONSE",
 	}
 	VRKind_value = map[string]int32{
 		"VR_KIND_UNSPECIFIED":       0,
@@ -67,6 +71,8 @@ var (
 		"VR_KIND_NEW_STATE":         9,
 		"VR_KIND_PROBE":             10,
 		"VR_KIND_PROBE_OK":          11,
+		"VR_KIND_RECOVERY":          12,
+		"VR_KIND_RECOVERY_RESPONSE": 13,
 	}
 )
 
@@ -927,7 +933,7 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x0e\n" +
 	"\x02op\x18\x03 \x01(\x04R\x02op\x12\x12\n" +
 	"\x04view\x18\x04 \x01(\x04R\x04view\x12\x12\n" +
-	"\x04hash\x18\x05 \x01(\x06R\x04hash*\xa3\x02\n" +
+	"\x04hash\x18\x05 \x01(\x06R\x04hash*\xd8\x02\n" +
 	"\x06VRKind\x12\x17\n" +
 	"\x13VR_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fVR_KIND_PREPARE\x10\x01\x12\x16\n" +
@@ -941,7 +947,9 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x11VR_KIND_NEW_STATE\x10\t\x12\x11\n" +
 	"\rVR_KIND_PROBE\x10\n" +
 	"\x12\x14\n" +
-	"\x10VR_KIND_PROBE_OK\x10\v2\xba\x01\n" +
+	"\x10VR_KIND_PROBE_OK\x10\v\x12\x14\n" +
+	"\x10VR_KIND_RECOVERY\x10\f\x12\x1d\n" +
+	"\x19VR_KIND_RECOVERY_RESPONSE\x10\r2\xba\x01\n" +
 	"\vPeerService\x12K\n" +
 	"\bExchange\x12\x1c.viewline.v1.ExchangeRequest\x1a\x1d.viewline.v1.ExchangeResponse(\x010\x01\x12^\n" +
 	"\x0fFetchCheckpoint\x12#.viewline.v1.FetchCheckpointRequest\x1a$.viewline.v1.FetchCheckpointResponse0\x01B;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"

@@ -1,37 +1,23 @@
 package storage
 
-import "fmt"
+import "github.com/viewline/viewline/replication/vr/core"
 
 // Durability is what a crash may take away. In all three, view-number and last-normal view are on the disk before
 // the Write that has them returns, and so is everything written before them.
-type Durability uint8
+type Durability = core.Durability
 
 const (
 	// DurabilitySync means that a Write with Sync is on the disk when it returns. A power cut of every replica loses nothing.
-	DurabilitySync Durability = iota
+	DurabilitySync = core.DurabilitySync
 	// DurabilityAsync means that a Write without Sync is on the disk 100 ms or 4 MiB later. A crash loses the newest
 	// ones; what is left is always one of the states that the storage was in.
-	DurabilityAsync
+	DurabilityAsync = core.DurabilityAsync
 	// DurabilityMemory means that log and checkpoint are in memory. MarkClean writes them out; a crash loses all of
 	// them.
-	DurabilityMemory
+	DurabilityMemory = core.DurabilityMemory
 
-	durabilities
+	durabilities = DurabilityMemory + 1
 )
-
-// String is the name that configurations use.
-func (d Durability) String() string {
-	switch d {
-	case DurabilitySync:
-		return "sync"
-	case DurabilityAsync:
-		return "async"
-	case DurabilityMemory:
-		return "memory"
-	default:
-		return fmt.Sprintf("durability %d", uint8(d))
-	}
-}
 
 // life is how far a log is in its own.
 type life uint8
