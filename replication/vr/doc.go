@@ -108,17 +108,22 @@
 // backup. The storage does not know whose directory it is: a program that could confuse two directories writes the
 // replica's id into each and compares.
 //
-// What a crash may take is the storage's durability. View-number and last-normal view are durable before a message
-// that depends on them in all of them:
+// What a crash may take is the durability. It is the same on all replicas of a group, and it is said twice, to the
+// storage that it opens (storage.Options) and to the replica that drives it (Options.Durability): the two must agree,
+// and nobody else checks that. View-number and last-normal view are on the disk before a message that depends on them
+// leaves, in all three:
 //
-//	              a PREPAREOK means                 it survives
-//	sync          fsynced                           the crash of all processes, a power cut of all machines
-//	async         written; fsynced 100 ms or        the crash of f replicas at a time, as long as each recovers from the
-//	              4 MiB later                       others before it takes part again
-//	memory        in memory                         the same
+//	          acknowledged means, on f+1 replicas      an acknowledged operation survives
+//	sync      on the disk (fsync)                      a crash of all processes, a power cut of all machines
+//	async     written; on the disk 100 ms or 4 MiB     crashes of up to f replicas at a time
+//	          later
+//	memory    in memory                                the same; and a stop of all by Close
 //
-// Options has no durability yet, and a Replica does not recover: its Storage is opened in storage.DurabilitySync, the
-// zero value.
+// In async and memory a replica that did not end with Close may have lost what it acknowledged. It recovers from the
+// others first, and takes part in nothing meanwhile (Status().Protocol is recovering): f+1 others must be up and one of
+// them the primary. When more than f have crashed at once the group stays stopped, for there is nobody to know what was
+// acknowledged; a group of one does not even open (core.ErrRestored). A durability is changed by stopping every replica
+// with Close and opening it with another.
 //
 // An error of the Storage is final: the replica stops (below). Only ErrNoSpace, for a checkpoint, is not.
 //
