@@ -74,7 +74,7 @@ func outcomes() []verdict {
 			exitUnknown,
 			"the transaction is older than its shards remember: read what it would have written",
 		},
-		{[]error{chaos.ErrStale, chaos.ErrDiverged, chaos.ErrVoid, chaos.ErrStuck, tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks}, exitVerification, ""},
+		{[]error{chaos.ErrStale, chaos.ErrDiverged, chaos.ErrVoid, chaos.ErrStuck, tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks, errSimulation}, exitVerification, ""},
 		{
 			[]error{tree.ErrNoTree},
 			exitNotFound,

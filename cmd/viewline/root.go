@@ -92,7 +92,7 @@ See it work, with nothing set up:   viewline demo
 		&cobra.Group{ID: "try", Title: "Try it:"})
 	root.AddCommand(a.initCommand(), a.nodeCommand("coordinator"), a.nodeCommand("shardserver"), a.statusCommand(),
 		a.getCommand(), a.putCommand(), a.deleteCommand(), a.txnCommand(), a.outcomeCommand(),
-		a.loadCommand(), a.verifyCommand(), a.demoCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand())
+		a.loadCommand(), a.verifyCommand(), a.demoCommand(), a.chaosCommand(), a.benchCommand(), a.simCommand(), a.versionCommand())
 	usageErrors(root)
 	return root
 }
@@ -120,9 +120,10 @@ func knownCommand(root *cobra.Command, arguments []string) error {
 	return err
 }
 
-// usageErrors makes wrong arguments of every command usage errors.
+// usageErrors makes wrong arguments of every command below another usage errors.
 func usageErrors(root *cobra.Command) {
 	for _, command := range root.Commands() {
+		usageErrors(command)
 		if check := command.Args; check != nil {
 			command.Args = func(cmd *cobra.Command, arguments []string) error {
 				if check(cmd, arguments) != nil {

@@ -66,7 +66,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/viewline": {
 		"txn", "clerk", "cluster", "bench", "internal/bank", "internal/chaos", "internal/demo", "internal/node", "internal/route",
-		"internal/script", "internal/survey", "internal/tree",
+		"internal/script", "internal/survey", "internal/tree", "sim/group",
 	},
 }
 

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -172,6 +173,15 @@ func (c *Coverage) Missing() []Event {
 		}
 	}
 	return missing
+}
+
+// MarshalJSON gives the counts by the events' names.
+func (c *Coverage) MarshalJSON() ([]byte, error) {
+	counts := make(map[string]uint64, len(c))
+	for e := range c {
+		counts[Event(e).String()] = c[e]
+	}
+	return json.Marshal(counts)
 }
 
 // WriteTable writes one line an event: its count in all, and a thousand seeds.
