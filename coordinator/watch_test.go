@@ -80,7 +80,7 @@ func (n *network) watch(t *testing.T, address string, request *pb.WatchMapReques
 	return news, end
 }
 
-// sessions is the session service, one answer to a frame.
+// sessions is the session service, one answer to a frame; the first is the greeting.
 type sessions struct {
 	pb.UnimplementedSessionServiceServer
 	server *Server
@@ -93,12 +93,15 @@ func (s *sessions) Session(stream grpc.BidiStreamingServer[pb.SessionRequest, pb
 		if err != nil {
 			return err
 		}
+		if frame.GetVersion() != 0 {
+			_ = stream.Send(&pb.SessionResponse{Version: 1, Cluster: theCluster[:]})
+		}
 		for _, request := range frame.GetRequests() {
 			s.server.Handle(request, time.Time{}, func(response *pb.Response) {
 				response.Id = request.GetId()
 				sending.Lock()
 				defer sending.Unlock()
-				_ = stream.Send(&pb.SessionResponse{Version: 1, Cluster: theCluster[:], Responses: []*pb.Response{response}})
+				_ = stream.Send(&pb.SessionResponse{Responses: []*pb.Response{response}})
 			})
 		}
 	}

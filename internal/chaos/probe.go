@@ -104,16 +104,20 @@ func (p *probe) question(ctx context.Context) (*pb.Request, error) {
 
 // take receives answers and judges them, at least one.
 func (p *probe) take() error {
-	frame, err := p.stream.Recv()
-	if err != nil {
-		return fmt.Errorf("chaos: probe: %w", err)
-	}
-	for _, response := range frame.GetResponses() {
-		if err := p.judge(response); err != nil {
-			return err
+	for {
+		frame, err := p.stream.Recv()
+		if err != nil {
+			return fmt.Errorf("chaos: probe: %w", err)
+		}
+		for _, response := range frame.GetResponses() {
+			if err := p.judge(response); err != nil {
+				return err
+			}
+		}
+		if len(frame.GetResponses()) > 0 {
+			return nil
 		}
 	}
-	return nil
 }
 
 func (p *probe) judge(response *pb.Response) error {

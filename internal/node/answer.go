@@ -44,7 +44,7 @@ func (c *call) respond(response *pb.Response) {
 // put queues an answer. One that does not fit is replaced, if the request had no effect, by a refusal, and
 // otherwise costs the client its session: it must not believe that nothing happened. The caller holds the lock.
 func (s *session) put(response *pb.Response) {
-	if s.writer.Put(response) {
+	if s.queue(response) {
 		return
 	}
 	select {
@@ -56,13 +56,34 @@ func (s *session) put(response *pb.Response) {
 		return
 	default:
 	}
-	if withoutEffect(response) && s.writer.Put(overloaded(response)) {
+	if withoutEffect(response) && s.queue(overloaded(response)) {
 		s.node.counters.refuse(pb.Code_CODE_OVERLOADED)
 		return
 	}
 	s.node.counters.lostAnswers.Add(1)
-	s.cutOnce.Do(func() { close(s.cut) })
+	s.cutOff()
 }
+
+// queue hands an answer to the writer, if it fits into what the session and the node may hold. The caller holds
+// the lock.
+func (s *session) queue(response *pb.Response) bool {
+	k, size, most := kindOf(response), responseBytes(response), s.node.options.AnswerBytesMax
+	if k == values {
+		most -= s.node.options.verdictsBytes()
+	}
+	if s.held[values]+s.held[verdicts]+size > most || !s.node.answers[k].take(s.held[k], size) {
+		return false
+	}
+	if !s.writer.Put(response) {
+		s.node.answers[k].give(size)
+		return false
+	}
+	s.held[k] += size
+	return true
+}
+
+// cutOff ends the session of a client that does not take its answers.
+func (s *session) cutOff() { s.cutOnce.Do(func() { close(s.cut) }) }
 
 // withoutEffect reports whether the request of this answer changed nothing, so that to refuse it is true.
 func withoutEffect(response *pb.Response) bool {

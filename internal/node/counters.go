@@ -43,6 +43,7 @@ func (n *Node) Counters() map[string]uint64 {
 		"response_frames":         c.framesSent.Load(),
 		"answers_repeated":        c.repeatedAnswers.Load(),
 		"answers_lost":            c.lostAnswers.Load(),
+		"answer_bytes_waiting":    uint64(n.answers[values].used.Load() + n.answers[verdicts].used.Load()),
 	}
 	for code := range c.refused {
 		if count, known := c.refused[code].Load(), pb.Code_name[int32(code)]; count > 0 || known != "" {

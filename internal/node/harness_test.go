@@ -164,7 +164,18 @@ func (h *host) session(t *testing.T) *client {
 	t.Helper()
 	c := h.bare(t)
 	require.NoError(t, c.Send(&pb.SessionRequest{Version: 1, Cluster: clusterOne[:]}))
+	c.greeted()
 	return c
+}
+
+// greeted takes the first frame, which says who answers.
+func (c *client) greeted() {
+	c.t.Helper()
+	message, err := c.Recv()
+	require.NoError(c.t, err)
+	require.EqualValues(c.t, 1, message.GetVersion())
+	require.Equal(c.t, clusterOne[:], message.GetCluster())
+	require.Empty(c.t, message.GetResponses())
 }
 
 func (c *client) send(requests ...*pb.Request) {
@@ -203,9 +214,4 @@ func boundAnswer(value uint64) *pb.Response {
 }
 
 // counter reads one of the node's counters.
-func (h *host) counter(t *testing.T, name string) uint64 {
-	t.Helper()
-	status, err := pb.NewAdminServiceClient(connect(t, h.Addr())).NodeStatus(t.Context(), &pb.NodeStatusRequest{})
-	require.NoError(t, err)
-	return status.GetCounters()[name]
-}
+func (h *host) counter(name string) uint64 { return h.Counters()[name] }

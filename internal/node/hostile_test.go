@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
@@ -52,7 +53,7 @@ func TestRandomBytesOnThePort(t *testing.T) {
 		require.NoError(t, connection.Close())
 	}
 	stillServes(t, h, c)
-	require.Eventually(t, func() bool { return h.counter(t, "connections_open") <= 3 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return h.counter("connections_open") <= 3 }, patience, 10*time.Millisecond)
 }
 
 // TestSilentConnectionsDoNotDelayClose: gRPC itself waits for them.
@@ -63,10 +64,20 @@ func TestSilentConnectionsDoNotDelayClose(t *testing.T) {
 		require.NoError(t, err)
 		defer connection.Close()
 	}
-	require.Eventually(t, func() bool { return h.counter(t, "connections_open") >= 3 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return h.counter("connections_open") >= 3 }, patience, time.Millisecond)
 	before := time.Now()
 	require.NoError(t, h.Close())
 	require.Less(t, time.Since(before), 5*time.Second)
+}
+
+// TestConnectionsWithoutAStream are closed after a while; a session of which nothing is asked is not.
+func TestConnectionsWithoutAStream(t *testing.T) {
+	h := start(t, func(o *node.Options) { o.IdleTimeout = 50 * time.Millisecond })
+	c, idle := h.session(t), connect(t, h.Addr())
+	idle.Connect()
+	require.Eventually(t, func() bool { return idle.GetState() == connectivity.Ready }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return h.counter("connections_open") == 1 }, patience, time.Millisecond)
+	stillServes(t, h, c)
 }
 
 func TestTooManyConnections(t *testing.T) {
@@ -170,11 +181,11 @@ func TestAClientThatDoesNotReadItsAnswers(t *testing.T) {
 	for _, r := range requests[:20] {
 		r.respond(reading(10 << 20))
 	}
-	require.Positive(t, h.counter(t, "refused_overloaded"))
+	require.Positive(t, h.counter("refused_overloaded"))
 	for _, r := range requests[20:] {
 		r.respond(verdict(1 << 20))
 	}
-	require.Positive(t, h.counter(t, "answers_lost"))
+	require.Positive(t, h.counter("answers_lost"))
 	var err error
 	for err == nil {
 		_, err = c.Recv()

@@ -43,6 +43,7 @@ type Node struct {
 	transport *transport.Transport
 	health    *health
 	counters  counters
+	answers   *[kinds]budget
 	replicas  atomic.Pointer[map[uint32]*Replica] // by group; the map is never changed, a new one replaces it
 	draining  atomic.Bool                         // new requests are refused
 
@@ -80,7 +81,7 @@ func Open(options Options) (*Node, error) {
 	}
 	n := &Node{
 		options: options, listener: newConnections(listener, connections),
-		transport: streams, sessions: map[*session]struct{}{},
+		transport: streams, sessions: map[*session]struct{}{}, answers: newBudgets(options.AnswerBytesTotal),
 	}
 	var stopping context.Context
 	stopping, n.stop = context.WithCancel(context.Background())
@@ -109,7 +110,7 @@ func (n *Node) serverOptions(stopping context.Context) []grpc.ServerOption {
 		grpc.WriteBufferSize(bufferBytes),
 		grpc.MaxConcurrentStreams(streamsMax),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: n.options.IdleTimeout, Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMin, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 		grpc.StreamInterceptor(func(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {

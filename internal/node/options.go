@@ -22,10 +22,14 @@ const (
 
 // The values that stand for fields of Options that are 0.
 const (
-	RequestsMaxDefault    = 256
-	AnswerBytesMaxDefault = 64 << 20
-	SessionsMaxDefault    = 4096
-	ConnectionsMaxDefault = 16384
+	RequestsMaxDefault      = 256
+	AnswerBytesMaxDefault   = 64 << 20
+	AnswerBytesTotalDefault = 512 << 20
+	AnswerTimeoutDefault    = 30 * time.Second
+	HandshakeTimeoutDefault = 10 * time.Second
+	IdleTimeoutDefault      = 5 * time.Minute
+	SessionsMaxDefault      = 4096
+	ConnectionsMaxDefault   = 16384
 )
 
 // Options configures a Node. Cluster and one of Listen and Listener have to be set.
@@ -48,9 +52,20 @@ type Options struct {
 	Transport transport.Options
 	// RequestsMax bounds the unanswered requests of one session; more are refused with CODE_OVERLOADED.
 	RequestsMax int
-	// AnswerBytesMax bounds what waits on one session for a client that is slow to read. Reads beyond it are
-	// refused with CODE_OVERLOADED; where anything else does not fit, the session ends.
-	AnswerBytesMax int
+	// AnswerBytesMax bounds the answers that wait on one session for a client that is slow to read, in bytes, and
+	// AnswerBytesTotal those on all sessions, half of it values and half all else: one session may hold an eighth of
+	// what is free of each, and 64 KiB in any case. Reads beyond them are refused with CODE_OVERLOADED; where
+	// anything else does not fit, the session ends. What waits is counted once, but a frame that is being sent is
+	// there a second time, marshalled; gRPC keeps up to 128 KiB more for each session.
+	AnswerBytesMax   int
+	AnswerBytesTotal int
+	// AnswerTimeout is how long a client may take for one frame of answers, and as much again for each MiB of it;
+	// then its session ends.
+	AnswerTimeout time.Duration
+	// HandshakeTimeout is how long a session may be open before its first frame comes.
+	HandshakeTimeout time.Duration
+	// IdleTimeout is how long a connection may be without any stream. Clients and peers keep theirs in use.
+	IdleTimeout time.Duration
 	// SessionsMax and ConnectionsMax bound the sessions and connections at one time; more are turned away. Fewer
 	// connections are taken where the process may not have that many files open.
 	SessionsMax    int
@@ -71,6 +86,10 @@ func (o Options) Validate() error {
 	}{
 		{"RequestsMax", o.RequestsMax},
 		{"AnswerBytesMax", o.AnswerBytesMax},
+		{"AnswerBytesTotal", o.AnswerBytesTotal},
+		{"AnswerTimeout", int(o.AnswerTimeout)},
+		{"HandshakeTimeout", int(o.HandshakeTimeout)},
+		{"IdleTimeout", int(o.IdleTimeout)},
 		{"SessionsMax", o.SessionsMax},
 		{"ConnectionsMax", o.ConnectionsMax},
 	} {
@@ -78,11 +97,21 @@ func (o Options) Validate() error {
 			return fmt.Errorf("%w: %s is %d, less than 0", ErrOptions, field.name, field.value)
 		}
 	}
-	if o.AnswerBytesMax != 0 && o.AnswerBytesMax < MessageBytesMax {
-		return fmt.Errorf("%w: AnswerBytesMax %d is less than one answer, %d", ErrOptions, o.AnswerBytesMax, MessageBytesMax)
+	o = o.withDefaults()
+	if least := MessageBytesMax + o.verdictsBytes(); o.AnswerBytesMax < least {
+		return fmt.Errorf("%w: AnswerBytesMax %d is less than one answer and some small ones, %d", ErrOptions, o.AnswerBytesMax, least)
+	}
+	if least := int(kinds) * (shares + 1) * MessageBytesMax; o.AnswerBytesTotal < least {
+		return fmt.Errorf("%w: AnswerBytesTotal %d leaves no session one answer, less than %d", ErrOptions, o.AnswerBytesTotal, least)
 	}
 	return nil
 }
+
+// answersMax bounds the answers that wait on a session: those of all pending requests, and as many refusals.
+func (o Options) answersMax() int { return 2 * o.RequestsMax }
+
+// verdictsBytes is how much of AnswerBytesMax values may not take.
+func (o Options) verdictsBytes() int { return o.answersMax() * verdictBytes }
 
 func (o Options) withDefaults() Options {
 	for _, field := range []struct {
@@ -91,8 +120,21 @@ func (o Options) withDefaults() Options {
 	}{
 		{&o.RequestsMax, RequestsMaxDefault},
 		{&o.AnswerBytesMax, AnswerBytesMaxDefault},
+		{&o.AnswerBytesTotal, AnswerBytesTotalDefault},
 		{&o.SessionsMax, SessionsMaxDefault},
 		{&o.ConnectionsMax, ConnectionsMaxDefault},
+	} {
+		if *field.value == 0 {
+			*field.value = field.standard
+		}
+	}
+	for _, field := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&o.AnswerTimeout, AnswerTimeoutDefault},
+		{&o.HandshakeTimeout, HandshakeTimeoutDefault},
+		{&o.IdleTimeout, IdleTimeoutDefault},
 	} {
 		if *field.value == 0 {
 			*field.value = field.standard

@@ -15,8 +15,13 @@ import (
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 )
 
-// flushBytesMax keeps one large burst of answers from delaying what comes behind it; a larger one goes alone.
-const flushBytesMax = 1 << 20
+const (
+	// flushBytesMax keeps one large burst of answers from delaying what comes behind it; a larger one goes alone.
+	flushBytesMax = 1 << 20
+	// creditBytes is what gRPC takes of a stream before it has sent anything of it. It takes a message as long as
+	// any of this is left, however long the message is.
+	creditBytes = 64 << 10
+)
 
 // sessionServer is the SessionService of a node.
 type sessionServer struct {
@@ -32,15 +37,16 @@ type session struct {
 	writer *frame.Writer[*pb.Response]
 	// over is closed when the handler is about to return: nobody waits for the session any more.
 	over chan struct{}
-	// cut is closed when answers do not fit into what may wait.
+	// cut is closed when answers do not fit into what may wait, or are not taken for too long.
 	cut     chan struct{}
 	cutOnce sync.Once
-	// greeted: version and cluster were sent; belongs to the writer's goroutine.
-	greeted bool
+	// late cuts the session off; it runs while a frame is being sent.
+	late *time.Timer
 
 	mu      sync.Mutex
 	pending map[uint64]struct{} // ids that are not answered; guarded by mu. Invariant: at most RequestsMax.
-	owed    int                 // requests whose answer is not on the stream; guarded by mu. Invariant: at most owedMax.
+	owed    int                 // requests whose answer is not on the stream; guarded by mu. Invariant: at most answersMax.
+	held    [kinds]int          // bytes of answers that are not; guarded by mu. Invariant: together at most AnswerBytesMax.
 	room    chan struct{}       // closed when owed falls; nil when nobody waits; guarded by mu
 	idle    chan struct{}       // closed when pending gets empty; nil when nobody waits; guarded by mu
 }
@@ -54,8 +60,13 @@ func (s *sessionServer) Session(stream pb.SessionService_SessionServer) error {
 	defer s.node.closeSession(c)
 	// A stream's Recv only ends with the stream, and the stream with this method: so that a node that closes
 	// can end both, they are two goroutines.
-	ended := make(chan error, 1)
-	if !s.node.start(func() { ended <- c.receive() }) {
+	ended := make(chan error, 2)
+	// Whoever opens sessions and says nothing must not take the places of those who have something to say.
+	mute := time.AfterFunc(s.node.options.HandshakeTimeout, func() {
+		ended <- status.Error(codes.DeadlineExceeded, "no first frame came")
+	})
+	defer mute.Stop()
+	if !s.node.start(func() { ended <- c.receive(mute) }) {
 		return errClosing()
 	}
 	return c.wait(ended)
@@ -77,19 +88,37 @@ func (n *Node) openSession(stream pb.SessionService_SessionServer) (*session, er
 	}
 	n.sessions[s] = struct{}{}
 	n.counters.sessions.Add(1)
+	s.late = time.AfterFunc(n.options.AnswerTimeout, s.cutOff)
+	s.late.Stop()
 	s.writer = frame.NewWriter(frame.Options[*pb.Response]{
-		ItemsMax: s.owedMax(), BytesMax: n.options.AnswerBytesMax, FlushBytesMax: flushBytesMax, Size: responseBytes,
+		ItemsMax: n.options.answersMax(), BytesMax: n.options.AnswerBytesMax, FlushBytesMax: flushBytesMax, Size: responseBytes,
 	}, s.flush)
 	return s, nil
 }
 
-// closeSession takes a session off the node. The writer of one that was cut is stuck in a stream that nobody
-// reads until the handler, which called this, has returned: another goroutine waits for it.
+// closeSession lets the client take what waits for it, and takes the session off the node. The writer of one that
+// was cut is stuck in a stream that nobody reads until the handler, which called this, has returned: another
+// goroutine waits for it.
 func (n *Node) closeSession(s *session) {
+	n.running.Go(s.end)
+	select {
+	case <-s.writer.Done():
+	case <-s.cut:
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.sessions, s)
-	n.running.Go(s.writer.Close)
+}
+
+// end gives back what the session holds when nothing is written any more.
+func (s *session) end() {
+	s.writer.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, bytes := range s.held {
+		s.node.answers[k].give(bytes)
+	}
+	s.held = [kinds]int{}
 }
 
 // wait returns when the session is over, with the status that the client gets.
@@ -108,11 +137,6 @@ func (s *session) wait(ended <-chan error) error {
 		err = s.finish()
 	}
 	close(s.over)
-	select {
-	case <-s.cut:
-	default:
-		s.writer.Close()
-	}
 	return err
 }
 
@@ -150,8 +174,9 @@ func (s *session) signalIdle() {
 	}
 }
 
-// receive handles the client's frames in order. It returns nil when the client has sent its last.
-func (s *session) receive() error {
+// receive handles the client's frames in order, and stops the timer when the first is there. It returns nil when
+// the client has sent its last.
+func (s *session) receive(mute *time.Timer) error {
 	for first := true; ; first = false {
 		message, err := s.stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -162,15 +187,28 @@ func (s *session) receive() error {
 		}
 		s.node.counters.frames.Add(1)
 		if first {
-			if bad := s.node.checkHandshake(message); bad != nil {
-				for _, request := range message.GetRequests() {
-					s.refuse(request.GetId(), bad)
-				}
-				return status.Error(codes.FailedPrecondition, bad.GetMessage())
+			mute.Stop()
+			if err := s.greet(message); err != nil {
+				return err
 			}
 		}
 		s.handle(message.GetRequests())
 	}
+}
+
+// greet says who answers, before anything else is written, and refuses a client that meant somebody else.
+func (s *session) greet(first *pb.SessionRequest) error {
+	if err := s.stream.Send(&pb.SessionResponse{Version: SessionVersion, Cluster: s.node.options.Cluster[:]}); err != nil {
+		return err
+	}
+	bad := s.node.checkHandshake(first)
+	if bad == nil {
+		return nil
+	}
+	for _, request := range first.GetRequests() {
+		s.refuse(request.GetId(), bad)
+	}
+	return status.Error(codes.FailedPrecondition, bad.GetMessage())
 }
 
 // checkHandshake returns why a session that opens with this frame is refused, or nil.
@@ -249,14 +287,11 @@ func (s *session) fault(request *pb.Request, host *Replica) *pb.Error {
 	return nil
 }
 
-// owedMax bounds the answers that wait: those of all pending requests, and as many refusals.
-func (s *session) owedMax() int { return 2 * s.node.options.RequestsMax }
-
 // lockWithRoom takes the lock when one more answer may wait. It stops the reading of a client that sends and
 // does not read; when the session is over it takes the lock at once.
 func (s *session) lockWithRoom() {
 	s.mu.Lock()
-	for s.owed >= s.owedMax() {
+	for s.owed >= s.node.options.answersMax() {
 		if s.room == nil {
 			s.room = make(chan struct{})
 		}
@@ -286,19 +321,31 @@ func (s *session) putRefusal(id uint64, why *pb.Error) {
 	s.put(&pb.Response{Id: id, Body: &pb.Response_Error{Error: why}})
 }
 
-// flush writes answers as one frame.
+// flush writes answers as one frame, and returns when they are on their way: what is counted as held is all that
+// there is. The second, empty frame is taken when nearly all of the first has left.
 func (s *session) flush(responses []*pb.Response) error {
-	message := &pb.SessionResponse{Responses: responses}
-	if !s.greeted {
-		s.greeted = true
-		message.Version, message.Cluster = SessionVersion, s.node.options.Cluster[:]
+	var sent [kinds]int
+	for _, response := range responses {
+		sent[kindOf(response)] += responseBytes(response)
 	}
-	if err := s.stream.Send(message); err != nil {
+	bytes := sent[values] + sent[verdicts]
+	s.late.Reset(s.node.options.AnswerTimeout * time.Duration(1+bytes>>20))
+	defer s.late.Stop()
+	if err := s.stream.Send(&pb.SessionResponse{Responses: responses}); err != nil {
 		return err
+	}
+	if bytes > creditBytes {
+		if err := s.stream.Send(&pb.SessionResponse{}); err != nil {
+			return err
+		}
 	}
 	s.node.counters.framesSent.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for k, bytes := range sent {
+		s.node.answers[k].give(bytes)
+		s.held[k] -= bytes
+	}
 	s.owed -= len(responses)
 	if s.room != nil {
 		close(s.room)

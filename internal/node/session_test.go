@@ -35,6 +35,8 @@ func TestRequestsComeInOrderAndAnswersInAny(t *testing.T) {
 	}
 }
 
+// TestTheFirstFrameSaysWhoAnswers: it comes at once, so that a client which waits for it writes nothing to a
+// stranger; and it is the only one that does.
 func TestTheFirstFrameSaysWhoAnswers(t *testing.T) {
 	h := start(t, nil)
 	h.handler.answer(func(*pb.Request) *pb.Response { return boundAnswer(1) })
@@ -43,13 +45,9 @@ func TestTheFirstFrameSaysWhoAnswers(t *testing.T) {
 		c.send(bound(i))
 		message, err := c.Recv()
 		require.NoError(t, err)
-		if i == 0 {
-			require.EqualValues(t, 1, message.GetVersion())
-			require.Equal(t, clusterOne[:], message.GetCluster())
-		} else {
-			require.Zero(t, message.GetVersion())
-			require.Empty(t, message.GetCluster())
-		}
+		require.Len(t, message.GetResponses(), 1)
+		require.Zero(t, message.GetVersion())
+		require.Empty(t, message.GetCluster())
 	}
 }
 
@@ -87,8 +85,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	require.Equal(t, pb.Code_CODE_INVALID_ARGUMENT, c.refused(3))
 	h.handler.take(1)[0].respond(boundAnswer(1))
 	require.NotNil(t, c.next().GetBound(), "the first of the two is answered all the same")
-	require.EqualValues(t, 2, h.counter(t, "refused_invalid_argument"))
-	require.EqualValues(t, 1, h.counter(t, "refused_unknown_group"))
+	require.EqualValues(t, 2, h.counter("refused_invalid_argument"))
+	require.EqualValues(t, 1, h.counter("refused_unknown_group"))
 }
 
 func TestTooManyUnansweredRequests(t *testing.T) {
@@ -132,7 +130,7 @@ func TestAClientThatOnlySends(t *testing.T) {
 		last = sent.Load()
 		return last > 0 && last == before
 	}, patience, 100*time.Millisecond, "the client is never stopped")
-	require.Less(t, h.counter(t, "refused_overloaded"), last)
+	require.Less(t, h.counter("refused_overloaded"), last)
 	other := h.session(t)
 	h.handler.answer(func(*pb.Request) *pb.Response { return boundAnswer(1) })
 	other.send(bound(1))
@@ -157,7 +155,7 @@ func TestARespondCountsOnce(t *testing.T) {
 	}
 	all.Wait()
 	require.EqualValues(t, 1, c.next().GetId())
-	require.EqualValues(t, 15, h.counter(t, "answers_repeated"))
+	require.EqualValues(t, 15, h.counter("answers_repeated"))
 	c.send(bound(2))
 	h.handler.take(1)[0].respond(boundAnswer(2))
 	require.EqualValues(t, 2, c.next().GetId(), "no second answer came")
@@ -181,10 +179,10 @@ func TestAnswersToADeadSessionAreDropped(t *testing.T) {
 	require.NoError(t, stream.Send(&pb.SessionRequest{Version: 1, Requests: []*pb.Request{bound(1), bound(2)}}))
 	requests := h.handler.take(2)
 	cancel()
-	require.Eventually(t, func() bool { return h.counter(t, "sessions_open") == 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return h.counter("sessions_open") == 0 }, patience, time.Millisecond)
 	requests[0].respond(boundAnswer(1))
 	requests[1].respond(boundAnswer(1))
-	require.EqualValues(t, 2, h.counter(t, "answers_lost"))
+	require.EqualValues(t, 2, h.counter("answers_lost"))
 }
 
 func TestAClientThatHasSentItsLastRequestStillGetsItsAnswers(t *testing.T) {
@@ -215,6 +213,7 @@ func TestSessionsOfOthersAreRefused(t *testing.T) {
 			c := h.bare(t)
 			test.first.Requests = []*pb.Request{bound(1), bound(2)}
 			require.NoError(t, c.Send(test.first))
+			c.greeted()
 			require.Equal(t, test.code, c.refused(1))
 			require.Equal(t, test.code, c.refused(2))
 			_, err := c.Recv()
@@ -229,10 +228,23 @@ func TestAClientThatDoesNotKnowTheClusterYet(t *testing.T) {
 	h.handler.answer(func(*pb.Request) *pb.Response { return boundAnswer(1) })
 	c := h.bare(t)
 	require.NoError(t, c.Send(&pb.SessionRequest{Version: 1, Requests: []*pb.Request{bound(1)}}))
-	message, err := c.Recv()
-	require.NoError(t, err)
-	require.Equal(t, clusterOne[:], message.GetCluster())
-	require.Len(t, message.GetResponses(), 1)
+	c.greeted()
+	require.EqualValues(t, 1, c.next().GetId())
+}
+
+// TestSessionsThatSayNothing do not keep the places of others.
+func TestSessionsThatSayNothing(t *testing.T) {
+	h := start(t, func(o *node.Options) { o.SessionsMax = 2; o.HandshakeTimeout = 50 * time.Millisecond })
+	h.handler.answer(func(*pb.Request) *pb.Response { return boundAnswer(1) })
+	c, mute := h.session(t), h.bare(t)
+	_, err := mute.Recv()
+	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
+	require.Eventually(t, func() bool { return h.counter("sessions_open") == 1 }, patience, time.Millisecond)
+	other := h.session(t)
+	for _, greeted := range []*client{c, other} {
+		greeted.send(bound(1)) // though nothing was asked for longer than that
+		require.EqualValues(t, 1, greeted.next().GetId())
+	}
 }
 
 func TestTooManySessions(t *testing.T) {

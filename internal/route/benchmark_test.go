@@ -33,9 +33,12 @@ func (s *echoServer) WatchMap(_ *pb.WatchMapRequest, stream grpc.ServerStreaming
 
 func (s *echoServer) Session(stream grpc.BidiStreamingServer[pb.SessionRequest, pb.SessionResponse]) error {
 	writer := frame.NewWriter(frame.Options[*pb.Response]{}, func(responses []*pb.Response) error {
-		return stream.Send(&pb.SessionResponse{Version: 1, Cluster: theCluster[:], Responses: responses})
+		return stream.Send(&pb.SessionResponse{Responses: responses})
 	})
 	defer writer.Close()
+	if err := stream.Send(&pb.SessionResponse{Version: 1, Cluster: theCluster[:]}); err != nil {
+		return err
+	}
 	for {
 		request, err := stream.Recv()
 		if err != nil {

@@ -82,10 +82,13 @@ type fakeNode struct {
 	news    []*pb.WatchMapResponse
 	changed chan struct{}
 	frames  []*pb.SessionRequest
-	cluster []byte
-	streams int
-	watches int
-	deaf    chan struct{} // no stream is read before it is closed; nil: all are
+	// greetings are the first frames of the streams; mute: they are not answered.
+	greetings []*pb.SessionRequest
+	mute      bool
+	cluster   []byte
+	streams   int
+	watches   int
+	deaf      chan struct{} // no stream is read before it is closed; nil: all are
 }
 
 // node starts a node that serves the coordinator's map and answers by handle.
@@ -164,6 +167,21 @@ func (n *fakeNode) Session(stream grpc.BidiStreamingServer[pb.SessionRequest, pb
 	n.streams++
 	deaf := n.deaf
 	n.mu.Unlock()
+	greeting, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.greetings = append(n.greetings, greeting)
+	mute := n.mute
+	n.mu.Unlock()
+	if mute {
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}
+	if err := stream.Send(&pb.SessionResponse{Version: 1, Cluster: n.cluster}); err != nil {
+		return err
+	}
 	if deaf != nil {
 		select {
 		case <-deaf:
@@ -172,7 +190,6 @@ func (n *fakeNode) Session(stream grpc.BidiStreamingServer[pb.SessionRequest, pb
 		}
 	}
 	var sending sync.Mutex
-	greeted := false
 	for {
 		frame, err := stream.Recv()
 		if err != nil {
@@ -187,11 +204,7 @@ func (n *fakeNode) Session(stream grpc.BidiStreamingServer[pb.SessionRequest, pb
 				sending.Lock()
 				defer sending.Unlock()
 				response.Id = request.GetId()
-				answer := &pb.SessionResponse{Responses: []*pb.Response{response}}
-				if !greeted {
-					greeted, answer.Version, answer.Cluster = true, 1, n.cluster
-				}
-				_ = stream.Send(answer)
+				_ = stream.Send(&pb.SessionResponse{Responses: []*pb.Response{response}})
 			}})
 		}
 	}

@@ -59,10 +59,7 @@ type link struct {
 	ctx     context.Context         // the stream's own
 	end     context.CancelCauseFunc // ends the stream and does not wait
 	writer  *frame.Writer[*copyOf]
-	cluster []byte
-	greeted bool // the first frame was sent; belongs to the writer's goroutine
-	met     bool // the first frame was received; belongs to the node's goroutine
-	lived   bool // anything was received; belongs to the node's goroutine
+	lived   bool // anything was received after the greeting; belongs to the node's goroutine
 	leaving bool // nothing is written any more; guarded by the node's lock
 }
 
@@ -91,11 +88,14 @@ func (n *node) run() {
 	n.lost(l, err)
 }
 
-// open opens a stream, or fails within the time for connecting.
+// open opens a stream and greets the server, or fails within the time for connecting.
 func (n *node) open(connection *grpc.ClientConn) (*link, error) {
 	ctx, end := context.WithCancelCause(n.router.ctx)
 	late := time.AfterFunc(n.router.options.ConnectTimeout, func() { end(context.DeadlineExceeded) })
 	stream, err := pb.NewSessionServiceClient(connection).Session(ctx)
+	if err == nil {
+		err = greet(stream, n.router.clusterBytes())
+	}
 	if !late.Stop() && err == nil {
 		err = context.DeadlineExceeded
 	}
@@ -103,12 +103,35 @@ func (n *node) open(connection *grpc.ClientConn) (*link, error) {
 		end(err)
 		return nil, err
 	}
-	l := &link{stream: stream, ctx: ctx, end: end, cluster: n.router.clusterBytes()}
+	l := &link{stream: stream, ctx: ctx, end: end}
 	l.writer = frame.NewWriter(frame.Options[*copyOf]{
 		ItemsMax: n.router.options.OutstandingMax, BytesMax: math.MaxInt, FlushBytesMax: frameBytesMax,
 		Size: func(c *copyOf) int { return c.size },
 	}, func(copies []*copyOf) error { return n.flush(l, copies) })
 	return l, nil
+}
+
+// greet says who asks, and returns once the server has said who answers: what is written to a server of another
+// cluster, or one that has no room for another session, would have an outcome that nobody knows.
+func greet(stream pb.SessionService_SessionClient, cluster []byte) error {
+	if err := stream.Send(&pb.SessionRequest{Version: version, Cluster: cluster}); err != nil {
+		// io.EOF says that the server has ended the stream; Recv says why.
+		if _, why := stream.Recv(); why != nil {
+			err = why
+		}
+		return err
+	}
+	greeting, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if got := greeting.GetVersion(); got != version {
+		return fmt.Errorf("%w: the server answers in version %d", ErrVersion, got)
+	}
+	if got := greeting.GetCluster(); len(cluster) > 0 && string(got) != string(cluster) {
+		return fmt.Errorf("%w: %x", ErrWrongCluster, got)
+	}
+	return nil
 }
 
 // flush writes one frame. From the moment at which it is about to be sent everything in it counts as written.
@@ -134,9 +157,6 @@ func (n *node) flush(l *link, copies []*copyOf) error {
 	if len(request.Requests) == 0 {
 		return nil
 	}
-	if !l.greeted {
-		l.greeted, request.Version, request.Cluster = true, version, l.cluster
-	}
 	if err := l.stream.Send(request); err != nil {
 		// The receiving side gets the reason, if the server gave one.
 		time.AfterFunc(reasonWait, func() { l.end(err) })
@@ -160,29 +180,11 @@ func (n *node) receive(l *link) error {
 		if err != nil {
 			return err
 		}
-		if err := l.meet(response); err != nil {
-			return err
-		}
+		l.lived = true
 		for _, s := range n.match(response.GetResponses()) {
 			n.router.settle(s)
 		}
 	}
-}
-
-// meet looks at who answers.
-func (l *link) meet(response *pb.SessionResponse) error {
-	l.lived = true
-	if l.met {
-		return nil
-	}
-	l.met = true
-	if got := response.GetVersion(); got != version {
-		return fmt.Errorf("%w: the server answers in version %d", ErrVersion, got)
-	}
-	if got := response.GetCluster(); len(l.cluster) > 0 && len(got) > 0 && string(got) != string(l.cluster) {
-		return fmt.Errorf("%w: %x", ErrWrongCluster, got)
-	}
-	return nil
 }
 
 // match finds the requests that are answered. Answers to nothing, which a server should not give, are dropped.

@@ -1,7 +1,6 @@
 package route
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -124,7 +123,7 @@ func (n *node) linked(l *link) {
 // lost takes everything back from a stream that is gone, or never was. What was not written goes elsewhere.
 func (n *node) lost(l *link, err error) {
 	n.mu.Lock()
-	if errors.Is(err, ErrWrongCluster) || l == nil || !l.lived {
+	if l == nil || !l.lived {
 		n.failures++
 	} else {
 		n.failures = 1

@@ -308,10 +308,41 @@ func TestOrder(t *testing.T) {
 			require.False(t, ids[request.GetId()])
 			ids[request.GetId()] = true
 		}
-		require.Equal(t, uint32(1), a.frames[0].GetVersion())
-		require.Equal(t, theCluster[:], a.frames[0].GetCluster())
-		require.Empty(t, a.frames[1].GetCluster())
+		require.Len(t, a.greetings, 1)
+		require.Equal(t, uint32(1), a.greetings[0].GetVersion())
+		require.Equal(t, theCluster[:], a.greetings[0].GetCluster())
+		require.Empty(t, a.greetings[0].GetRequests())
+		require.Empty(t, a.frames[0].GetCluster())
 	})
+}
+
+// TestNothingIsWrittenBeforeTheGreeting: not to a server of another cluster that took over the primary's address, nor
+// to one that takes connections and never says who it is. The outcome stays certain, and others are asked.
+func TestNothingIsWrittenBeforeTheGreeting(t *testing.T) {
+	for name, change := range map[string]func(*fakeNode){
+		"another cluster": func(n *fakeNode) { n.cluster = make([]byte, 16) },
+		"mute":            func(n *fakeNode) { n.mute = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, _, r := start(t, "a", nil)
+				a := w.node("a", echo)
+				change(a)
+				call := decide()
+				call.Deadline = time.Now().Add(2500 * time.Millisecond)
+				o := <-send(r, call)
+				require.ErrorIs(t, o.err, route.ErrDeadline)
+				require.True(t, route.Certain(o.err))
+				require.Empty(t, a.requests())
+				require.NotEmpty(t, a.greetings)
+				b := w.node("b", echo)
+				call.Deadline = time.Now().Add(5 * time.Second)
+				require.NoError(t, (<-send(r, call)).err)
+				require.Len(t, b.requests(), 1)
+				require.Empty(t, a.requests())
+			})
+		})
+	}
 }
 
 func TestBounds(t *testing.T) {
