@@ -115,9 +115,9 @@
 //
 //	          acknowledged means, on f+1 replicas      an acknowledged operation survives
 //	sync      on the disk (fsync)                      a crash of all processes, a power cut of all machines
-//	async     written; on the disk 100 ms or 4 MiB     crashes of up to f replicas at a time
+//	async     written; on the disk 100 ms or 4 MiB     crashes of up to f replicas at a time; a stop of all by Close
 //	          later
-//	memory    in memory                                the same; and a stop of all by Close
+//	memory    in memory; on the disk after Close       the same
 //
 // In async and memory a replica that did not end with Close may have lost what it acknowledged. It recovers from the
 // others first, and takes part in nothing meanwhile (Status().Protocol is recovering): f+1 others must be up and one of
