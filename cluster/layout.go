@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/viewline/viewline/replication/vr"
 )
 
 // Bounds of a layout.
@@ -24,8 +26,8 @@ type Layout struct {
 	Placement string `toml:"placement,omitempty"`
 	// Backend replicates every group; vr is the default and the only one.
 	Backend string `toml:"backend,omitempty"`
-	// Durability says what an acknowledged write survives; sync is the default and the only one: it is on
-	// the disks of a majority before anyone is told.
+	// Durability says what an acknowledged write survives: sync (the default: it is on the disks of a majority before
+	// anyone is told), async or memory; see vr.Durability. The last two need groups of at least 3 replicas.
 	Durability string `toml:"durability,omitempty"`
 
 	Coordinator []Member      `toml:"coordinator"`
@@ -100,11 +102,17 @@ func (l *Layout) Validate() error {
 	if err := validateMembers("coordinator", l.Coordinator, addresses); err != nil {
 		return err
 	}
+	if err := validateDurability(l.Durability, "coordinator", l.Coordinator); err != nil {
+		return err
+	}
 	for i, shard := range l.Shards {
 		if shard.ID == 0 || i > 0 && l.Shards[i-1].ID >= shard.ID {
 			return fmt.Errorf("%w: shard ids start at 1 and ascend, shard %d does not", ErrConfig, shard.ID)
 		}
 		if err := validateMembers(fmt.Sprintf("shard %d", shard.ID), shard.Replicas, addresses); err != nil {
+			return err
+		}
+		if err := validateDurability(l.Durability, fmt.Sprintf("shard %d", shard.ID), shard.Replicas); err != nil {
 			return err
 		}
 	}
@@ -113,11 +121,23 @@ func (l *Layout) Validate() error {
 
 func validateChoices(placement, backend, durability string) error {
 	for _, choice := range []struct{ name, value, only string }{
-		{"placement", placement, "hash"}, {"backend", backend, "vr"}, {"durability", durability, "sync"},
+		{"placement", placement, "hash"}, {"backend", backend, "vr"},
 	} {
 		if choice.value != choice.only {
 			return fmt.Errorf("%w: %s is %q, only %q is known", ErrConfig, choice.name, choice.value, choice.only)
 		}
+	}
+	if _, err := vr.ParseDurability(durability); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+// validateDurability refuses a group that no crash of a replica is survived in: one would stop it for good.
+func validateDurability(durability, group string, members []Member) error {
+	if durability != vr.DurabilitySync.String() && len(members) < 3 {
+		return fmt.Errorf("%w: %s has %d replicas; durability %s needs 3, so that those that crash can recover from the others",
+			ErrConfig, group, len(members), durability)
 	}
 	return nil
 }

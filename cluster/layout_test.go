@@ -52,6 +52,7 @@ func TestReadLayoutRefuses(t *testing.T) {
 		"an unknown placement":   "placement = \"range\"\n" + goodLayout,
 		"an unknown backend":     "backend = \"raft\"\n" + goodLayout,
 		"an unknown durability":  "durability = \"hope\"\n" + goodLayout,
+		"memory in a group of 1": "durability = \"memory\"\n" + goodLayout,
 		"no shard":               "[[coordinator]]\nreplica = 1\naddress = \"127.0.0.1:7000\"\n",
 		"no coordinator":         "[[shard]]\nid = 1\n[[shard.replica]]\nreplica = 1\naddress = \"127.0.0.1:1\"\n",
 		"a shard without anyone": goodLayout + "\n[[shard]]\nid = 2\n",

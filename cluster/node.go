@@ -115,7 +115,11 @@ func (n *RunningNode) start(options NodeOptions) error {
 		return fmt.Errorf("cluster: %w", err)
 	}
 	n.onClose(directory.Close)
-	disk, err := storage.Open(n.config.Data, storage.Options{})
+	durability, err := vr.ParseDurability(n.config.Durability)
+	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	disk, err := storage.Open(n.config.Data, storage.Options{Durability: durability})
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
@@ -133,7 +137,7 @@ func (n *RunningNode) start(options NodeOptions) error {
 	if err != nil {
 		return err
 	}
-	replica, err := n.openReplica(streams.Of(group), disk, machine, options)
+	replica, err := n.openReplica(streams.Of(group), disk, durability, machine, options)
 	if err != nil {
 		return errors.Join(fmt.Errorf("cluster: %w", err), serving.Close())
 	}
@@ -204,7 +208,7 @@ func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, repli
 }
 
 func (n *RunningNode) openReplica(
-	via vr.Transport, disk vr.Storage, machine replication.StateMachine, options NodeOptions,
+	via vr.Transport, disk vr.Storage, durability vr.Durability, machine replication.StateMachine, options NodeOptions,
 ) (*vr.Replica, error) {
 	members := make([]replication.ReplicaID, len(n.config.Members))
 	for i, member := range n.config.Members {
@@ -212,7 +216,7 @@ func (n *RunningNode) openReplica(
 	}
 	return vr.Open(vr.Options{
 		Group: replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members,
-		Transport: via, Storage: disk, StateMachine: machine, Logger: options.Logger,
+		Transport: via, Storage: disk, Durability: durability, StateMachine: machine, Logger: options.Logger,
 		HeartbeatInterval: options.Tuning.HeartbeatInterval, ViewChangeTimeoutMin: options.Tuning.ViewChangeTimeoutMin,
 		ViewChangeTimeoutMax: options.Tuning.ViewChangeTimeoutMax, CheckpointEvery: options.Tuning.CheckpointEvery,
 	})

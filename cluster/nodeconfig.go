@@ -61,6 +61,9 @@ func (c *NodeConfig) Validate() error {
 	if err := validateMembers(groupName(c.Group), c.Members, map[string]string{}); err != nil {
 		return err
 	}
+	if err := validateDurability(c.Durability, groupName(c.Group), c.Members); err != nil {
+		return err
+	}
 	if err := validateMembers("coordinator", c.Coordinators, map[string]string{}); err != nil {
 		return err
 	}

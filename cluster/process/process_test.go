@@ -60,10 +60,16 @@ func within(t *testing.T) context.Context {
 
 func start(t *testing.T) (*process.Cluster, *cluster.Layout) {
 	t.Helper()
+	return startIn(t, "sync", 1)
+}
+
+func startIn(t *testing.T, durability string, coordinators int) (*process.Cluster, *cluster.Layout) {
+	t.Helper()
 	binary, err := os.Executable()
 	require.NoError(t, err)
-	layout, err := cluster.LocalLayout(t.TempDir(), 1, 1, 3)
+	layout, err := cluster.LocalLayout(t.TempDir(), coordinators, 1, 3)
 	require.NoError(t, err)
+	layout.Durability = durability
 	c, err := process.Start(within(t), process.Options{Binary: binary, Layout: layout, Environment: []string{nodeVariable + "=1"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })

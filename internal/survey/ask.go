@@ -46,8 +46,9 @@ type Replica struct {
 
 	Cluster    string `json:"cluster,omitempty"`
 	Version    string `json:"version,omitempty"`
+	Durability string `json:"durability,omitempty"` // what an acknowledged write survives: sync, async, memory
 	Role       string `json:"role,omitempty"`
-	Status     string `json:"status,omitempty"` // what the protocol says: normal, view-change, transferring, stopped
+	Status     string `json:"status,omitempty"` // what the protocol says: normal, view-change, recovering, transferring, stopped
 	Serving    bool   `json:"serving"`
 	View       uint64 `json:"view"`
 	Op         uint64 `json:"op"`
@@ -123,6 +124,7 @@ func (r *Replica) ask(ctx context.Context, states bool, dial []grpc.DialOption) 
 	status := response.GetReplicas()[at]
 	r.Cluster, r.Version = hex.EncodeToString(response.GetCluster()), response.GetVersion()
 	r.Role, r.Status, r.Serving, r.Failure = status.GetRole(), status.GetStatus(), status.GetServing(), status.GetFailure()
+	r.Durability = status.GetDurability()
 	r.View, r.Op, r.Commit = status.GetView(), status.GetOp(), status.GetCommit()
 	r.Applied, r.Checkpoint = status.GetApplied(), status.GetCheckpoint()
 	r.StateHash, r.Counters = hex.EncodeToString(status.GetStateHash()), status.GetCounters()

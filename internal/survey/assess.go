@@ -44,7 +44,9 @@ type GroupHealth struct {
 	Health  Health `json:"health"`
 
 	troubles []string
-	unwell   []uint32
+	unwell   []uint32 // to be started
+	// recovering may have lost what they acknowledged, and ask the others for it.
+	recovering []uint32
 }
 
 // Assess judges the answers of all replicas of all groups of one cluster.
@@ -84,7 +86,11 @@ func assessGroup(replicas []Replica) GroupHealth {
 			continue
 		}
 		g.troubles = append(g.troubles, fmt.Sprintf("replica %d %s", r.Replica, trouble))
-		g.unwell = append(g.unwell, r.Replica)
+		if r.recovers() {
+			g.recovering = append(g.recovering, r.Replica)
+		} else {
+			g.unwell = append(g.unwell, r.Replica)
+		}
 	}
 	quorum := g.Members/2 + 1
 	g.Spare = max(0, g.Well-quorum)
@@ -101,6 +107,10 @@ func assessGroup(replicas []Replica) GroupHealth {
 	return g
 }
 
+func (r *Replica) recovers() bool {
+	return r.Error == "" && r.Failure == "" && r.Status == "recovering"
+}
+
 // trouble says what is wrong with a replica whose group has reached a view, or is empty.
 func (r *Replica) trouble(view uint64) string {
 	switch {
@@ -108,6 +118,8 @@ func (r *Replica) trouble(view uint64) string {
 		return "does not answer"
 	case r.Failure != "":
 		return "has stopped: " + r.Failure
+	case r.recovers():
+		return "recovers from the others"
 	case r.Status != "normal":
 		return "is in state " + r.Status
 	case r.View < view:
@@ -155,8 +167,16 @@ func sentence(groups []GroupHealth) string {
 
 func (g *GroupHealth) sentence() string {
 	why := strings.Join(g.troubles, ", ")
+	if mayLose := (g.Members - 1) / 2; len(g.recovering) > mayLose {
+		return fmt.Sprintf("%s stays stopped: %s may have lost what they had acknowledged, and with its durability no more than %d of its %d replicas may at a time",
+			g.name(), list(g.recovering), mayLose, g.Members)
+	}
 	switch g.Health {
 	case Down:
+		if len(g.unwell) == 0 {
+			return fmt.Sprintf("%s is down: it needs %d of its %d replicas and has %d (%s); ask again in a second",
+				g.name(), g.Members/2+1, g.Members, g.Well, why)
+		}
 		return fmt.Sprintf("%s is down: it needs %d of its %d replicas and has %d (%s); start %s",
 			g.name(), g.Members/2+1, g.Members, g.Well, why, list(g.unwell))
 	case Waiting:

@@ -104,6 +104,20 @@ func TestAssess(t *testing.T) {
 			"a state transfer", cluster(change(1, func(r *Replica) { r.Status = "transferring" })), Reduced,
 			"The coordinator can lose no more replicas (replica 2 is in state transferring); every other group can lose 1 replica and go on.",
 		},
+		{
+			"one recovers", cluster(change(1, func(r *Replica) { r.Status = "recovering" })), Reduced,
+			"The coordinator can lose no more replicas (replica 2 recovers from the others); every other group can lose 1 replica and go on.",
+		},
+		{
+			"one recovers and one is lost", cluster(lost(5), change(4, func(r *Replica) { r.Status = "recovering" })), Down,
+			"Shard 1 is down: it needs 2 of its 3 replicas and has 1 (replica 2 recovers from the others, replica 3 does not answer); " +
+				"start replica 3; every other group can lose 1 replica and go on.",
+		},
+		{
+			"more than f recover", cluster(change(3, func(r *Replica) { r.Status = "recovering" }), change(4, func(r *Replica) { r.Status = "recovering" })), Down,
+			"Shard 1 stays stopped: replicas 1 and 2 may have lost what they had acknowledged, and with its durability no more than 1 of its " +
+				"3 replicas may at a time; every other group can lose 1 replica and go on.",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			assessment := Assess(c.replicas)
