@@ -101,7 +101,7 @@ func (c *Clerk) unavailable(ctx context.Context, err error) error {
 	if c.isClosed() {
 		return ErrClosed
 	}
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w: %w (last: %w)", ErrUnavailable, cause, named(err))
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, named(err))

@@ -43,7 +43,7 @@ func (t *Txn) Commit(ctx context.Context) (txn.Timestamp, error) {
 		}
 		return 0, &AbortedError{Attempt: outcome.Attempt, Verdict: outcome.Verdict, Cause: why.cause, Last: why.last}
 	default:
-		return 0, &UnknownError{Attempt: outcome.Attempt, Cause: why.cause}
+		return 0, &UnknownError{Attempt: outcome.Attempt, Cause: why.cause, Last: why.last}
 	}
 }
 
@@ -119,6 +119,7 @@ type committing struct {
 
 	mu       sync.Mutex
 	hopeless error // what no other attempt could escape
+	untimed  error // how the wait for a timestamp ended with the caller's context
 	last     error // what the last copy without a verdict failed with
 }
 
@@ -139,6 +140,8 @@ func (d *committing) wait(ctx context.Context) commit.Outcome {
 			}
 			if ctx.Err() == nil {
 				d.note(&d.hopeless, d.clerk.unavailable(ctx, err))
+			} else {
+				d.note(&d.untimed, err)
 			}
 			d.loop.post(commit.Cancelled{})
 		case <-ctx.Done():
@@ -176,6 +179,8 @@ func (d *committing) cause(ctx context.Context, outcome commit.Outcome) error {
 		return ErrOutcomeForgotten
 	case d.hopeless != nil && outcome.Kind == commit.Aborted:
 		return d.hopeless
+	case d.untimed != nil:
+		return d.untimed
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case d.clerk.isClosed():

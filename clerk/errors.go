@@ -3,6 +3,7 @@ package clerk
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/viewline/viewline/txn"
 )
@@ -85,13 +86,7 @@ func (e *AbortedError) Is(target error) bool { return target == ErrAborted }
 
 // Unwrap gives the cause and the last failure, if there are any.
 func (e *AbortedError) Unwrap() []error {
-	var all []error
-	for _, err := range []error{e.Cause, e.Last} {
-		if err != nil {
-			all = append(all, err)
-		}
-	}
-	return all
+	return slices.DeleteFunc([]error{e.Cause, e.Last}, func(err error) bool { return err == nil })
 }
 
 // UnknownError carries the id to ask Clerk.Outcome for.
@@ -99,15 +94,21 @@ type UnknownError struct {
 	Attempt txn.Attempt
 	// Cause is why the clerk stopped asking: the context's error, ErrClosed, or ErrOutcomeForgotten.
 	Cause error
+	// Last is what the last request failed with that got no verdict; it names the shard. nil when there was none.
+	Last error
 }
 
 // Error gives the id.
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("%v: transaction %v: %v; ask Outcome for it", ErrOutcomeUnknown, e.Attempt, e.Cause)
+	last := ""
+	if e.Last != nil {
+		last = fmt.Sprintf(" (last: %v)", e.Last)
+	}
+	return fmt.Sprintf("%v: transaction %v: %v%s; ask Outcome for it", ErrOutcomeUnknown, e.Attempt, e.Cause, last)
 }
 
 // Is makes every UnknownError an ErrOutcomeUnknown.
 func (e *UnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
 
-// Unwrap gives the cause.
+// Unwrap gives the cause. Last is not in the chain: what it says of its request does not hold of the transaction.
 func (e *UnknownError) Unwrap() error { return e.Cause }

@@ -52,7 +52,7 @@ func (t *Txn) end(ctx context.Context, failure error) (conflict *AbortedError, e
 		return aborted, nil
 	case failure != nil && errors.As(err, &unknown):
 		// It wrote nothing, so nothing can have happened.
-		return nil, &AbortedError{Attempt: unknown.Attempt, Cause: unknown.Cause}
+		return nil, &AbortedError{Attempt: unknown.Attempt, Cause: unknown.Cause, Last: unknown.Last}
 	default:
 		return nil, err
 	}

@@ -14,7 +14,7 @@ func (r *Router) dispatch(p *pending) {
 	for {
 		n, err := r.choose(p.group)
 		if err != nil {
-			r.finish(p, nil, p.failure(err))
+			r.finish(p, nil, p.failure(err, ""))
 			return
 		}
 		if n.submit(p) {
@@ -85,14 +85,13 @@ func (r *Router) decide(s settled) bool {
 		r.finish(p, s.response, nil)
 		return false
 	case next.kind == stepFinish:
-		err := p.failure(s.err)
 		if s.event.kind == refused && !p.course.unknown {
-			err = s.err
+			p.last = nil // this one says it all
 		}
-		r.finish(p, nil, err)
+		r.finish(p, nil, p.failure(s.err, s.event.address))
 		return false
 	}
-	p.last = s.err
+	p.last, p.lastAt = s.err, s.event.address
 	return next.kind == stepAgain || !r.park(p, next.pause)
 }
 

@@ -32,8 +32,9 @@ type pending struct {
 	deadline atomic.Int64
 
 	course course
-	// last is the newest refusal or failure.
-	last error
+	// last is the newest refusal or failure, and lastAt whose it is.
+	last   error
+	lastAt string
 	// wake is when its pause is over.
 	wake int64
 }
@@ -81,13 +82,35 @@ type settled struct {
 	order uint64
 }
 
-// failure gives the caller's error for a request that ends with err.
-func (p *pending) failure(err error) error {
-	if p.last != nil && !errors.Is(err, p.last) {
-		err = fmt.Errorf("%w: %w", err, p.last)
+// failure gives the caller's error for a request that ends with err: it names the group, the node that was asked
+// last, if any was, and what was said before.
+func (p *pending) failure(err error, address string) error {
+	place := groupName(p.group)
+	switch {
+	case p.last == nil || errors.Is(err, p.last):
+		err = fmt.Errorf("%s: %w", at(place, address), err)
+	case address == "" || address == p.lastAt:
+		err = fmt.Errorf("%s: %w: %w", at(place, p.lastAt), err, p.last)
+	default:
+		err = fmt.Errorf("%s: %w; before, at %s: %w", at(place, address), err, p.lastAt, p.last)
 	}
 	if p.course.unknown {
 		return unknown(err)
 	}
 	return err
+}
+
+// groupName is what users call a group.
+func groupName(group uint32) string {
+	if group == CoordinatorGroup {
+		return "coordinator"
+	}
+	return fmt.Sprintf("shard %d", group)
+}
+
+func at(place, address string) string {
+	if address == "" {
+		return place
+	}
+	return place + " at " + address
 }

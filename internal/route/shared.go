@@ -43,6 +43,7 @@ func newShared(r *Router, kind sharedKind) *shared {
 // ask returns the answer to a request that is sent after the call, and a place among those who share it that
 // nobody else gets.
 func (s *shared) ask(ctx context.Context) (answer uint64, place int, err error) {
+	var last error
 	for {
 		mine, err := s.join(ctx)
 		if err != nil {
@@ -52,7 +53,7 @@ func (s *shared) ask(ctx context.Context) (answer uint64, place int, err error) 
 		case <-mine.ready:
 		case <-ctx.Done():
 			s.leave(mine)
-			return 0, 0, context.Cause(ctx)
+			return 0, 0, s.router.unanswered(ctx, last)
 		}
 		if mine.err == nil {
 			return mine.answer, int(mine.taken.Add(1)) - 1, nil
@@ -63,7 +64,18 @@ func (s *shared) ask(ctx context.Context) (answer uint64, place int, err error) 
 		if !worthAnother(mine.err) {
 			return 0, 0, mine.err
 		}
+		last = mine.err
 	}
+}
+
+// unanswered is the error of a caller who gives up waiting for the coordinator.
+func (r *Router) unanswered(ctx context.Context, last error) error {
+	if last != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), last)
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return fmt.Errorf("%w: no answer yet from the %s", context.Cause(ctx), at(groupName(CoordinatorGroup), r.groups[CoordinatorGroup].choose()))
 }
 
 func (s *shared) join(ctx context.Context) (*round, error) {
