@@ -109,9 +109,9 @@
 // replica's id into each and compares.
 //
 // What a crash may take is the durability. It is the same on all replicas of a group, and it is said twice, to the
-// storage that it opens (storage.Options) and to the replica that drives it (Options.Durability): the two must agree,
-// and nobody else checks that. View-number and last-normal view are on the disk before a message that depends on them
-// leaves, in all three:
+// storage that it opens (storage.Options) and to the replica that drives it (Options.Durability); Open refuses a
+// storage that keeps less than the replica promises. View-number and last-normal view are on the disk before a message
+// that depends on them leaves, in all three:
 //
 //	          acknowledged means, on f+1 replicas      an acknowledged operation survives
 //	sync      on the disk (fsync)                      a crash of all processes, a power cut of all machines

@@ -153,6 +153,28 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// TestStorageThatKeepsLess: a replica does not promise what its storage does not keep, and the mistake costs nothing.
+func TestStorageThatKeepsLess(t *testing.T) {
+	for _, wrong := range []struct{ promised, kept vr.Durability }{
+		{vr.DurabilitySync, vr.DurabilityAsync}, {vr.DurabilitySync, vr.DurabilityMemory}, {vr.DurabilityAsync, vr.DurabilityMemory},
+	} {
+		g := newLossyGroup(t, 1, wrong.kept)
+		g.mustCommit(1, 3)
+		g.stop(0)
+		kept, err := storage.Open(g.directories[0], storage.Options{Durability: wrong.kept})
+		require.NoError(t, err)
+		_, err = vr.Open(vr.Options{
+			Self: 1, Members: []replication.ReplicaID{1}, Storage: kept, StateMachine: &journal{}, Durability: wrong.promised,
+		})
+		require.ErrorIs(t, err, vr.ErrOptions)
+		require.ErrorContains(t, err, fmt.Sprintf("%v, the Storage keeps %v", wrong.promised, wrong.kept))
+		require.NoError(t, kept.Close())
+		g.open(0, wrong.kept)
+		g.mustCommit(4, 4)
+		require.NotZero(t, g.machines[0].has([]byte("operation 3")))
+	}
+}
+
 func TestParseDurability(t *testing.T) {
 	for _, durability := range []vr.Durability{vr.DurabilitySync, vr.DurabilityAsync, vr.DurabilityMemory} {
 		read, err := vr.ParseDurability(durability.String())

@@ -51,6 +51,10 @@ func Open(options Options) (*Replica, error) {
 		stopping: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}),
 	}
 	r.mailbox = newMailbox(r.options)
+	// Before Load, which takes the mark of a clean end away: who made a mistake here has lost nothing by it.
+	if kept := r.options.Storage.Durability(); kept > r.options.Durability {
+		return nil, fmt.Errorf("%w: Durability is %v, the Storage keeps %v only", ErrOptions, r.options.Durability, kept)
+	}
 	loaded, err := r.options.Storage.Load()
 	if err != nil {
 		return nil, fmt.Errorf("vr: load: %w", err)

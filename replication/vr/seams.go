@@ -78,6 +78,10 @@ type Storage interface {
 	// io.EOF verifies its checksums; damage is an ErrDamaged.
 	OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error)
 
+	// Durability is the one that its Writes keep. A replica is not opened over a storage that keeps less than it
+	// promises.
+	Durability() core.Durability
+
 	// Syncs is the number of times the disk was asked to make something durable.
 	Syncs() uint64
 

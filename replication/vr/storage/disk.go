@@ -242,6 +242,9 @@ func (d *Disk) databasePath() string { return filepath.Join(d.directory, databas
 // the directory).
 func (d *Disk) Syncs() uint64 { return d.syncs.Load() }
 
+// Durability is the one that it was opened with.
+func (d *Disk) Durability() Durability { return d.durability }
+
 // fail notes the first failure, which is final, and returns it.
 func (d *Disk) fail(err error) error {
 	d.mu.Lock()

@@ -181,6 +181,9 @@ func (f *Failing) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
 	return meta, &failingReader{ReadCloser: body, failing: f}, nil
 }
 
+// Durability is the inner one's.
+func (f *Failing) Durability() Durability { return f.inner.Durability() }
+
 // Syncs is the inner one's.
 func (f *Failing) Syncs() uint64 { return f.inner.Syncs() }
 

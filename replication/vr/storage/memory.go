@@ -160,6 +160,9 @@ func (m *Memory) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
 	return m.current.checkpoint, io.NopCloser(bytes.NewReader(m.current.state)), nil
 }
 
+// Durability is sync: what Writes with Sync wrote is there after PowerCut.
+func (m *Memory) Durability() Durability { return DurabilitySync }
+
 // Syncs counts the batches and checkpoints that were made durable.
 func (m *Memory) Syncs() uint64 {
 	m.mu.Lock()

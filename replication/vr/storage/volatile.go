@@ -90,6 +90,9 @@ func (v *volatile) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) 
 	return v.memory.OpenCheckpoint()
 }
 
+// Durability is that of memory.
+func (v *volatile) Durability() Durability { return DurabilityMemory }
+
 // Syncs is the disk's.
 func (v *volatile) Syncs() uint64 { return v.disk.Syncs() }
 
