@@ -13,6 +13,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/viewline/viewline/clerk"
+	"github.com/viewline/viewline/txn"
 )
 
 // Cost is what a cluster has used since it started, all its processes together.
@@ -90,7 +91,9 @@ func Run(ctx context.Context, target Target, options Options) (*Result, error) {
 	}
 	// Objects of its own: the history begins with nothing in them.
 	prefix := fmt.Sprintf("bench/%016x", rand.Uint64())
-	r.keys = newKeyspace(prefix, r.options.Keys, r.clerks[0].ShardOf)
+	r.keys = newKeyspace(prefix, r.options.Keys, func(oid string) txn.ShardID {
+		return txn.ShardID(r.clerks[0].ShardOf(oid))
+	})
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}

@@ -73,8 +73,9 @@ func (c *Clerk) Close() error {
 	return c.closeErr
 }
 
-// ShardOf tells which shard serves an object, by the newest map that the clerk has seen.
-func (c *Clerk) ShardOf(oid string) txn.ShardID { return c.router.Map().Locate(oid) }
+// ShardOf tells which shard serves an object, by the newest map that the clerk has seen: the number by which
+// package cluster and `viewline status` name its group.
+func (c *Clerk) ShardOf(oid string) uint32 { return uint32(c.router.Map().Locate(oid)) }
 
 // timestamp fetches a timestamp that is larger than every one used before the call.
 func (c *Clerk) timestamp(ctx context.Context) (txn.Timestamp, error) {

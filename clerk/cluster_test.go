@@ -29,7 +29,7 @@ func within(t *testing.T) context.Context {
 }
 
 // onShard gives an oid that lies on a shard.
-func onShard(c *clerk.Clerk, shard txn.ShardID, stem string) string {
+func onShard(c *clerk.Clerk, shard uint32, stem string) string {
 	for n := 0; ; n++ {
 		if oid := fmt.Sprintf("%s/%d", stem, n); c.ShardOf(oid) == shard {
 			return oid

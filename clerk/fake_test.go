@@ -240,7 +240,7 @@ func TestOldMap(t *testing.T) {
 				moved := movedShard{maps: make(chan *pb.ShardMap, 1)}
 				c := dialFake(t, &fake{shard: moved.answer, maps: moved.maps})
 				require.NoError(t, work(t.Context(), c))
-				require.Equal(t, txn.ShardID(2), c.ShardOf("a"))
+				require.Equal(t, uint32(2), c.ShardOf("a"))
 				require.Positive(t, moved.refused)
 				require.Equal(t, 1, moved.served)
 				require.Equal(t, name == "Put", moved.fenced)

@@ -204,13 +204,19 @@ func (c *Cluster) Clerk(ctx context.Context) (*clerk.Clerk, error) {
 	return clerk.Dial(ctx, clerk.Options{Coordinators: c.Endpoints(), Logger: c.options.Logger})
 }
 
-// Survey asks every node how it is.
-func (c *Cluster) Survey(ctx context.Context) []survey.Replica {
+// Replica is what a survey learnt about one replica: Group, Replica and Address say which it is; Error is why its node
+// gave no answer, or empty, and without an answer there is nothing more. Serving, Role and Status say how it is, View,
+// Op, Commit, Applied and Checkpoint how far, Lag by how many operations it is behind its group; Failure is why it has
+// stopped for good, StateHash the hash of its state, Counters and NodeCounters what it and its process have done.
+type Replica = survey.Replica
+
+// Survey asks every node how it is. What a node does not answer within 2 s stands in Replica.Error.
+func (c *Cluster) Survey(ctx context.Context) []Replica {
 	return survey.Ask(ctx, c.layout.Groups())
 }
 
 // SurveyStates is Survey with the hash of every replica's state.
-func (c *Cluster) SurveyStates(ctx context.Context) []survey.Replica {
+func (c *Cluster) SurveyStates(ctx context.Context) []Replica {
 	return survey.AskStates(ctx, c.layout.Groups())
 }
 
@@ -222,7 +228,7 @@ func (c *Cluster) AwaitWhole(ctx context.Context) error {
 // Primary waits until a replica of the group serves, and names it.
 func (c *Cluster) Primary(ctx context.Context, group uint32) (uint32, error) {
 	groups := c.layout.Groups()
-	at := slices.IndexFunc(groups, func(g survey.Group) bool { return g.ID == group })
+	at := slices.IndexFunc(groups, func(g Group) bool { return g.ID == group })
 	if at < 0 {
 		return 0, fmt.Errorf("%w: no group %d", ErrOptions, group)
 	}

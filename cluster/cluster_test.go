@@ -43,7 +43,7 @@ func requireValue(t *testing.T, c *clerk.Clerk, oid, want string) {
 // onShard gives an oid that lies on a shard.
 func onShard(c *clerk.Clerk, shard uint32, stem string) string {
 	for n := 0; ; n++ {
-		if oid := fmt.Sprintf("%s/%d", stem, n); uint32(c.ShardOf(oid)) == shard {
+		if oid := fmt.Sprintf("%s/%d", stem, n); c.ShardOf(oid) == shard {
 			return oid
 		}
 	}

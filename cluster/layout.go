@@ -61,7 +61,15 @@ func ReadLayout(path string) (*Layout, error) {
 	if !filepath.IsAbs(layout.Directory) {
 		layout.Directory = filepath.Join(filepath.Dir(path), layout.Directory)
 	}
-	return layout, layout.Validate()
+	return layout, inFile(path, layout.Validate())
+}
+
+// inFile adds a file's name to the refusal of what stands in it.
+func inFile(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 func readStrictly(path string, into any) error {
@@ -71,10 +79,10 @@ func readStrictly(path string, into any) error {
 	}
 	meta, err := toml.Decode(string(text), into)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrConfig, path, err)
+		return inFile(path, fmt.Errorf("%w: %w", ErrConfig, err))
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return fmt.Errorf("%w: %s: unknown key %s", ErrConfig, path, unknown[0])
+		return inFile(path, fmt.Errorf("%w: unknown key %s", ErrConfig, unknown[0]))
 	}
 	return nil
 }

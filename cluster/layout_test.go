@@ -65,8 +65,10 @@ func TestReadLayoutRefuses(t *testing.T) {
 		"an address twice":       goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1:7000\"\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := ReadLayout(writeLayout(t, text))
+			path := writeLayout(t, text)
+			_, err := ReadLayout(path)
 			require.ErrorIs(t, err, ErrConfig)
+			require.ErrorContains(t, err, path)
 		})
 	}
 	_, err := ReadLayout(filepath.Join(t.TempDir(), "none.toml"))

@@ -66,18 +66,24 @@ func listenLocally() (net.Listener, error) {
 	return nil, fmt.Errorf("cluster: no free port: %w", last)
 }
 
-// Groups are all groups of the layout, the coordinator's first, as a survey asks them.
-func (l *Layout) Groups() []survey.Group {
-	members := func(members []Member) []survey.Member {
-		result := make([]survey.Member, len(members))
+// Group is a group of replicas: its ID, 0 for the coordinator's, and its Members, ascending.
+type Group = survey.Group
+
+// GroupMember is a replica of a Group and the Address of its node.
+type GroupMember = survey.Member
+
+// Groups are all groups of the layout, the coordinator's first.
+func (l *Layout) Groups() []Group {
+	members := func(members []Member) []GroupMember {
+		result := make([]GroupMember, len(members))
 		for i, member := range members {
-			result[i] = survey.Member{Replica: member.Replica, Address: member.Address}
+			result[i] = GroupMember{Replica: member.Replica, Address: member.Address}
 		}
 		return result
 	}
-	groups := []survey.Group{{ID: CoordinatorGroup, Members: members(l.Coordinator)}}
+	groups := []Group{{ID: CoordinatorGroup, Members: members(l.Coordinator)}}
 	for _, shard := range l.Shards {
-		groups = append(groups, survey.Group{ID: shard.ID, Members: members(shard.Replicas)})
+		groups = append(groups, Group{ID: shard.ID, Members: members(shard.Replicas)})
 	}
 	return groups
 }

@@ -47,7 +47,7 @@ func ReadNodeConfig(path string) (*NodeConfig, error) {
 	if !filepath.IsAbs(config.Data) {
 		config.Data = filepath.Join(filepath.Dir(path), config.Data)
 	}
-	return config, config.Validate()
+	return config, inFile(path, config.Validate())
 }
 
 // Validate names the first thing that is wrong, or returns nil.

@@ -38,6 +38,14 @@ func TestNodeConfigRefuses(t *testing.T) {
 	}
 }
 
+func TestNodeConfigNamesItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), NodeFile)
+	require.NoError(t, os.WriteFile(path, []byte("cluster = \"x\"\n"), 0o600))
+	_, err := ReadNodeConfig(path)
+	require.ErrorIs(t, err, ErrConfig)
+	require.ErrorContains(t, err, path)
+}
+
 func TestNodeConfigWithUnknownKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), NodeFile)
 	require.NoError(t, os.WriteFile(path, []byte("cluster = \"x\"\nspeed = 11\n"), 0o600))

@@ -19,7 +19,7 @@ func TestProgramThroughFaults(t *testing.T) {
 	program := clustertest.Clerk(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	const shard = 1
+	shard := program.ShardOf("last fault")
 	for name, fault := range map[string]struct {
 		begin func(primary uint32) error
 		end   func(primary uint32) error

@@ -34,7 +34,7 @@ type Options struct {
 // Cluster is a running cluster of processes.
 type Cluster struct {
 	children []*child // coordinators first
-	groups   []survey.Group
+	groups   []cluster.Group
 }
 
 // Start starts every node and waits until every group serves whole or ctx ends. After an error nothing
@@ -121,10 +121,10 @@ func (c *Cluster) Nodes(group uint32) []Node {
 }
 
 // Survey asks every node how it is.
-func (c *Cluster) Survey(ctx context.Context) []survey.Replica { return survey.Ask(ctx, c.groups) }
+func (c *Cluster) Survey(ctx context.Context) []cluster.Replica { return survey.Ask(ctx, c.groups) }
 
 // SurveyStates is Survey with the hash of every replica's state.
-func (c *Cluster) SurveyStates(ctx context.Context) []survey.Replica {
+func (c *Cluster) SurveyStates(ctx context.Context) []cluster.Replica {
 	return survey.AskStates(ctx, c.groups)
 }
 
@@ -147,7 +147,7 @@ func (c *Cluster) AwaitWhole(ctx context.Context) error {
 // Primary waits until a replica of the group serves, and names it. Replicas that do not answer at once are not
 // waited for.
 func (c *Cluster) Primary(ctx context.Context, group uint32) (Node, error) {
-	at := slices.IndexFunc(c.groups, func(g survey.Group) bool { return g.ID == group })
+	at := slices.IndexFunc(c.groups, func(g cluster.Group) bool { return g.ID == group })
 	if at < 0 {
 		return Node{}, fmt.Errorf("%w: no group %d in this cluster", ErrNotRunning, group)
 	}

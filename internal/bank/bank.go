@@ -68,16 +68,18 @@ type Transfer struct {
 // So every transfer needs two shards to agree, unless the cluster has but one.
 func NewTransfer(c *clerk.Clerk, id string, from, to int, amount int64) Transfer {
 	t := Transfer{ID: id, From: from, To: to, Amount: amount}
-	payer, paid := c.ShardOf(account(from)), c.ShardOf(account(to))
+	payer, paid := shardOf(c, account(from)), shardOf(c, account(to))
 	t.records[0] = recordWhere(c, "bank/transfer/"+id+"/0", func(s txn.ShardID) bool { return s == payer })
 	t.records[1] = recordWhere(c, "bank/transfer/"+id+"/1", func(s txn.ShardID) bool { return s != payer && (s == paid || paid == payer) })
-	for _, shard := range []txn.ShardID{payer, paid, c.ShardOf(t.records[0]), c.ShardOf(t.records[1])} {
+	for _, shard := range []txn.ShardID{payer, paid, shardOf(c, t.records[0]), shardOf(c, t.records[1])} {
 		if !slices.Contains(t.shards, shard) {
 			t.shards = append(t.shards, shard)
 		}
 	}
 	return t
 }
+
+func shardOf(c *clerk.Clerk, oid string) txn.ShardID { return txn.ShardID(c.ShardOf(oid)) }
 
 // recordTriesMax bounds the names that are tried for a record: with two shards, the chance to miss one is 2^-256.
 const recordTriesMax = 256
@@ -86,7 +88,7 @@ const recordTriesMax = 256
 // does, any has to do.
 func recordWhere(c *clerk.Clerk, stem string, fits func(txn.ShardID) bool) string {
 	for n := range recordTriesMax {
-		if oid := fmt.Sprintf("%s/%d", stem, n); fits(c.ShardOf(oid)) {
+		if oid := fmt.Sprintf("%s/%d", stem, n); fits(shardOf(c, oid)) {
 			return oid
 		}
 	}

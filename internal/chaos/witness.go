@@ -51,7 +51,7 @@ func newWitness(ctx context.Context, cluster *process.Cluster) (*witness, error)
 	}
 	for _, shard := range cluster.Shards() {
 		for n := 0; ; n++ {
-			if oid := fmt.Sprintf("chaos/witness/%d", n); w.clerk.ShardOf(oid) == txn.ShardID(shard) {
+			if oid := fmt.Sprintf("chaos/witness/%d", n); w.clerk.ShardOf(oid) == shard {
 				w.places = append(w.places, &place{shard: txn.ShardID(shard), oid: oid})
 				break
 			}
