@@ -79,6 +79,7 @@ const (
 	EventStateWantedRecovering
 	EventRecoveryBegun
 	EventRecoveryAnew
+	EventRecoveryRaisesView
 	EventRecovered
 	EventRecoveredByOwnLog
 	EventRecoveredByEntries
@@ -142,7 +143,7 @@ func eventNames() [eventCount]string {
 		"RECOVERY", "RECOVERYRESPONSE", "PREPARE resent",
 		"STARTVIEWCHANGE resent", "DOVIEWCHANGE resent", "STARTVIEW resent", "state wanted, same view",
 		"state wanted, later view", "state wanted in view change", "state wanted recovering", "recovery begun",
-		"recovery begun anew", "recovered", "recovered by its own log", "recovered by entries", "recovered by checkpoint", "checkpoint wanted",
+		"recovery begun anew", "recovery raises a view", "recovered", "recovered by its own log", "recovered by entries", "recovered by checkpoint", "checkpoint wanted",
 		"checkpoint created", "view entered", "view abandoned", "led", "stepped down by check-quorum",
 		"log truncated above", "log truncated below", "inherited operation committed", "committed",
 		"acknowledged", "proposal dropped", "proposal refused, not primary", "proposal refused, overload",

@@ -307,7 +307,10 @@ func (s *simulation) take(h *host, in *input) {
 
 func (s *simulation) step(h *host, m *core.Message) {
 	s.hash = mix(s.hash, uint64(m.Kind)<<56^uint64(m.From)<<48^uint64(m.View)<<32^uint64(m.Op)<<16^uint64(m.Commit))
+	before := h.replica.Status()
 	err := h.replica.Step(*m)
+	s.countIf(m.Kind == core.KindRecovery && before.Status == core.StatusNormal && before.View > 0 && h.replica.Status().View > before.View,
+		EventRecoveryRaisesView)
 	if s.tracing() {
 		s.trace(h, "<- %s", describe(m))
 	}

@@ -18,6 +18,9 @@ func (s *simulation) startReady(h *host) {
 	if h.ready.FetchCheckpoint != nil {
 		rate *= 25 // these are rare
 	}
+	if h.ready.MustSync && s.mixture.durability != core.DurabilitySync {
+		rate *= 10 // a promise that nobody has heard of, by a replica that has to recover
+	}
 	if s.faultRandom.chance(rate) {
 		h.crashStep = Event(s.faultRandom.between(int(EventCrashBeforeReady), int(EventCrashBeforeAdvance)))
 	}
