@@ -56,7 +56,7 @@ type Options struct {
 	TerminateEarlyAfter time.Duration
 	// EarlyTerminationsPerSecond bounds how many are begun so. 20.
 	EarlyTerminationsPerSecond int
-	// TerminationsMax bounds the terminations under way at once. 256.
+	// TerminationsMax bounds the terminations under way at once, of which commits without an END may be half. 256.
 	TerminationsMax int
 	// RedriveAge is how long a commit of several shards must be without an END, by the primary's clock since it
 	// saw it, before it tells the others again. 10 s.
@@ -78,7 +78,8 @@ type Options struct {
 	// CallTimeout bounds one call to the coordinator or to another shard. 2 s.
 	CallTimeout time.Duration
 
-	// UnderWayBytesMax bounds the sizes of all requests that wait for anything. 256 MiB.
+	// UnderWayBytesMax bounds the sizes of all requests that wait for anything. 256 MiB. Answers are handed on as soon
+	// as they are made; whoever takes them bounds those that wait to be read.
 	UnderWayBytesMax int64
 	// ReplyBytesMax bounds the values in one reply. 16 MiB.
 	ReplyBytesMax int

@@ -2,6 +2,7 @@ package shardserver
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,10 +42,10 @@ func TestCommitsThatWaitForAShardDoNotHoldTheOthersUp(t *testing.T) {
 				})
 				defer c.close()
 				s, server := &sequence{}, c.shards[1].primary()
-				away := 0
+				var away atomic.Int64
 				c.setLose(func(to txn.ShardID, _ *pb.Request) bool {
 					if to == 3 {
-						away++
+						away.Add(1)
 					}
 					return to == 3
 				})
@@ -54,9 +55,9 @@ func TestCommitsThatWaitForAShardDoNotHoldTheOthersUp(t *testing.T) {
 				pass(DefaultRedriveAge + time.Minute)
 				require.Equal(t, stuck, sizesOf(server).Unended)
 				require.Zero(t, sizesOf(c.shards[2].primary()).Unended)
-				before := away
+				before := away.Load()
 				pass(5 * time.Minute)
-				require.Less(t, away-before, 350, "one commit at a time finds out whether the shard is back")
+				require.Less(t, away.Load()-before, int64(350), "one commit at a time finds out whether the shard is back")
 				c.setLose(nil)
 				pass(2 * time.Minute)
 				require.Zero(t, sizesOf(server).Unended)
