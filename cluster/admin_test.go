@@ -74,6 +74,7 @@ func unmoved() map[string]string {
 		"viewline_prepared_txns":                     moments,
 		"viewline_oldest_prepared_seconds":           moments,
 		"viewline_shard_waiting":                     moments,
+		"viewline_node_answer_bytes":                 moments,
 		"viewline_shard_request_bytes":               moments,
 		"viewline_coordinator_waiting":               moments,
 		"viewline_shard_unended":                     moments,

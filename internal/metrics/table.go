@@ -146,6 +146,7 @@ func ofNodes() []metric {
 		counter("node_response_frames_total", "response_frames", "Frames in which answers left."),
 		counter("node_answers_repeated_total", "answers_repeated", "Second answers to a request; any one is a defect."),
 		counter("node_answers_lost_total", "answers_lost", "Answers for sessions that were over."),
+		gauge("node_answer_bytes", "answer_bytes_waiting", "Bytes of answers that clients have not taken yet."),
 		counters("node_refused_total", "reason", "refused_", "Requests that the node itself refused, by code."),
 		counter("peers_frames_sent_total", "peers_frames_sent", "Frames sent to other nodes."),
 		counter("peers_frames_received_total", "peers_frames_received", "Frames received from other nodes."),
