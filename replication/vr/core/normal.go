@@ -11,6 +11,9 @@ func (r *Replica) Propose(view ViewNumber, payloads [][]byte) (OpNumber, error) 
 	if !r.leadsView(view) {
 		return 0, fmt.Errorf("%w: view %d, primary %d", ErrNotPrimary, r.view, r.primaryOf(r.view))
 	}
+	if r.sealed() {
+		return 0, fmt.Errorf("%w: view %d is being handed over", ErrNotPrimary, r.view)
+	}
 	size := 0
 	for _, payload := range payloads {
 		size += len(payload)

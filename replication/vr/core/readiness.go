@@ -5,10 +5,11 @@ import "slices"
 // HasReady reports whether Ready would hold anything.
 func (r *Replica) HasReady() bool {
 	if r.failure != nil {
-		return len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil
+		return len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.handedOver != nil
 	}
 	return len(r.out) > 0 || r.stateChanged() || r.log.unstable <= r.log.last() || r.log.unstable <= r.log.persisted ||
 		r.compacted > 0 || r.commit > r.applied || len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
+		r.handedOver != nil ||
 		r.primary != nil && !r.primary.deaf && (len(r.primary.asked) > 0 || slices.ContainsFunc(r.primary.backups, r.hasRoom))
 }
 
@@ -19,14 +20,14 @@ func (r *Replica) stateChanged() bool {
 // Ready returns what the driver has to do. Between Ready and Advance no other method may be called but Status.
 func (r *Replica) Ready() Ready {
 	if r.failure != nil {
-		ready := Ready{Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership}
+		ready := Ready{Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership, Handover: r.handedOver}
 		r.ready, r.handed = true, r.applied
 		return ready
 	}
 	r.flushPrimary()
 	ready := Ready{
 		Messages: r.out, FetchCheckpoint: r.fetch, Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership,
-		TruncateBelow: r.compacted,
+		TruncateBelow: r.compacted, Handover: r.handedOver,
 	}
 	if r.log.unstable <= r.log.persisted {
 		ready.Truncate, ready.TruncateAbove = true, r.log.unstable-1
@@ -72,7 +73,7 @@ func (r *Replica) Advance() {
 		return
 	}
 	r.ready = false
-	r.out, r.reads, r.dropped, r.leadership, r.fetch, r.compacted = nil, nil, nil, nil, nil, 0
+	r.out, r.reads, r.dropped, r.leadership, r.fetch, r.compacted, r.handedOver = nil, nil, nil, nil, nil, 0, nil
 	r.applied = r.handed
 	if r.failure != nil {
 		return
@@ -83,6 +84,7 @@ func (r *Replica) Advance() {
 		r.primary.durable = r.log.last()
 		r.countAcknowledged()
 	}
+	r.advanceHandover()
 	r.checkInvariants()
 }
 
@@ -99,13 +101,20 @@ type ReplicaStatus struct {
 	Checkpoint     CheckpointMeta
 	Leading        bool
 	Transferring   bool
+	// HandingOver: a handover is under way. Successor is who this replica has left its view for; 0 before that.
+	HandingOver bool
+	Successor   ReplicaID
 }
 
 // Status describes the replica.
 func (r *Replica) Status() ReplicaStatus {
-	return ReplicaStatus{
+	status := ReplicaStatus{
 		Status: r.status, View: r.view, LastNormalView: r.lastNormalView, Primary: r.primaryOf(r.view), Op: r.log.last(),
 		Commit: r.commit, Applied: r.applied, FirstRetained: r.log.base.Op + 1, Checkpoint: r.checkpoint, Leading: r.leads,
-		Transferring: r.transfer != nil,
+		Transferring: r.transfer != nil, HandingOver: r.handover != nil,
 	}
+	if h := r.handover; h != nil && h.view > 0 {
+		status.Successor = h.to
+	}
+	return status
 }

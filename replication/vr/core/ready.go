@@ -38,7 +38,7 @@ type Leadership struct {
 //  3. send the other Messages;
 //  4. if FetchCheckpoint is set, fetch that checkpoint from that replica in the background, make it durable
 //     and call CheckpointInstalled or CheckpointFailed;
-//  5. apply Committed; 6. answer Reads and Dropped, report Leadership; 7. call Advance.
+//  5. apply Committed; 6. answer Reads and Dropped, report Leadership and Handover; 7. call Advance.
 //
 // The slices belong to the driver until Advance.
 type Ready struct {
@@ -58,6 +58,7 @@ type Ready struct {
 	Reads           []Read
 	Dropped         []Dropped
 	Leadership      *Leadership
+	Handover        *Handover
 }
 
 // FetchCheckpoint asks the driver for a checkpoint of at least Meta.Op from a replica.
@@ -69,5 +70,6 @@ type FetchCheckpoint struct {
 // Empty reports whether there is nothing to do.
 func (r *Ready) Empty() bool {
 	return r.HardState == nil && !r.Truncate && len(r.Entries) == 0 && r.TruncateBelow == 0 && len(r.Messages) == 0 &&
-		r.FetchCheckpoint == nil && len(r.Committed) == 0 && len(r.Reads) == 0 && len(r.Dropped) == 0 && r.Leadership == nil
+		r.FetchCheckpoint == nil && len(r.Committed) == 0 && len(r.Reads) == 0 && len(r.Dropped) == 0 && r.Leadership == nil &&
+		r.Handover == nil
 }

@@ -35,6 +35,7 @@ type Replica struct {
 	transfer   *transferring
 	recovery   *recovery // while status is recovering
 	primary    *leading  // while this replica is primary and status is normal
+	handover   *handingOver
 
 	// What the next Ready will hold.
 	hardState  HardState // as storage has it
@@ -43,6 +44,7 @@ type Replica struct {
 	dropped    []Dropped
 	leadership *Leadership
 	leads      bool
+	handedOver *Handover
 	fetch      *FetchCheckpoint
 	fetching   bool     // a checkpoint is on its way, by the driver: one at a time
 	compacted  OpNumber // first op-number to keep, when it has risen
@@ -189,6 +191,7 @@ func (r *Replica) Step(m Message) error {
 	case r.withinReach(&m):
 		r.handle(&m)
 	}
+	r.advanceHandover()
 	r.checkInvariants()
 	return nil
 }
@@ -316,6 +319,8 @@ func (r *Replica) Tick() {
 	r.tickProbe()
 	r.tickViewChange()
 	r.tickTransfer()
+	r.tickHandover()
+	r.advanceHandover()
 	r.checkInvariants()
 }
 

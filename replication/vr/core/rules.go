@@ -53,4 +53,6 @@ const (
 	RuleRecoveryNonce
 	// RuleRecoveryHash: a recovered log has all that the primary's had, with its hash.
 	RuleRecoveryHash
+	// RuleHandoverFinished: a primary hands over only when all that it took is applied, and its successor has it.
+	RuleHandoverFinished
 )

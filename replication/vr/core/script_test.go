@@ -96,6 +96,11 @@ func (s *scripted) do(words []string) {
 		s.start(s.replica(rest[0]))
 	case "checkpoint":
 		s.checkpoint(s.replica(rest[0]))
+	case "handover": // of the first replica's role to the second; r0: whoever is best
+		s.handOver(s.replica(rest[0]), rest[1])
+	case "cancel":
+		s.replica(rest[0]).CancelHandover()
+		s.act(s.replica(rest[0]))
 	case "install":
 		s.install(s.replica(rest[0]))
 	case "status":

@@ -184,6 +184,9 @@ func (s *scripted) act(r *actor) {
 		if ready.Leadership != nil {
 			s.say(r, "leads view %d: %v", ready.Leadership.View, ready.Leadership.Leading)
 		}
+		if h := ready.Handover; h != nil {
+			s.say(r, "ends its handover to r%d in view %d: %v", h.To, h.View, h.Outcome)
+		}
 		r.Advance()
 	}
 	require.NoError(s, r.Failure())
