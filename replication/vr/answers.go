@@ -129,14 +129,18 @@ func (o *owner) translate(err error) error {
 		return o.notPrimary()
 	case errors.Is(err, core.ErrOverloaded):
 		return fmt.Errorf("%w: %w", replication.ErrOverloaded, err)
+	case errors.Is(err, core.ErrNoMember):
+		return fmt.Errorf("%w: %w", replication.ErrNoMember, err)
+	case errors.Is(err, core.ErrHandingOver):
+		return fmt.Errorf("%w: %w", replication.ErrTransferUnderWay, err)
 	default:
 		return stoppedBy(err)
 	}
 }
 
 func (o *owner) notPrimary() error {
-	status := o.core.Status()
-	return &replication.NotPrimaryError{View: replication.ViewNumber(status.View), Primary: replication.ReplicaID(status.Primary)}
+	view, primary := o.core.Redirect()
+	return &replication.NotPrimaryError{View: replication.ViewNumber(view), Primary: replication.ReplicaID(primary)}
 }
 
 // answer is a callback with what it is to be called with.

@@ -24,6 +24,8 @@ type counters struct {
 	serves, serveBytes                               atomic.Uint64
 	// Transfers of log entries: state transfers as far as they need no checkpoint.
 	transfersBegun, transfersEnded, transferEntries atomic.Uint64
+	// handovers are those that this replica was asked for, by outcome; 0: refused.
+	handovers [core.HandoverUnknown + 1]atomic.Uint64
 	// commitHeard is the largest commit-number heard of.
 	commitHeard atomic.Uint64
 }
@@ -76,6 +78,9 @@ func (r *Replica) Measure() replication.Measures {
 	}
 	for reason := range viewChangeReasons {
 		values["view_changes."+reason.String()] = c.viewChanges[reason].Load()
+	}
+	for outcome := range c.handovers {
+		values["handovers."+handoverLabel(core.HandoverOutcome(outcome))] = c.handovers[outcome].Load()
 	}
 	c.sent.describe(values, "sent")
 	c.received.describe(values, "received")
@@ -178,6 +183,8 @@ const (
 	ownRestart
 	// overtaken: a checkpoint from another replica had other operations than this primary's log.
 	overtaken
+	// handedOver: this primary left its view to hand its role over.
+	handedOver
 	// firstView: there was none before.
 	firstView
 	viewChangeReasons
@@ -186,7 +193,8 @@ const (
 // String returns the reason as a label.
 func (r viewChangeReason) String() string {
 	return [viewChangeReasons]string{
-		primaryLost: "primary_lost", higherView: "higher_view", ownRestart: "restart", overtaken: "overtaken", firstView: "first_view",
+		primaryLost: "primary_lost", higherView: "higher_view", ownRestart: "restart", overtaken: "overtaken", handedOver: "handover",
+		firstView: "first_view",
 	}[r]
 }
 

@@ -26,7 +26,8 @@ type work struct {
 	proposals   []proposal
 	reads       []read
 	checkpoints []chan<- error // callers of Checkpoint; each has room for its answer
-	finished    *finishedJob   // at most one job runs at a time
+	handovers   []handoverWork
+	finished    *finishedJob // at most one job runs at a time
 	damage      error
 }
 
@@ -36,7 +37,10 @@ func (w *work) clear() {
 	clear(w.proposals)
 	clear(w.reads)
 	clear(w.checkpoints)
-	*w = work{messages: w.messages[:0], proposals: w.proposals[:0], reads: w.reads[:0], checkpoints: w.checkpoints[:0]}
+	clear(w.handovers)
+	*w = work{
+		messages: w.messages[:0], proposals: w.proposals[:0], reads: w.reads[:0], checkpoints: w.checkpoints[:0], handovers: w.handovers[:0],
+	}
 }
 
 // mailbox holds what came for the owner while it was busy: everything that waited through one fsync is the

@@ -42,7 +42,7 @@ func TestViewChangesByReason(t *testing.T) {
 		lost += values["view_changes.primary_lost"]
 		heard += values["view_changes.higher_view"]
 		total := uint64(0)
-		for _, reason := range []string{"primary_lost", "higher_view", "restart", "overtaken", "first_view"} {
+		for _, reason := range []string{"primary_lost", "higher_view", "restart", "overtaken", "handover", "first_view"} {
 			total += values["view_changes."+reason]
 		}
 		require.Equal(t, total, values["view_changes"])

@@ -25,6 +25,7 @@ type owner struct {
 	pending pendings
 	reads   map[uint64][]read // by the token that the core knows them by
 	token   uint64
+	handing *handover // the caller of the handover that is under way
 
 	job     jobKind               // what runs
 	wanted  *core.FetchCheckpoint // to be fetched when nothing runs
@@ -97,6 +98,7 @@ func (o *owner) feed(taken *work, ticked bool) error {
 	o.askCheckpoints(taken.checkpoints)
 	o.propose(taken.proposals)
 	o.askReads(taken.reads)
+	o.handOver(taken.handovers)
 	return nil
 }
 
@@ -145,6 +147,9 @@ func (o *owner) act(ready *core.Ready) error {
 	}
 	if ready.Leadership != nil {
 		o.report(*ready.Leadership)
+	}
+	if ready.Handover != nil {
+		o.answerHandover(ready.Handover)
 	}
 	return nil
 }
@@ -285,6 +290,7 @@ func (o *owner) refuseWork(rest *work, refusal error) {
 	for _, done := range rest.checkpoints {
 		done <- refusal
 	}
+	o.refuseHandovers(rest.handovers, refusal)
 }
 
 // stoppedBy is what callers of a replica that has failed are told: certainly nothing happens any more.

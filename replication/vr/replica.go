@@ -12,8 +12,9 @@ import (
 )
 
 var (
-	_ replication.Replicator = (*Replica)(nil)
-	_ replication.Measurer   = (*Replica)(nil)
+	_ replication.Replicator        = (*Replica)(nil)
+	_ replication.Measurer          = (*Replica)(nil)
+	_ replication.PrimaryTransferer = (*Replica)(nil)
 )
 
 // Replica is one replica of a group. Its methods may be called from many goroutines at once.

@@ -115,8 +115,11 @@ func (o *owner) observe(why viewChangeReason) {
 	before, now := o.seen, o.core.Status()
 	o.seen = now
 	if now.View != before.View {
-		if before.View == 0 && why != higherView {
+		switch {
+		case before.View == 0 && why != higherView:
 			why = firstView
+		case now.Successor != 0 && before.Successor == 0:
+			why = handedOver
 		}
 		o.counters.viewChanges[why].Add(1)
 	}

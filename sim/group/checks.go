@@ -29,6 +29,7 @@ const (
 	claimAnswered     = "a replica recovers by the answers of f+1 others to its last question"
 	claimStopped      = "a group that lost too much stays stopped"
 	claimLeads        = "who leads has applied everything inherited"
+	claimHandover     = "a handover ends as it says, and a group that works loses no proposal by it"
 )
 
 // commitRecord is what the first replica to apply an op-number applied there.

@@ -54,6 +54,11 @@ const (
 	EventCleanStop
 	EventCrashSpared
 	EventRestartClean
+	EventHandoverAsked
+	EventHandoverRefused
+	EventHandoverDone
+	EventHandoverGivenUp
+	EventHandoverOvertaken
 
 	EventPrepareSent
 	EventPrepareOKSent
@@ -114,6 +119,7 @@ const (
 	EventCalm
 	EventCalmDisturbed
 	EventStayedStopped
+	EventSmooth
 
 	eventCount
 )
@@ -138,6 +144,7 @@ func eventNames() [eventCount]string {
 		"restart in view change", "restart of a primary", "restart with checkpoint above log",
 		"transfer lost", "transfer done", "crash after install",
 		"clean stop", "clean stop in place of a crash too many", "restart after a clean stop",
+		"handover asked", "handover refused", "handover done", "handover given up", "handover overtaken",
 		"PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW",
 		"GETSTATE", "NEWSTATE", "PROBE", "probe agreed", "probe refused",
 		"RECOVERY", "RECOVERYRESPONSE", "PREPARE resent",
@@ -149,7 +156,7 @@ func eventNames() [eventCount]string {
 		"acknowledged", "proposal dropped", "proposal refused, not primary", "proposal refused, overload",
 		"read ok", "read failed", "read refused", "old primary asked", "group of one", "group of seven", "group in async", "group in memory", "healed",
 		"left dead", "left alone", "left deaf", "left mute",
-		"calm watched", "calm with a backup that misses its primary", "stayed stopped",
+		"calm watched", "calm with a backup that misses its primary", "stayed stopped", "handed over while it worked",
 	}
 }
 

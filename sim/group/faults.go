@@ -11,6 +11,7 @@ func (s *simulation) strike() {
 	s.events.push(event{at: s.now + momentsPerTick, kind: eventFaults})
 	s.strikeNetwork()
 	s.strikeProcesses()
+	s.strikeHandover()
 }
 
 func (s *simulation) strikeNetwork() {

@@ -56,6 +56,8 @@ const (
 	inputFetchFailed
 	inputPropose
 	inputRead
+	inputHandOver
+	inputCancelHandover
 )
 
 // input is one thing that a replica is told.
@@ -68,6 +70,7 @@ type input struct {
 	filler     int
 	token      uint64
 	floor      core.OpNumber
+	to         core.ReplicaID // of a handover
 }
 
 func newHost(s *simulation, number int) *host {
@@ -302,6 +305,10 @@ func (s *simulation) take(h *host, in *input) {
 		s.propose(h, in)
 	case inputRead:
 		s.readBarrier(h, in)
+	case inputHandOver:
+		s.handOver(h, in.to)
+	case inputCancelHandover:
+		h.replica.CancelHandover()
 	}
 }
 

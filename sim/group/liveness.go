@@ -17,8 +17,9 @@ type liveness struct {
 	readOK           bool
 	committedAtStart int
 	// took is how many ticks it was until everything was finished; calm is what follows in some seeds.
-	took int
-	calm calm
+	took     int
+	calm     calm
+	handover smooth
 	// doomed: more than f may lack what they acknowledged. atRest is how many were committed when such a group had come
 	// to rest, or -1.
 	doomed bool
@@ -125,18 +126,21 @@ func (s *simulation) condemn(h *host, to fate) {
 
 // liveRequest is the client in the liveness phase: a few operations and a read, at whoever leads.
 func (s *simulation) liveRequest() {
-	if s.liveness.doomed {
+	switch {
+	case s.liveness.doomed:
 		s.stayStopped()
-	} else if s.liveness.calm.begun {
+	case s.liveness.calm.begun:
 		s.stayCalm()
-	} else if s.waitForLiveness() {
+	case s.liveness.handover.begun:
+		s.goSmoothly()
+	case s.waitForLiveness():
 		return
 	}
 	for _, h := range s.liveness.core {
 		if !h.running() || !h.status.Leading {
 			continue
 		}
-		if s.liveness.proposed < livenessOperation || s.client.random.chance(200) {
+		if s.liveness.proposed < livenessOperation || s.client.random.chance(200) || s.liveness.handover.begun {
 			s.liveness.proposed++
 			s.askPropose(h, 1)
 		}
@@ -152,7 +156,7 @@ func (s *simulation) waitForLiveness() bool {
 	if missing := s.unfinished(); missing == "" {
 		s.liveness.took = s.liveness.ticks(s.now)
 		s.checks.finally(s.liveness.core)
-		s.liveness.done = !s.beginCalm()
+		s.liveness.done = !s.beginCalm() && !s.beginSmooth()
 	} else if s.liveness.ticks(s.now) > livenessTicksMax {
 		s.violated(claimProgress, "%s, %d ticks after the faults ended: %s", missing, livenessTicksMax, s.situation())
 	}
@@ -177,6 +181,8 @@ func (s *simulation) unfinished() string {
 			return fmt.Sprintf("r%d has applied %d of %d", h.id, h.machine.applied, committed)
 		case len(h.proposals) > 0 || len(h.reads) > 0 || h.fetching:
 			return fmt.Sprintf("r%d has %d proposals and %d reads outstanding", h.id, len(h.proposals), len(h.reads))
+		case h.status.HandingOver:
+			return fmt.Sprintf("r%d hands over", h.id)
 		}
 	}
 	return ""

@@ -14,11 +14,12 @@ type mixture struct {
 	// safetyTicks is how long the faults go on.
 	safetyTicks int
 
-	network networkMixture
-	disk    diskMixture
-	fault   faultMixture
-	client  clientMixture
-	limits  limits
+	network  networkMixture
+	disk     diskMixture
+	fault    faultMixture
+	client   clientMixture
+	limits   limits
+	handover handoverMixture
 }
 
 // networkMixture is what happens to messages and links. Lengths of time are in moments.
@@ -102,7 +103,8 @@ func drawMixture(seed uint64) mixture {
 			batchMax:     s.between(1, 6),
 			fillerMax:    s.between(0, 40),
 		},
-		limits: drawLimits(&s),
+		limits:   drawLimits(&s),
+		handover: drawHandovers(seed),
 	}
 	drawStarved(&s, &m.network)
 	if stormy := s.chance(300); stormy {

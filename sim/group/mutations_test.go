@@ -64,6 +64,7 @@ func mutants() []mutant {
 		{name: "RuleRecoveryLeastView", rule: core.RuleRecoveryLeastView, lossy: true, directed: "TestRecoveryNamesTheLeastView"},
 		{name: "RuleRecoveryNonce", rule: core.RuleRecoveryNonce, lossy: true, directed: "TestRecoveryTakesAnswersToThisAttempt"},
 		{name: "RuleRecoveryHash", rule: core.RuleRecoveryHash, lossy: true, directed: "TestRecoveredLogIsThePrimarys"},
+		{name: "RuleHandoverFinished", rule: core.RuleHandoverFinished},
 	}
 }
 

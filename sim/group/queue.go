@@ -22,6 +22,7 @@ const (
 	eventHealPartition
 	eventFaults
 	eventClient
+	eventCancelHandover
 )
 
 // event is something that will happen. Those of a replica that has crashed since (its incarnation is

@@ -197,9 +197,15 @@ func (s *simulation) answer(h *host) {
 				delete(h.proposals, op)
 			}
 		}
+		if s.liveness.handover.begun {
+			s.violated(claimHandover, "r%d drops its proposals %d to %d", h.id, dropped.First, dropped.Last)
+		}
 	}
 	if leadership := h.ready.Leadership; leadership != nil {
 		s.trace(h, "leading %v in view %d", leadership.Leading, leadership.View)
 		s.checks.leadership(h, leadership)
+	}
+	if h.ready.Handover != nil {
+		s.checks.handoverEnded(h, h.ready.Handover)
 	}
 }

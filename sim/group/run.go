@@ -74,7 +74,7 @@ type simulation struct {
 	happened  uint64
 	liveness  liveness
 
-	diskRandom, faultRandom, transferRandom stream
+	diskRandom, faultRandom, transferRandom, handoverRandom stream
 }
 
 // eventsMax ends a run that goes round in circles.
@@ -117,7 +117,7 @@ func newSimulation(options Options, mixture mixture) *simulation {
 	s := &simulation{
 		options: options, mixture: mixture, hash: seed,
 		diskRandom: newStream(seed, streamDisk), faultRandom: newStream(seed, streamFaults),
-		transferRandom: newStream(seed, streamTransfer),
+		transferRandom: newStream(seed, streamTransfer), handoverRandom: newStream(seed, streamHandover+1),
 	}
 	s.network = newNetwork(seed, s.mixture.members, s.mixture.network)
 	s.client = newClient(seed)
@@ -187,6 +187,8 @@ func (s *simulation) happenTo(h *host, e *event) {
 	switch e.kind {
 	case eventResume:
 		s.resume(h)
+	case eventCancelHandover:
+		s.enqueue(h, input{kind: inputCancelHandover})
 	case eventDiskDone:
 		if h.paused {
 			s.later(e, momentsPerTick)

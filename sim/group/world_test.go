@@ -74,13 +74,14 @@ func TestMixturesTurnEachFaultOnInAboutHalfOfTheSeeds(t *testing.T) {
 			"partition": m.network.partition, "one-way": m.network.oneWay, "isolate": m.network.isolatePrimary,
 			"slow": m.disk.slow, "crash": m.fault.crash, "all": m.fault.crashAll, "primary": m.fault.crashPrimary,
 			"step": m.fault.crashAtStep, "pause": m.fault.pause, "gather": m.fault.gather, "transfer": m.fault.transferLoss,
+			"handover": m.handover.rate,
 		} {
 			if rate > 0 {
 				on[name]++
 			}
 		}
 	}
-	require.Len(t, on, 15)
+	require.Len(t, on, 16)
 	for name, count := range on {
 		require.InDelta(t, seeds/2, count, 150, name)
 	}

@@ -107,6 +107,15 @@ func (r *Replica) endHandover(outcome HandoverOutcome) {
 	r.handover = nil
 }
 
+// Redirect says where requests belong that this replica does not take: its view and that view's primary; 0 while
+// the primary is not known, or is about to hand over.
+func (r *Replica) Redirect() (ViewNumber, ReplicaID) {
+	if r.sealed() && r.handover.view == 0 {
+		return r.view, 0
+	}
+	return r.view, r.primaryOf(r.view)
+}
+
 // sealed reports whether this primary takes no proposals because it is about to hand over.
 func (r *Replica) sealed() bool { return r.handover != nil && r.handover.sealed }
 
