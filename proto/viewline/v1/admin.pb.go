@@ -313,11 +313,126 @@ func (x *NodeStatusResponse) GetCounters() map[string]uint64 {
 	return nil
 }
 
+type TransferPrimaryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         uint32                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	To            uint32                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"` // the replica that is to be primary; 0: the one that is most caught up
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferPrimaryRequest) Reset() {
+	*x = TransferPrimaryRequest{}
+	mi := &file_viewline_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferPrimaryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferPrimaryRequest) ProtoMessage() {}
+
+func (x *TransferPrimaryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferPrimaryRequest.ProtoReflect.Descriptor instead.
+func (*TransferPrimaryRequest) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TransferPrimaryRequest) GetGroup() uint32 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *TransferPrimaryRequest) GetTo() uint32 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+// TransferPrimaryResponse says who is primary as far as the asked replica knows. Without an error the role was
+// transferred. CODE_UNAVAILABLE: the target was not up to date in time. CODE_OVERLOADED: another transfer is under
+// way. CODE_INVALID_ARGUMENT: there is no such member. CODE_OUTCOME_UNKNOWN: the time was over in the middle.
+type TransferPrimaryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Primary       uint32                 `protobuf:"varint,2,opt,name=primary,proto3" json:"primary,omitempty"`
+	View          uint64                 `protobuf:"varint,3,opt,name=view,proto3" json:"view,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferPrimaryResponse) Reset() {
+	*x = TransferPrimaryResponse{}
+	mi := &file_viewline_v1_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferPrimaryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferPrimaryResponse) ProtoMessage() {}
+
+func (x *TransferPrimaryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferPrimaryResponse.ProtoReflect.Descriptor instead.
+func (*TransferPrimaryResponse) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TransferPrimaryResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *TransferPrimaryResponse) GetPrimary() uint32 {
+	if x != nil {
+		return x.Primary
+	}
+	return 0
+}
+
+func (x *TransferPrimaryResponse) GetView() uint64 {
+	if x != nil {
+		return x.View
+	}
+	return 0
+}
+
 var File_viewline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x17viewline/v1/admin.proto\x12\vviewline.v1\"2\n" +
+	"\x17viewline/v1/admin.proto\x12\vviewline.v1\x1a\x17viewline/v1/types.proto\"2\n" +
 	"\x11NodeStatusRequest\x12\x1d\n" +
 	"\n" +
 	"state_hash\x18\x01 \x01(\bR\tstateHash\"\xa1\x04\n" +
@@ -357,10 +472,18 @@ const file_viewline_v1_admin_proto_rawDesc = "" +
 	"\bcounters\x18\x05 \x03(\v2-.viewline.v1.NodeStatusResponse.CountersEntryR\bcounters\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x012]\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\">\n" +
+	"\x16TransferPrimaryRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\rR\x05group\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\rR\x02to\"q\n" +
+	"\x17TransferPrimaryResponse\x12(\n" +
+	"\x05error\x18\x01 \x01(\v2\x12.viewline.v1.ErrorR\x05error\x12\x18\n" +
+	"\aprimary\x18\x02 \x01(\rR\aprimary\x12\x12\n" +
+	"\x04view\x18\x03 \x01(\x04R\x04view2\xbb\x01\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
-	"NodeStatus\x12\x1e.viewline.v1.NodeStatusRequest\x1a\x1f.viewline.v1.NodeStatusResponseB;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"
+	"NodeStatus\x12\x1e.viewline.v1.NodeStatusRequest\x1a\x1f.viewline.v1.NodeStatusResponse\x12\\\n" +
+	"\x0fTransferPrimary\x12#.viewline.v1.TransferPrimaryRequest\x1a$.viewline.v1.TransferPrimaryResponseB;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"
 
 var (
 	file_viewline_v1_admin_proto_rawDescOnce sync.Once
@@ -374,25 +497,31 @@ func file_viewline_v1_admin_proto_rawDescGZIP() []byte {
 	return file_viewline_v1_admin_proto_rawDescData
 }
 
-var file_viewline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_viewline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_viewline_v1_admin_proto_goTypes = []any{
-	(*NodeStatusRequest)(nil),  // 0: viewline.v1.NodeStatusRequest
-	(*ReplicaStatus)(nil),      // 1: viewline.v1.ReplicaStatus
-	(*NodeStatusResponse)(nil), // 2: viewline.v1.NodeStatusResponse
-	nil,                        // 3: viewline.v1.ReplicaStatus.CountersEntry
-	nil,                        // 4: viewline.v1.NodeStatusResponse.CountersEntry
+	(*NodeStatusRequest)(nil),       // 0: viewline.v1.NodeStatusRequest
+	(*ReplicaStatus)(nil),           // 1: viewline.v1.ReplicaStatus
+	(*NodeStatusResponse)(nil),      // 2: viewline.v1.NodeStatusResponse
+	(*TransferPrimaryRequest)(nil),  // 3: viewline.v1.TransferPrimaryRequest
+	(*TransferPrimaryResponse)(nil), // 4: viewline.v1.TransferPrimaryResponse
+	nil,                             // 5: viewline.v1.ReplicaStatus.CountersEntry
+	nil,                             // 6: viewline.v1.NodeStatusResponse.CountersEntry
+	(*Error)(nil),                   // 7: viewline.v1.Error
 }
 var file_viewline_v1_admin_proto_depIdxs = []int32{
-	3, // 0: viewline.v1.ReplicaStatus.counters:type_name -> viewline.v1.ReplicaStatus.CountersEntry
+	5, // 0: viewline.v1.ReplicaStatus.counters:type_name -> viewline.v1.ReplicaStatus.CountersEntry
 	1, // 1: viewline.v1.NodeStatusResponse.replicas:type_name -> viewline.v1.ReplicaStatus
-	4, // 2: viewline.v1.NodeStatusResponse.counters:type_name -> viewline.v1.NodeStatusResponse.CountersEntry
-	0, // 3: viewline.v1.AdminService.NodeStatus:input_type -> viewline.v1.NodeStatusRequest
-	2, // 4: viewline.v1.AdminService.NodeStatus:output_type -> viewline.v1.NodeStatusResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	6, // 2: viewline.v1.NodeStatusResponse.counters:type_name -> viewline.v1.NodeStatusResponse.CountersEntry
+	7, // 3: viewline.v1.TransferPrimaryResponse.error:type_name -> viewline.v1.Error
+	0, // 4: viewline.v1.AdminService.NodeStatus:input_type -> viewline.v1.NodeStatusRequest
+	3, // 5: viewline.v1.AdminService.TransferPrimary:input_type -> viewline.v1.TransferPrimaryRequest
+	2, // 6: viewline.v1.AdminService.NodeStatus:output_type -> viewline.v1.NodeStatusResponse
+	4, // 7: viewline.v1.AdminService.TransferPrimary:output_type -> viewline.v1.TransferPrimaryResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_viewline_v1_admin_proto_init() }
@@ -400,13 +529,14 @@ func file_viewline_v1_admin_proto_init() {
 	if File_viewline_v1_admin_proto != nil {
 		return
 	}
+	file_viewline_v1_types_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viewline_v1_admin_proto_rawDesc), len(file_viewline_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_NodeStatus_FullMethodName = "/viewline.v1.AdminService/NodeStatus"
+	AdminService_NodeStatus_FullMethodName      = "/viewline.v1.AdminService/NodeStatus"
+	AdminService_TransferPrimary_FullMethodName = "/viewline.v1.AdminService/TransferPrimary"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -30,6 +31,8 @@ const (
 type AdminServiceClient interface {
 	// NodeStatus describes every replica of the answering process.
 	NodeStatus(ctx context.Context, in *NodeStatusRequest, opts ...grpc.CallOption) (*NodeStatusResponse, error)
+	// TransferPrimary has the answering process' replica of a group, which must be its primary, hand that role over.
+	TransferPrimary(ctx context.Context, in *TransferPrimaryRequest, opts ...grpc.CallOption) (*TransferPrimaryResponse, error)
 }
 
 type adminServiceClient struct {
@@ -50,6 +53,16 @@ func (c *adminServiceClient) NodeStatus(ctx context.Context, in *NodeStatusReque
 	return out, nil
 }
 
+func (c *adminServiceClient) TransferPrimary(ctx context.Context, in *TransferPrimaryRequest, opts ...grpc.CallOption) (*TransferPrimaryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferPrimaryResponse)
+	err := c.cc.Invoke(ctx, AdminService_TransferPrimary_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -58,6 +71,8 @@ func (c *adminServiceClient) NodeStatus(ctx context.Context, in *NodeStatusReque
 type AdminServiceServer interface {
 	// NodeStatus describes every replica of the answering process.
 	NodeStatus(context.Context, *NodeStatusRequest) (*NodeStatusResponse, error)
+	// TransferPrimary has the answering process' replica of a group, which must be its primary, hand that role over.
+	TransferPrimary(context.Context, *TransferPrimaryRequest) (*TransferPrimaryResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -70,6 +85,9 @@ type UnimplementedAdminServiceServer struct{}
 
 func (UnimplementedAdminServiceServer) NodeStatus(context.Context, *NodeStatusRequest) (*NodeStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method NodeStatus not implemented")
+}
+func (UnimplementedAdminServiceServer) TransferPrimary(context.Context, *TransferPrimaryRequest) (*TransferPrimaryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TransferPrimary not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -110,6 +128,24 @@ func _AdminService_NodeStatus_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_TransferPrimary_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferPrimaryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).TransferPrimary(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_TransferPrimary_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).TransferPrimary(ctx, req.(*TransferPrimaryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -120,6 +156,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "NodeStatus",
 			Handler:    _AdminService_NodeStatus_Handler,
+		},
+		{
+			MethodName: "TransferPrimary",
+			Handler:    _AdminService_TransferPrimary_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

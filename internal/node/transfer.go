@@ -1,0 +1,97 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication"
+)
+
+const (
+	// handoverTimeout bounds how long Drain waits for other nodes to take the roles of this one. It is a courtesy to
+	// those who ask: without it they wait until the groups have missed their primaries.
+	handoverTimeout = 2 * time.Second
+	// transferTimeout bounds a TransferPrimary whose caller names no time.
+	transferTimeout = 10 * time.Second
+)
+
+// handOver has every replica of this node that leads its group hand that role over, all at the same time.
+func (n *Node) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handoverTimeout)
+	defer cancel()
+	var handing sync.WaitGroup
+	defer handing.Wait()
+	for group, hosted := range *n.replicas.Load() {
+		transferer, can := hosted.Replicator.(replication.PrimaryTransferer)
+		if !can || !hosted.Replicator.Status().Leading {
+			continue
+		}
+		handing.Go(func() {
+			began := time.Now()
+			if err := transferer.TransferPrimary(ctx, 0); err != nil {
+				n.options.Logger.Warn("the primary's role was not handed over", "group", group, "error", err)
+				return
+			}
+			n.options.Logger.Info("handed the primary's role over", "group", group, "after", time.Since(began))
+		})
+	}
+}
+
+// TransferPrimary has a replica hand its role over. What becomes of it stands in the response; the error is always
+// nil.
+func (a *adminServer) TransferPrimary(ctx context.Context, request *pb.TransferPrimaryRequest) (*pb.TransferPrimaryResponse, error) {
+	hosted := a.node.replica(request.GetGroup())
+	if hosted == nil {
+		return &pb.TransferPrimaryResponse{Error: &pb.Error{
+			Code: pb.Code_CODE_UNKNOWN_GROUP, Message: fmt.Sprintf("group %d is not here", request.GetGroup()),
+		}}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
+	defer cancel()
+	err := errNoTransfers
+	if transferer, can := hosted.Replicator.(replication.PrimaryTransferer); can {
+		err = transferer.TransferPrimary(ctx, replication.ReplicaID(request.GetTo()))
+	}
+	return hosted.transferred(err), nil
+}
+
+// errNoTransfers: the backend cannot do it.
+var errNoTransfers = errors.New("node: this backend does not transfer the primary's role")
+
+// transferred makes the answer of what became of a transfer.
+func (r *Replica) transferred(err error) *pb.TransferPrimaryResponse {
+	status := r.Replicator.Status()
+	response := &pb.TransferPrimaryResponse{Primary: uint32(status.Primary), View: uint64(status.View)}
+	if err == nil {
+		return response
+	}
+	response.Error = &pb.Error{Code: pb.Code_CODE_INTERNAL, Message: err.Error(), View: uint64(status.View)}
+	for _, known := range []struct {
+		err  error
+		code pb.Code
+	}{
+		{replication.ErrOutcomeUnknown, pb.Code_CODE_OUTCOME_UNKNOWN}, // first: others may stand beside it
+		{replication.ErrNotPrimary, pb.Code_CODE_NOT_PRIMARY},
+		{replication.ErrNoMember, pb.Code_CODE_INVALID_ARGUMENT},
+		{replication.ErrBehind, pb.Code_CODE_UNAVAILABLE},
+		{replication.ErrTransferUnderWay, pb.Code_CODE_OVERLOADED},
+		{replication.ErrOverloaded, pb.Code_CODE_OVERLOADED},
+		{replication.ErrClosed, pb.Code_CODE_UNAVAILABLE},
+		{context.DeadlineExceeded, pb.Code_CODE_DEADLINE},
+		{context.Canceled, pb.Code_CODE_DEADLINE},
+		{errNoTransfers, pb.Code_CODE_INVALID_ARGUMENT},
+	} {
+		if errors.Is(err, known.err) {
+			response.Error.Code = known.code
+			break
+		}
+	}
+	if address := r.Peers[response.GetPrimary()]; response.GetError().GetCode() == pb.Code_CODE_NOT_PRIMARY && response.GetPrimary() != r.Replica {
+		response.Error.PrimaryAddress = address
+	}
+	return response
+}
