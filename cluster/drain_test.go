@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/viewline/viewline/clerk"
@@ -116,4 +117,27 @@ func TestDrainedPrimaryCausesNoFailedRequest(t *testing.T) {
 	l.end()
 	require.Empty(t, l.failed, "every transaction was committed: none unknown, none unavailable, none refused")
 	t.Logf("%d transactions", l.commits.Load())
+}
+
+// TestDrainOfEverybody at one time: there is nobody to hand over to, and nobody waits long for that.
+func TestDrainOfEverybody(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{})
+	ctx := within(t)
+	began := time.Now()
+	var drains sync.WaitGroup
+	for group := range uint32(3) {
+		for replica := uint32(1); replica <= 3; replica++ {
+			drains.Go(func() { assert.NoError(t, c.Drain(ctx, group, replica)) })
+		}
+	}
+	drains.Wait()
+	took := time.Since(began)
+	t.Logf("drained in %v", took.Round(time.Millisecond))
+	require.Less(t, took, 10*time.Second, "as long as SIGTERM waits at most")
+	for group := range uint32(3) {
+		for replica := uint32(1); replica <= 3; replica++ {
+			require.NoError(t, c.Restart(group, replica))
+		}
+	}
+	require.NoError(t, c.AwaitWhole(within(t)))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/viewline/viewline/internal/chaos"
 	"github.com/viewline/viewline/internal/node"
 	"github.com/viewline/viewline/internal/script"
+	"github.com/viewline/viewline/internal/survey"
 	"github.com/viewline/viewline/internal/tree"
 	"github.com/viewline/viewline/txn"
 )
@@ -83,6 +84,16 @@ func outcomes() []verdict {
 		{[]error{clerk.ErrNotFound, tree.ErrNoEntry}, exitNotFound, ""},
 		{[]error{errNotServing}, exitUnavailable, ""},
 		{
+			[]error{survey.ErrTransferUnknown},
+			exitUnknown,
+			"see who is primary: viewline status",
+		},
+		{
+			[]error{survey.ErrNotTransferred},
+			exitUnavailable,
+			"see which replicas lag: viewline status",
+		},
+		{
 			[]error{errNoCoordinator},
 			exitUnavailable,
 			"start the coordinator's nodes, or give their addresses: --coordinators HOST:PORT,...",
@@ -134,7 +145,7 @@ func refusals() []verdict {
 			"members of a running cluster cannot be changed by init: use the old layout or another directory",
 		},
 		{
-			[]error{clerk.ErrRefused, clerk.ErrSnapshotTooOld, node.ErrNotEmpty, node.ErrIdentity},
+			[]error{clerk.ErrRefused, clerk.ErrSnapshotTooOld, survey.ErrNoReplica, node.ErrNotEmpty, node.ErrIdentity},
 			exitRefused, "",
 		},
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Drain hands over the primary's role of every group that a replica of this node leads, for at most 2 s. Then it
+// Drain hands over the primary's role of every group that a replica of this node leads, for at most 1 s. Then it
 // refuses new requests with CODE_UNAVAILABLE, waits until those under way are answered, hands the answers to the
 // network and closes the node. Replication goes on until everything is answered. When ctx ends first Drain closes
 // the node at once and returns the context's cause.

@@ -14,7 +14,7 @@ import (
 const (
 	// handoverTimeout bounds how long Drain waits for other nodes to take the roles of this one. It is a courtesy to
 	// those who ask: without it they wait until the groups have missed their primaries.
-	handoverTimeout = 2 * time.Second
+	handoverTimeout = time.Second
 	// transferTimeout bounds a TransferPrimary whose caller names no time.
 	transferTimeout = 10 * time.Second
 )
@@ -26,13 +26,13 @@ func (n *Node) handOver(ctx context.Context) {
 	var handing sync.WaitGroup
 	defer handing.Wait()
 	for group, hosted := range *n.replicas.Load() {
-		transferer, can := hosted.Replicator.(replication.PrimaryTransferer)
+		primary, can := hosted.Replicator.(replication.PrimaryTransferer)
 		if !can || !hosted.Replicator.Status().Leading {
 			continue
 		}
 		handing.Go(func() {
 			began := time.Now()
-			if err := transferer.TransferPrimary(ctx, 0); err != nil {
+			if err := primary.TransferPrimary(ctx, 0); err != nil {
 				n.options.Logger.Warn("the primary's role was not handed over", "group", group, "error", err)
 				return
 			}
@@ -53,8 +53,8 @@ func (a *adminServer) TransferPrimary(ctx context.Context, request *pb.TransferP
 	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
 	defer cancel()
 	err := errNoTransfers
-	if transferer, can := hosted.Replicator.(replication.PrimaryTransferer); can {
-		err = transferer.TransferPrimary(ctx, replication.ReplicaID(request.GetTo()))
+	if primary, can := hosted.Replicator.(replication.PrimaryTransferer); can {
+		err = primary.TransferPrimary(ctx, replication.ReplicaID(request.GetTo()))
 	}
 	return hosted.transferred(err), nil
 }

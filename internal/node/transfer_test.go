@@ -13,18 +13,18 @@ import (
 	"github.com/viewline/viewline/replication"
 )
 
-// transferer is a replica whose transfers a test ends.
-type transferer struct {
+// giver is a replica whose transfers a test ends.
+type giver struct {
 	replicator
 	asked chan replication.ReplicaID
 	ends  chan error
 }
 
-func newTransferer() *transferer {
-	return &transferer{asked: make(chan replication.ReplicaID, 10), ends: make(chan error, 10)}
+func newGiver() *giver {
+	return &giver{asked: make(chan replication.ReplicaID, 10), ends: make(chan error, 10)}
 }
 
-func (r *transferer) TransferPrimary(ctx context.Context, to replication.ReplicaID) error {
+func (r *giver) TransferPrimary(ctx context.Context, to replication.ReplicaID) error {
 	r.asked <- to
 	select {
 	case err := <-r.ends:
@@ -35,9 +35,9 @@ func (r *transferer) TransferPrimary(ctx context.Context, to replication.Replica
 }
 
 // transferring starts a node that hosts such a replica as group 6, beside group 5 that knows no transfers.
-func transferring(t *testing.T) (*host, *transferer) {
+func transferring(t *testing.T) (*host, *giver) {
 	t.Helper()
-	h, r := start(t, nil), newTransferer()
+	h, r := start(t, nil), newGiver()
 	require.NoError(t, h.AddReplica(node.Replica{
 		Group: 6, Replica: 1, Handler: h.handler, Replicator: r, Peers: map[uint32]string{1: h.Addr(), 2: "two:1"},
 	}))

@@ -18,6 +18,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type admin struct {
 	pb.UnimplementedAdminServiceServer
 	replicas []*pb.ReplicaStatus
+	// transfers are what TransferPrimary answers, one after the other.
+	transfers chan *pb.TransferPrimaryResponse
 }
 
 func (a *admin) NodeStatus(context.Context, *pb.NodeStatusRequest) (*pb.NodeStatusResponse, error) {
@@ -26,10 +28,15 @@ func (a *admin) NodeStatus(context.Context, *pb.NodeStatusRequest) (*pb.NodeStat
 
 func serve(t *testing.T, replicas ...*pb.ReplicaStatus) string {
 	t.Helper()
+	return (&admin{replicas: replicas}).serve(t)
+}
+
+func (a *admin) serve(t *testing.T) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	server := grpc.NewServer()
-	pb.RegisterAdminServiceServer(server, &admin{replicas: replicas})
+	pb.RegisterAdminServiceServer(server, a)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {

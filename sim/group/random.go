@@ -16,8 +16,8 @@ const (
 	streamLiveness
 	streamReplica
 
-	streamDurability = streamReplica + membersMax
-	streamHandover uint64 = 1 << 32
+	streamDurability        = streamReplica + membersMax
+	streamHandover   uint64 = 1 << 32
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of
