@@ -196,6 +196,8 @@ func work(t *testing.T, c *cluster.Cluster) {
 	}
 	running.Wait()
 	strand(t, c, connected, oids)
+	_, err = c.Transfer(within(t), 2, 0)
+	require.NoError(t, err)
 	put(t, connected, oids[0], "alone")
 	requireValue(t, connected, oids[0], "alone")
 	require.NoError(t, c.Restart(1, uint32(away)))

@@ -235,6 +235,18 @@ func (c *Cluster) Primary(ctx context.Context, group uint32) (uint32, error) {
 	return survey.AwaitPrimary(ctx, groups[at])
 }
 
+// Transfer has the primary of a group hand its role over to another replica, or, for 0, to the one that is most caught
+// up, and returns who is primary then.
+func (c *Cluster) Transfer(ctx context.Context, group, to uint32) (primary uint32, err error) {
+	groups := c.layout.Groups()
+	at := slices.IndexFunc(groups, func(g survey.Group) bool { return g.ID == group })
+	if at < 0 {
+		return 0, fmt.Errorf("%w: no group %d", ErrOptions, group)
+	}
+	done, err := survey.Transfer(ctx, groups[at], to)
+	return done.Primary, err
+}
+
 // Close ends every node and waits until all goroutines are gone. The directories stay. Closing twice is
 // harmless.
 func (c *Cluster) Close() error {

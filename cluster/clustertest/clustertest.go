@@ -4,8 +4,8 @@
 //	c := clustertest.Start(t, cluster.Options{})
 //	connected := clustertest.Clerk(t, c)
 //
-// Everything else is the cluster's: Primary names who serves a group (0 the coordinator, from 1 on the shards), Kill,
-// Drain and Restart end and start one of its nodes, Pause and Resume make it hang, Cut, Partition, Isolate and Heal are
+// Everything else is the cluster's: Primary names who serves a group (0 the coordinator, from 1 on the shards), Transfer
+// makes another replica that, Kill, Drain and Restart end and start one of its nodes, Pause and Resume make it hang, Cut, Partition, Isolate and Heal are
 // for the network between its replicas, AwaitWhole waits until all have caught up. TestProgramThroughFaults of this
 // package is an example.
 //

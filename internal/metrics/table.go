@@ -47,7 +47,7 @@ func ofReplicas() []metric {
 		gauge("replication_lag_operations", "lag", "Operations that this replica has heard are committed and has not applied."),
 		gauge("replication_checkpoint_number", "checkpoint", "Operations that the newest durable checkpoint has."),
 		counters("replication_view_changes_total", "reason", "view_changes.", "Changes to a later view, by what made this replica go there."),
-		counters("replication_handovers_total", "outcome", "handovers.", "Transfers of the primary's role that this replica was asked for, by how they ended."),
+		counters("replication_handovers_total", "kind", "handovers.", "Transfers of the primary's role that this replica was asked for, by how they ended."),
 		counters("replication_messages_sent_total", "kind", "messages_sent.", "Messages sent to other replicas, by kind."),
 		counters("replication_messages_received_total", "kind", "messages_received.", "Messages received from other replicas, by kind."),
 		counters("replication_sent_bytes_total", "kind", "bytes_sent.", "Bytes of the messages sent, by kind."),
