@@ -9,12 +9,15 @@ type handoverMixture struct {
 	// off), and cancelled are given up again after up to cancelTickMax ticks.
 	anybody, cancelled int
 	cancelTickMax      int
+	// smooth is how many of a thousand seeds that are not watched for calm end with handovers of a group that works.
+	smooth int
 }
 
 func drawHandovers(seed uint64) handoverMixture {
 	s := newStream(seed, streamHandover)
 	return handoverMixture{
 		rate: sometimes(&s, 3, 40), anybody: s.between(0, 600), cancelled: s.between(0, 200), cancelTickMax: s.between(1, 20),
+		smooth: 350,
 	}
 }
 
@@ -80,9 +83,7 @@ type smooth struct {
 }
 
 const (
-	// smoothPermille is how many of a thousand seeds that are not watched for calm end like this.
-	smoothPermille = 350
-	smoothMax      = 3
+	smoothMax = 3
 	// smoothTimeouts is for how many of the longest time-outs one handover may take, with all that are given up on
 	// the way: the tiniest inboxes lose messages of a healthy group too.
 	smoothTimeouts = 30
@@ -90,7 +91,7 @@ const (
 
 // beginSmooth decides whether this seed goes on.
 func (s *simulation) beginSmooth() bool {
-	if len(s.liveness.core) < 2 || !s.client.random.chance(smoothPermille) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
+	if len(s.liveness.core) < 2 || !s.client.random.chance(s.mixture.handover.smooth) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
 		return false
 	}
 	s.covered.count(EventSmooth)
