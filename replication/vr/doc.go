@@ -94,6 +94,15 @@
 // leads after one time-out, which each backup draws between ViewChangeTimeoutMin and ViewChangeTimeoutMax (0.3 and 0.6 s
 // by default), and a few rounds of messages.
 //
+// # Handing over
+//
+// TransferPrimary has the primary hand its role over to a replica of one's choice, or to the backup that is most caught
+// up: before maintenance, without waiting for a time-out. The primary goes on until its target has everything that is
+// committed; takes no operation for the moment that the rest needs (ErrNotPrimary, naming nobody), so that nothing that
+// it took is left without an answer; and begins the view change itself. From then on ErrNotPrimary names the new
+// primary. A target that does not catch up is given up after four times ViewChangeTimeoutMax, or once operations are
+// being refused after ViewChangeTimeoutMin (ErrBehind), and the primary goes on as if nothing had been.
+//
 // # Checkpoints
 //
 // A checkpoint is written after CheckpointEvery operations or CheckpointBytes bytes. Checkpoint writes one now and
@@ -187,7 +196,7 @@
 //	NetworkTransport, InmemTransport      streams.Of, vrtest.Network
 //	BootstrapCluster                      storage.Create on each member, and Members
 //	AddVoter, RemoveServer                not yet
-//	LeadershipTransfer                    not yet; Close the primary
+//	LeadershipTransfer(ToServer)          TransferPrimary, which waits for the outcome
 //	term, vote                            view-number, last-normal view; the view decides who is primary, and the new
 //	                                      primary takes the best log of a majority instead of having to have it
 //	PreVote, LeaderLeaseTimeout           PROBE, and the quorum that a primary has to hear; always on
@@ -203,5 +212,5 @@
 //	messages not handled          MessagesMax and MessagesBytesMax, 16,384 and 64 MiB by default; more are dropped
 //	memory for the log            about two checkpoints' worth: twice CheckpointBytes and what is not committed
 //
-// Not here yet: changing the members, handing the primary's part over, reads at backups with a bound on their age.
+// Not here yet: changing the members, reads at backups with a bound on their age.
 package vr

@@ -38,6 +38,9 @@ func TestTransferPrimaryToEachOther(t *testing.T) {
 			require.Equal(t, to, leader)
 			if from != to {
 				require.Greater(t, now, view)
+				var refused *replication.NotPrimaryError
+				require.ErrorAs(t, replication.Propose(t.Context(), g.replicas[from], view, []byte("late")).Err, &refused)
+				require.Equal(t, replication.ReplicaID(to+1), refused.Primary, "who asks is sent on")
 				require.NotZero(t, g.value(from, "view_changes.handover"))
 			}
 			require.NotZero(t, g.value(from, "handovers.done"))
@@ -150,10 +153,12 @@ func TestTransferPrimaryWhileCallersRun(t *testing.T) {
 	unknown := make(chan error, 64)
 	for caller := range 16 {
 		callers.Go(func() {
+			pause := time.NewTicker(time.Millisecond) // of one who is refused
+			defer pause.Stop()
 			for n := 0; !stop.Load() && ctx.Err() == nil; {
 				leader, view := leads(g)
 				if leader == nil {
-					time.Sleep(time.Millisecond) // somebody will, as Events would tell
+					<-pause.C
 					continue
 				}
 				result := replication.Propose(ctx, leader, view, fmt.Appendf(nil, "caller %d operation %d", caller, n))
@@ -163,6 +168,7 @@ func TestTransferPrimaryWhileCallersRun(t *testing.T) {
 					n++
 				case errors.Is(result.Err, replication.ErrNotPrimary):
 					refused.Add(1)
+					<-pause.C
 				default:
 					unknown <- result.Err
 					return
