@@ -32,11 +32,12 @@ func (n *Node) handOver(ctx context.Context) {
 		}
 		handing.Go(func() {
 			began := time.Now()
-			if err := primary.TransferPrimary(ctx, 0); err != nil {
+			switch err := primary.TransferPrimary(ctx, 0); {
+			case err == nil:
+				n.options.Logger.Info("handed the primary's role over", "group", group, "after", time.Since(began))
+			case !errors.Is(err, replication.ErrNoMember): // a group of one has nobody
 				n.options.Logger.Warn("the primary's role was not handed over", "group", group, "error", err)
-				return
 			}
-			n.options.Logger.Info("handed the primary's role over", "group", group, "after", time.Since(began))
 		})
 	}
 }
