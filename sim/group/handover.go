@@ -1,6 +1,10 @@
 package group
 
-import "github.com/viewline/viewline/replication/vr/core"
+import (
+	"slices"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
 
 // handoverMixture is how often somebody asks a primary to hand its role over. It has a stream of its own.
 type handoverMixture struct {
@@ -89,9 +93,11 @@ const (
 	smoothTimeouts = 30
 )
 
-// beginSmooth decides whether this seed goes on.
+// beginSmooth decides whether this seed goes on. A quorum may have finished under a primary that is left deaf and has
+// not noticed yet: that is no group that works.
 func (s *simulation) beginSmooth() bool {
-	if len(s.liveness.core) < 2 || !s.client.random.chance(s.mixture.handover.smooth) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
+	leads := slices.ContainsFunc(s.liveness.core, func(h *host) bool { return h.status.Leading })
+	if len(s.liveness.core) < 2 || !leads || !s.client.random.chance(s.mixture.handover.smooth) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
 		return false
 	}
 	s.covered.count(EventSmooth)

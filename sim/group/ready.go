@@ -197,7 +197,7 @@ func (s *simulation) answer(h *host) {
 				delete(h.proposals, op)
 			}
 		}
-		if s.liveness.handover.begun {
+		if s.liveness.handover.begun && slices.Contains(s.liveness.core, h) {
 			s.violated(claimHandover, "r%d drops its proposals %d to %d", h.id, dropped.First, dropped.Last)
 		}
 	}

@@ -22,6 +22,7 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 		{"5: a transfer waited for entries that only a dead primary had named", []uint64{16269}, false},
 		{"6: a checkpoint of a later view contradicted the views between", []uint64{613, 1784, 2017, 2194, 2394}, false},
 		{"none, but a claim that was too strict", []uint64{22883}, false},
+		{"none, but handovers under a primary that is left deaf", []uint64{500125}, true},
 		{"none, but the simulator's own in async and memory", []uint64{2109, 10819, 11656, 30261}, true},
 	} {
 		t.Run(test.bug, func(t *testing.T) {
