@@ -72,6 +72,7 @@ type Admin struct {
 	cancel   context.CancelFunc // ends every request
 	places   chan struct{}      // as many as requests under way
 	serving  sync.WaitGroup
+	open     sync.WaitGroup // connections
 	once     sync.Once
 	err      error
 }
@@ -97,7 +98,7 @@ func Open(options Options) (*Admin, error) {
 	a.server = &http.Server{
 		Handler: a.bounded(handler(options)), BaseContext: func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: headerBytesMax, ErrorLog: slog.NewLogLogger(options.Logger.Handler(), slog.LevelDebug),
+		MaxHeaderBytes: headerBytesMax, ConnState: a.count, ErrorLog: slog.NewLogLogger(options.Logger.Handler(), slog.LevelDebug),
 	}
 	a.serving.Go(a.serve)
 	a.logger.Info("admin port", "address", a.Addr())
@@ -114,6 +115,18 @@ func Resolve(listen string, insecure bool) (*net.TCPAddr, error) {
 		return nil, fmt.Errorf("%w: %s", ErrInsecure, listen)
 	}
 	return address, nil
+}
+
+// count keeps account of the connections: the server's own Close does not wait for those that it refused, which linger
+// for half a second.
+func (a *Admin) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		a.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		a.open.Done()
+	case http.StateActive, http.StateIdle:
+	}
 }
 
 func (a *Admin) serve() {
@@ -180,7 +193,8 @@ func (a *Admin) Close() error {
 	a.once.Do(func() {
 		a.cancel()
 		a.err = a.server.Close()
-		a.serving.Wait()
+		a.serving.Wait() // there are no new connections any more
+		a.open.Wait()
 		for range requestsMax {
 			a.places <- struct{}{} // free once its request is over; nobody takes it again
 		}
