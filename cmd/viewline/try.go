@@ -110,10 +110,11 @@ func (a *app) chaosCommand() *cobra.Command {
 	var options chaos.Options
 	command := &cobra.Command{
 		Use: "chaos", GroupID: "try", Short: "Kill and stop the processes of a cluster under load, and check every answer",
-		Long: `Start a cluster of nine processes on free loopback ports and, while 16 clerks move money: kill -9 the primary of
-each shard in turn, that of the coordinator, and all of one shard; SIGSTOP a shard's and the coordinator's primary
-until they are deposed, and let them go on. In the end every acknowledged transaction is compared with what is
-stored, and the replicas with each other. The exit code is 0 only if all holds and enough was done to mean it.`,
+		Long: `Start a cluster of processes on free loopback ports (nine with 3 replicas a group) and, while 16 clerks move money:
+kill -9 the primary of each shard in turn, that of the coordinator, and all of one shard (in async and memory, which do
+not survive that, SIGTERM); SIGTERM a primary; SIGSTOP a shard's and the coordinator's primary until they are deposed,
+and let them go on. In the end every acknowledged transaction is compared with what is stored, and the replicas with
+each other. The exit code is 0 only if all holds and enough was done to mean it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
@@ -131,6 +132,8 @@ stored, and the replicas with each other. The exit code is 0 only if all holds a
 	flags := command.Flags()
 	flags.IntVar(&options.Rounds, "rounds", 1, "how often to go through all faults")
 	flags.DurationVar(&options.Duration, "duration", 0, "begin further rounds until this time is over")
+	flags.IntVar(&options.Replicas, "replicas", 3, "of each group")
+	flags.StringVar(&options.Durability, "durability", "sync", "sync, async or memory")
 	flags.IntVar(&options.Clerks, "clerks", 16, "how many clerks move money")
 	flags.IntVar(&options.Accounts, "accounts", 1000, "between how many accounts")
 	flags.Uint64Var(&options.Seed, "seed", 1, "draws the transfers")

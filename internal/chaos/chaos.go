@@ -23,6 +23,7 @@ const (
 	startTimeout  = 30 * time.Second
 	commitTimeout = 30 * time.Second
 	wholeTimeout  = 60 * time.Second
+	endTimeout    = 20 * time.Second
 	auditTimeout  = 5 * time.Minute
 	enoughTimeout = 2 * time.Minute
 )
@@ -98,10 +99,11 @@ func (r *run) run(ctx context.Context, directory string) error {
 }
 
 func (r *run) start(ctx context.Context, directory string) error {
-	layout, err := cluster.LocalLayout(directory, 3, 2, 3)
+	layout, err := cluster.LocalLayout(directory, r.options.Replicas, 2, r.options.Replicas)
 	if err != nil {
 		return err
 	}
+	layout.Durability = r.options.Durability
 	limited, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if r.cluster, err = process.Start(limited, process.Options{Binary: r.options.Binary, Layout: layout}); err != nil {
@@ -117,8 +119,8 @@ func (r *run) start(ctx context.Context, directory string) error {
 		}
 		r.clerks = append(r.clerks, c)
 	}
-	r.say("3 coordinator replicas and 2 shards of 3 replicas run, each a process of its own; %d clerks move money between %d accounts.",
-		r.options.Clerks, r.options.Accounts)
+	r.say("%d coordinator replicas and 2 shards of %d replicas run in %s, each a process of its own; %d clerks move money between %d accounts.",
+		r.options.Replicas, r.options.Replicas, r.options.Durability, r.options.Clerks, r.options.Accounts)
 	return bank.OpenAccounts(limited, r.clerks[0], r.options.Accounts)
 }
 

@@ -111,3 +111,16 @@ func TestWitnessOnlyRises(t *testing.T) {
 	}
 	require.Equal(t, uint64(9), w.highest.Load())
 }
+
+func TestOptions(t *testing.T) {
+	for _, options := range []Options{
+		{}, {Binary: "b", Replicas: 2}, {Binary: "b", Replicas: -1}, {Binary: "b", Accounts: 1}, {Binary: "b", Rounds: -1},
+		{Binary: "b", Durability: "iron"},
+	} {
+		_, err := Run(t.Context(), options)
+		require.ErrorIs(t, err, ErrOptions)
+	}
+	var options Options
+	options.setDefaults()
+	require.Equal(t, Options{Rounds: 1, Replicas: 3, Durability: "sync", Clerks: 16, Accounts: 1000}, options)
+}

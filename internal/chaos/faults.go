@@ -33,8 +33,12 @@ func (r *run) faults() []fault {
 	all = append(all, fault{name: "kill -9 of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.killPrimary, mend: r.restart})
 	shards := r.cluster.Shards()
 	whole := shards[len(shards)-1]
-	all = append(all,
-		fault{name: fmt.Sprintf("kill -9 of all of shard %d", whole), group: whole, hurt: r.killAll, mend: r.restart, early: true},
+	ofAll := fault{name: fmt.Sprintf("kill -9 of all of shard %d", whole), group: whole, hurt: r.killAll, mend: r.restart, early: true}
+	if r.options.Durability != "sync" {
+		ofAll.name, ofAll.hurt = fmt.Sprintf("SIGTERM of all of shard %d", whole), r.endAll
+	}
+	all = append(all, ofAll,
+		fault{name: fmt.Sprintf("SIGTERM of shard %d's primary", whole), group: whole, hurt: r.endPrimary, mend: r.restart},
 		fault{name: fmt.Sprintf("SIGSTOP of shard %d's primary", shards[0]), group: shards[0], hurt: r.stopPrimary, mend: r.continueProbed},
 		fault{name: "SIGSTOP of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.stopPrimary, mend: r.continueProbed})
 	return all
@@ -113,6 +117,35 @@ func (r *run) killAll(_ context.Context, group uint32) ([]process.Node, error) {
 		}
 	}
 	return nodes, nil
+}
+
+// endPrimary ends a primary in order: it hands over first.
+func (r *run) endPrimary(ctx context.Context, group uint32) ([]process.Node, error) {
+	primary, err := r.cluster.Primary(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	return []process.Node{primary}, r.end(ctx, primary)
+}
+
+// endAll ends all nodes of a group in order, at the same time.
+func (r *run) endAll(ctx context.Context, group uint32) ([]process.Node, error) {
+	nodes := r.cluster.Nodes(group)
+	ended := make(chan error, len(nodes))
+	for _, node := range nodes {
+		go func() { ended <- r.end(ctx, node) }()
+	}
+	var err error
+	for range nodes {
+		err = errors.Join(err, <-ended)
+	}
+	return nodes, err
+}
+
+func (r *run) end(ctx context.Context, node process.Node) error {
+	limited, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	return r.cluster.Terminate(limited, node)
 }
 
 func (r *run) restart(_ context.Context, nodes []process.Node, _ *Fault) error {

@@ -3,6 +3,7 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/viewline/viewline/internal/bank"
@@ -24,6 +25,10 @@ type Options struct {
 	Rounds int
 	// Duration makes further rounds begin until it is over; 0: only Rounds counts.
 	Duration time.Duration
+	// Replicas is how many each group has, 3 (default) or more; Durability is sync (default), async or memory. In the
+	// last two a group survives the end of all its processes only when they end in order, so that it is not killed whole.
+	Replicas   int
+	Durability string
 	// Clerks and Accounts are the load; defaults 16 and 1,000.
 	Clerks, Accounts int
 	// Seed draws the transfers.
@@ -51,6 +56,12 @@ func (o *Options) Validate() error {
 	if o.Binary == "" {
 		return fmt.Errorf("%w: no Binary", ErrOptions)
 	}
+	if o.Replicas < 0 || o.Replicas == 1 || o.Replicas == 2 {
+		return fmt.Errorf("%w: %d replicas survive nothing, need 3 or more", ErrOptions, o.Replicas)
+	}
+	if !slices.Contains([]string{"", "sync", "async", "memory"}, o.Durability) {
+		return fmt.Errorf("%w: Durability %q, there are sync, async and memory", ErrOptions, o.Durability)
+	}
 	if o.Rounds < 0 || o.Duration < 0 || o.Clerks < 0 || o.Accounts < 0 || o.Accounts == 1 {
 		return fmt.Errorf("%w: Rounds %d, Duration %v, Clerks %d, Accounts %d", ErrOptions, o.Rounds, o.Duration, o.Clerks, o.Accounts)
 	}
@@ -61,10 +72,13 @@ func (o *Options) setDefaults() {
 	for _, field := range []struct {
 		value    *int
 		standard int
-	}{{&o.Rounds, 1}, {&o.Clerks, 16}, {&o.Accounts, 1000}} {
+	}{{&o.Rounds, 1}, {&o.Replicas, 3}, {&o.Clerks, 16}, {&o.Accounts, 1000}} {
 		if *field.value == 0 {
 			*field.value = field.standard
 		}
+	}
+	if o.Durability == "" {
+		o.Durability = "sync"
 	}
 }
 
