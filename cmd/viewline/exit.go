@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/viewline/viewline/bench"
 	"github.com/viewline/viewline/clerk"
 	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/internal/bank"
@@ -184,7 +185,7 @@ func usages() []verdict {
 			exitUsage,
 			"choose another: --name NAME",
 		},
-		{[]error{cluster.ErrOptions, node.ErrOptions}, exitUsage, ""},
+		{[]error{cluster.ErrOptions, node.ErrOptions, chaos.ErrOptions, bench.ErrOptions}, exitUsage, ""},
 	}
 }
 

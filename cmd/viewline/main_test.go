@@ -65,6 +65,9 @@ func TestUsageErrors(t *testing.T) {
 		{"shardserver --config " + config, "unknown key colour"},
 		{"init /does/not/exist", "no such file"},
 		{"load /does/not/exist", "no such file"},
+		{"chaos --durability iron", "sync, async and memory"},
+		{"chaos --replicas 2", "need 3 or more"},
+		{"bench --theta -1", "theta -1"},
 		{"demo extra", "1 arguments do not fit; usage: viewline demo"},
 	} {
 		t.Run(c.line, func(t *testing.T) {
