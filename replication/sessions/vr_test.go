@@ -20,6 +20,7 @@ import (
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
 	"github.com/viewline/viewline/replication/vr/storage"
+	"github.com/viewline/viewline/replication/vr/vrtest"
 )
 
 // tally counts how often each operation was executed. Tests look on.
@@ -69,7 +70,7 @@ func (tallied) Release() {}
 // group is three replicas whose machine is a tally behind a client-table.
 type group struct {
 	t          *testing.T
-	network    *network
+	network    *vrtest.Network
 	durability vr.Durability
 	storages   [3]*mortal
 
@@ -108,7 +109,7 @@ func (m *mortal) Close() error {
 }
 
 func newGroup(t *testing.T, durability vr.Durability) *group {
-	g := &group{t: t, network: newNetwork(), durability: durability, views: map[replication.ViewNumber]bool{}}
+	g := &group{t: t, network: vrtest.NewNetwork(), durability: durability, views: map[replication.ViewNumber]bool{}}
 	for i := range g.replicas {
 		g.storages[i] = &mortal{Memory: storage.NewMemory(), durability: durability}
 		g.start(i)
@@ -121,7 +122,7 @@ func (g *group) start(i int) {
 	machine, err := sessions.New(inner, sessions.Options{SessionsMax: 8})
 	require.NoError(g.t, err)
 	replica, err := vr.Open(vr.Options{
-		Self: replication.ReplicaID(i + 1), Members: []replication.ReplicaID{1, 2, 3}, Transport: g.network.join(core.ReplicaID(i + 1)),
+		Self: replication.ReplicaID(i + 1), Members: []replication.ReplicaID{1, 2, 3}, Transport: g.network.Join(replication.ReplicaID(i + 1)),
 		Storage: g.storages[i], StateMachine: machine, HeartbeatInterval: 30 * time.Millisecond, CheckpointEvery: 40, Seed: uint64(i + 1),
 		Durability: g.durability,
 	})
@@ -231,9 +232,9 @@ func (g *group) disturb(rounds int) {
 		}
 		away := time.Duration(200+random.IntN(1500)) * time.Millisecond
 		if round%2 == 0 {
-			g.network.cutOff(core.ReplicaID(i + 1))
+			g.network.Isolate(replication.ReplicaID(i + 1))
 			time.Sleep(away)
-			g.network.cutOff(0)
+			g.network.Heal()
 			continue
 		}
 		g.awaitRecovery()
