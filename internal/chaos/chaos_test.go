@@ -114,7 +114,11 @@ func TestWitnessOnlyRises(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, options := range []Options{
-		{}, {Binary: "b", Replicas: 2}, {Binary: "b", Replicas: -1}, {Binary: "b", Accounts: 1}, {Binary: "b", Rounds: -1},
+		{},
+		{Binary: "b", Replicas: 2},
+		{Binary: "b", Replicas: -1},
+		{Binary: "b", Accounts: 1},
+		{Binary: "b", Rounds: -1},
 		{Binary: "b", Durability: "iron"},
 	} {
 		_, err := Run(t.Context(), options)
