@@ -58,12 +58,14 @@ func newGroupOver(t *testing.T, storages []vr.Storage, change func(*vr.Options))
 		t: t, network: newNetwork(), directories: make([]string, n), storages: storages, machines: make([]*journal, n),
 		replicas: make([]*vr.Replica, n), change: change,
 	}
-	t.Cleanup(g.closeAll)
 	for i := range n {
 		if storages[i] == nil {
 			g.directories[i] = t.TempDir()
 			require.NoError(t, storage.Create(g.directories[i]))
 		}
+	}
+	t.Cleanup(g.closeAll) // after TempDir: what is registered last runs first, and a replica writes until it is closed
+	for i := range n {
 		g.start(i)
 	}
 	return g
