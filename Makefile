@@ -5,7 +5,7 @@ PROTOC_GEN_GO_VERSION := v1.36.12
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 TOOLS := $(CURDIR)/bin
 SEEDS ?= 500000
-TIME ?= 30s
+FUZZ ?= 20000x
 
 .PHONY: help build test race lint generate generate-check fuzz sim chaos bench
 
@@ -36,8 +36,8 @@ generate: ## regenerate the protobuf code (needs npm)
 generate-check: generate ## fail when the committed generated code is not current
 	git diff --exit-code -- proto
 
-fuzz: ## every fuzz target for $(TIME)
-	scripts/fuzz.sh $(TIME)
+fuzz: ## $(FUZZ) executions of every fuzz target
+	scripts/fuzz.sh $(FUZZ)
 
 sim: ## $(SEEDS) seeds of the group simulator
 	go test ./sim/group -run 'TestSeeds$$' -seeds $(SEEDS) -timeout 0
