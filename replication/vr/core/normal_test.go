@@ -6,8 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// "The primary waits for f PREPAREOK messages from different backups; at this point it considers the operation
-// (and all earlier ones) to be committed." (VRR 4.1, step 5)
+// PREPAREOKs of f different backups commit an operation, and everything before it (VRR 4.1, step 5).
 func TestCommitWithQuorum(t *testing.T) {
 	b := primary2(t)
 	first, err := b.Propose(1, [][]byte{[]byte("a"), []byte("b")})
@@ -39,8 +38,7 @@ func TestOwnLogCountsWhenDurable(t *testing.T) {
 	require.Empty(t, b.committed)
 }
 
-// "Backups ... are refused with the primary's address": only the leading primary of the view that is named
-// takes anything.
+// Only the leading primary of the view that is named takes anything (VRR 4).
 func TestProposalsToOthersAreRefused(t *testing.T) {
 	b := backup1(t, nil)
 	_, err := b.Propose(1, [][]byte{[]byte("a")})
@@ -61,8 +59,7 @@ func TestProposalsAreBounded(t *testing.T) {
 	require.ErrorIs(t, err, ErrOverloaded)
 }
 
-// "Backups process PREPARE messages in order: a backup won't accept a prepare with op-number n until it has
-// entries for all earlier requests in its log." (VRR 4.1, step 4)
+// A backup acknowledges nothing above a gap in its log: it fills the gap first (VRR 4.1, step 4).
 func TestNoAcknowledgementAcrossAGap(t *testing.T) {
 	log := entries("a", 1, 1, 1)
 	b := backup1(t, log[:1])

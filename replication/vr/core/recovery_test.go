@@ -27,8 +27,7 @@ func recovered(from ReplicaID, view ViewNumber, nonce uint64, log []Entry) Messa
 	return m
 }
 
-// "The recovering replica waits to receive at least f+1 RECOVERYRESPONSE messages from different replicas, all
-// containing the nonce it sent in its RECOVERY message" (VRR 4.3, step 3)
+// A replica recovers by the answers of f+1 others to the nonce that it sent (VRR 4.3, step 3).
 func TestRecoveryNeedsAQuorumOfAnswers(t *testing.T) {
 	log := entries("a", 1, 1)
 	for _, broken := range []bool{false, true} {
@@ -46,7 +45,7 @@ func TestRecoveryNeedsAQuorumOfAnswers(t *testing.T) {
 	}
 }
 
-// "including one from the primary of the latest view it learns of in these messages"
+// One of them has to be of the primary of the latest view that they tell of (VRR 4.3, step 3).
 func TestRecoveryComesFromThePrimary(t *testing.T) {
 	log := entries("a", 1, 1)
 	b, asked := recovering1(t, nil, 0)
@@ -88,8 +87,8 @@ func TestRecoveryNamesTheLeastView(t *testing.T) {
 	}
 }
 
-// "Each replica that crashes and recovers uses a new nonce": an answer to an earlier attempt is older than what this
-// replica has acknowledged since.
+// Each attempt has a new nonce: an answer to an earlier one is older than what this replica has acknowledged since
+// (VRR 4.3, step 1).
 func TestRecoveryTakesAnswersToThisAttempt(t *testing.T) {
 	for _, broken := range []bool{false, true} {
 		var rules []omit.Rule

@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// "It selects as the new log the one contained in the message with the largest v'; if several messages have
-// the same v' it selects the one among them with the largest n." (VRR 4.2, step 3)
+// Of the logs that are offered the one with the largest last-normal view is chosen, and of those the longest (VRR 4.2,
+// step 3).
 func TestChoiceOfLog(t *testing.T) {
 	long, right := entries("old", 1, 1, 1), entries("new", 1, 2)
 	for _, broken := range []bool{false, true} {
