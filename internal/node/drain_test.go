@@ -16,6 +16,7 @@ import (
 
 	"github.com/viewline/viewline/internal/node"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication"
 )
 
 func insecureCredentials() grpc.DialOption {
@@ -139,4 +140,35 @@ func TestStreamsOfOtherServicesEndWithTheNode(t *testing.T) {
 	_, err = watch.Recv()
 	require.ErrorIs(t, err, io.EOF, "it ended in order")
 	require.NoError(t, <-served)
+}
+
+// TestDrainWritesACheckpoint when the next start would have much to execute again, and waits no longer for it than it
+// may.
+func TestDrainWritesACheckpoint(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		status  replication.Status
+		written int
+	}{
+		{"much above the checkpoint", replication.Status{Applied: 9000, Checkpoint: 7000}, 1},
+		{"little", replication.Status{Applied: 9000, Checkpoint: 8500}, 0},
+		{"stopped", replication.Status{Applied: 9000, Failure: errors.New("broken")}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := start(t, nil)
+			written := 0
+			h.replicator.checkpoint = func(context.Context) error { written++; return nil }
+			h.replicator.set(c.status)
+			require.NoError(t, h.Drain(t.Context()))
+			require.Equal(t, c.written, written)
+		})
+	}
+	t.Run("without an end", func(t *testing.T) {
+		h := start(t, nil)
+		h.replicator.checkpoint = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
+		h.replicator.set(replication.Status{Applied: 9000})
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		require.NoError(t, h.Drain(ctx), "every request was answered")
+	})
 }

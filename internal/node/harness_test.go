@@ -29,6 +29,8 @@ var clusterOne = [16]byte{1, 15: 1}
 type replicator struct {
 	mu     sync.Mutex
 	status replication.Status
+	// checkpoint, if set, is what becomes of a Checkpoint.
+	checkpoint func(context.Context) error
 }
 
 func (r *replicator) set(status replication.Status) {
@@ -46,8 +48,14 @@ func (r *replicator) Status() replication.Status {
 func (*replicator) Submit(replication.ViewNumber, []byte, func(replication.Result)) {}
 func (*replicator) ReadBarrier(replication.ViewNumber, func(error))                 {}
 func (*replicator) Events() <-chan replication.Event                                { return nil }
-func (*replicator) Checkpoint(context.Context) error                                { return errors.New("none") }
 func (*replicator) Close() error                                                    { return nil }
+
+func (r *replicator) Checkpoint(ctx context.Context) error {
+	if r.checkpoint == nil {
+		return errors.New("none")
+	}
+	return r.checkpoint(ctx)
+}
 
 // handed is one request that a handler got.
 type handed struct {

@@ -8,14 +8,16 @@ import (
 )
 
 // Drain hands over the primary's role of every group that a replica of this node leads, for at most 1 s. Then it
-// refuses new requests with CODE_UNAVAILABLE, waits until those under way are answered, hands the answers to the
-// network and closes the node. Replication goes on until everything is answered. When ctx ends first Drain closes
-// the node at once and returns the context's cause.
+// refuses new requests with CODE_UNAVAILABLE, waits until those under way are answered, has every replica with much
+// above its checkpoint write one, hands the answers to the network and closes the node. Replication goes on until
+// everything is answered and written. When ctx ends first Drain closes the node at once; it returns the context's
+// cause if a request was still under way.
 func (n *Node) Drain(ctx context.Context) error {
 	n.handOver(ctx)
 	n.draining.Store(true)
 	n.health.refresh()
 	err := n.settle(ctx)
+	n.checkpoint(ctx)
 	closing, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
 	n.shut(closing)
