@@ -140,7 +140,8 @@ func (r *Replica) acknowledged(b *backup, op OpNumber) {
 // everything inherited.
 func (r *Replica) countAcknowledged() {
 	p := r.primary
-	have := []OpNumber{p.durable}
+	var room [MembersMax]OpNumber
+	have := append(room[:0], p.durable)
 	for i := range p.backups {
 		if p.backups[i].joined {
 			have = append(have, p.backups[i].match)

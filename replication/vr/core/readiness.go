@@ -73,7 +73,9 @@ func (r *Replica) Advance() {
 		return
 	}
 	r.ready = false
-	r.out, r.reads, r.dropped, r.leadership, r.fetch, r.compacted, r.handedOver = nil, nil, nil, nil, nil, 0, nil
+	clear(r.out) // what the messages refer to may go; their room is used again
+	r.out = r.out[:0]
+	r.reads, r.dropped, r.leadership, r.fetch, r.compacted, r.handedOver = nil, nil, nil, nil, 0, nil
 	r.applied = r.handed
 	if r.failure != nil {
 		return
