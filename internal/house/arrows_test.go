@@ -64,6 +64,7 @@ var arrows = map[string][]string{
 	"examples/kvhttp": {
 		"replication", "replication/sessions", "replication/transport", "replication/vr", "replication/vr/storage", "replication/vr/streams",
 	},
+	"examples/metadata": {"replication", "replication/sessions"},
 	"cmd/viewline": {
 		"txn", "clerk", "cluster", "bench", "internal/bank", "internal/chaos", "internal/demo", "internal/node", "internal/route",
 		"internal/script", "internal/survey", "internal/tree", "sim/group",

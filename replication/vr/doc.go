@@ -17,6 +17,7 @@
 //
 // The examples of this package run a group in one process by replication/vr/vrtest, which is also what tests of a state
 // machine want. examples/kvhttp is a whole program: processes, HTTP, redirects, requests that happen once.
+// examples/metadata is a tree of paths with rules of its own, behind replication/sessions.
 //
 // The package drives the pure machine in replication/vr/core: persist, send, apply, answer, in the order that
 // core.Ready demands. A Replica may be used from many goroutines.
