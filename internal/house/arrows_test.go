@@ -40,16 +40,19 @@ var arrows = map[string][]string{
 	"internal/placement": {},
 	"internal/frame":     {},
 	"internal/script":    {},
-	"internal/house":     {},
-	"internal/wire":      {"txn", "proto/viewline/v1"},
-	"internal/route":     {"txn", "internal/placement", "proto/viewline/v1", "internal/frame"},
-	"internal/node":      {"replication", "replication/transport", "proto/viewline/v1", "internal/frame"},
-	"internal/metrics":   {"replication", "proto/viewline/v1"},
-	"internal/survey":    {"proto/viewline/v1"},
-	"internal/tree":      {"clerk"},
-	"internal/bank":      {"clerk", "txn"},
-	"internal/demo":      {"clerk", "cluster", "cluster/process", "internal/bank", "internal/tree", "txn"},
-	"internal/chaos":     {"clerk", "cluster", "cluster/process", "internal/bank", "internal/survey", "proto/viewline/v1", "txn"},
+	// What hurts a cluster of processes knows nothing of it.
+	"internal/faultproxy": {},
+	"internal/namespaces": {},
+	"internal/house":      {},
+	"internal/wire":       {"txn", "proto/viewline/v1"},
+	"internal/route":      {"txn", "internal/placement", "proto/viewline/v1", "internal/frame"},
+	"internal/node":       {"replication", "replication/transport", "proto/viewline/v1", "internal/frame"},
+	"internal/metrics":    {"replication", "proto/viewline/v1"},
+	"internal/survey":     {"proto/viewline/v1"},
+	"internal/tree":       {"clerk"},
+	"internal/bank":       {"clerk", "txn"},
+	"internal/demo":       {"clerk", "cluster", "cluster/process", "internal/bank", "internal/tree", "txn"},
+	"internal/chaos":      {"clerk", "cluster", "cluster/process", "internal/bank", "internal/survey", "proto/viewline/v1", "txn"},
 	"cluster": {
 		"txn", "replication", "replication/vr", "replication/vr/storage", "replication/vr/streams", "replication/transport", "coordinator",
 		"shardserver", "clerk", "proto/viewline/v1", "internal/metrics", "internal/node", "internal/route", "internal/placement",
@@ -158,6 +161,18 @@ func TestOnlyMetricsImportsPrometheus(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"internal/metrics"}, rooms)
+}
+
+// TestServersLinkNoPacketFilter: namespaces and packet filters are for those who hurt a cluster, never for its nodes or
+// its clients.
+func TestServersLinkNoPacketFilter(t *testing.T) {
+	for _, room := range []string{"cluster", "clerk", "cluster/process", "replication/vr"} {
+		for _, p := range goList(t, "-deps", module+room) {
+			for _, banned := range []string{"github.com/google/nftables", "github.com/vishvananda/", "github.com/mdlayher/", module + "internal/namespaces"} {
+				require.False(t, strings.HasPrefix(p.ImportPath, banned), "%s links %s", room, p.ImportPath)
+			}
+		}
+	}
 }
 
 // TestOnlyTestsTakeRulesOut: a Set of omitted rules is made nowhere but in tests.

@@ -1,0 +1,170 @@
+package namespaces
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func open(t *testing.T) *Network {
+	t.Helper()
+	n, err := Open()
+	if errors.Is(err, ErrUnavailable) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	return n
+}
+
+// listen answers every connection at a host, and returns its address.
+func listen(t *testing.T, h *Host) string {
+	t.Helper()
+	var listener net.Listener
+	require.NoError(t, h.Do(func() (err error) {
+		listener, err = net.Listen("tcp", net.JoinHostPort(h.Address(), "7000"))
+		return err
+	}))
+	t.Cleanup(func() { require.NoError(t, listener.Close()) })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// reach connects from inside.
+func reach(inside func(func() error) error, address string) error {
+	return inside(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+}
+
+func TestDropsBetweenHosts(t *testing.T) {
+	before, err := net.Interfaces()
+	require.NoError(t, err)
+	n := open(t)
+	hosts := make([]*Host, 3)
+	addresses := make([]string, 3)
+	for i := range hosts {
+		hosts[i], err = n.Add()
+		require.NoError(t, err)
+		addresses[i] = listen(t, hosts[i])
+	}
+	a, b := hosts[0], hosts[1]
+	everything := func(want func(require.TestingT, error, ...any)) {
+		for i, h := range hosts {
+			require.NoError(t, reach(n.Do, addresses[i]), "the switch reaches every host")
+			for j := range hosts {
+				if i == j || i+j > 1 {
+					require.NoError(t, reach(h.Do, addresses[j]), "%d to %d", i, j)
+				} else {
+					want(t, reach(h.Do, addresses[j]), "%d to %d", i, j)
+				}
+			}
+		}
+	}
+	everything(require.NoError)
+	dropped, err := n.Dropped()
+	require.NoError(t, err)
+	require.Zero(t, dropped)
+
+	// One way is enough for TCP: without the answers no connection comes about.
+	require.NoError(t, n.Drop(a, b))
+	everything(require.Error)
+	dropped, err = n.Dropped()
+	require.NoError(t, err)
+	require.Positive(t, dropped)
+	healed, err := n.Heal()
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, healed, dropped)
+	everything(require.NoError)
+
+	require.NoError(t, n.Drop(a, b))
+	require.NoError(t, n.Drop(b, a))
+	everything(require.Error)
+	_, err = n.Heal()
+	require.NoError(t, err)
+	everything(require.NoError)
+
+	after, err := net.Interfaces()
+	require.NoError(t, err)
+	require.Len(t, after, len(before), "nothing of it is seen outside")
+}
+
+// TestOneWayIsOneWay: datagrams show what TCP does not.
+func TestOneWayIsOneWay(t *testing.T) {
+	n := open(t)
+	var ends [2]net.PacketConn
+	var hosts [2]*Host
+	for i := range ends {
+		var err error
+		hosts[i], err = n.Add()
+		require.NoError(t, err)
+		require.NoError(t, hosts[i].Do(func() (err error) {
+			ends[i], err = net.ListenPacket("udp", net.JoinHostPort(hosts[i].Address(), "7000"))
+			return err
+		}))
+		t.Cleanup(func() { require.NoError(t, ends[i].Close()) })
+	}
+	hears := func(from, to int) bool {
+		_, err := ends[from].WriteTo([]byte("x"), ends[to].LocalAddr())
+		require.NoError(t, err)
+		require.NoError(t, ends[to].SetReadDeadline(time.Now().Add(300*time.Millisecond)))
+		_, _, err = ends[to].ReadFrom(make([]byte, 1))
+		return err == nil
+	}
+	require.True(t, hears(0, 1) && hears(1, 0))
+	require.NoError(t, n.Drop(hosts[0], hosts[1]))
+	require.False(t, hears(0, 1))
+	require.True(t, hears(1, 0))
+	packets, err := n.Heal()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, packets)
+	require.True(t, hears(0, 1))
+}
+
+func TestProcessesRunInTheirHost(t *testing.T) {
+	n := open(t)
+	h, err := n.Add()
+	require.NoError(t, err)
+	var seen, here []byte
+	look := func(into *[]byte) func() error {
+		return func() (err error) {
+			*into, err = exec.Command("cat", "/proc/self/net/dev").Output()
+			return err
+		}
+	}
+	require.NoError(t, h.Do(look(&seen)))
+	require.Contains(t, string(seen), hostLinkName)
+	require.NoError(t, look(&here)())
+	require.NotEqual(t, strings.Count(string(here), "\n"), 0)
+	outside, err := os.Readlink("/proc/thread-self/ns/net")
+	require.NoError(t, err)
+	require.NoError(t, h.Do(func() error {
+		inside, err := os.Readlink("/proc/thread-self/ns/net")
+		require.NotEqual(t, outside, inside)
+		return err
+	}))
+	back, err := os.Readlink("/proc/thread-self/ns/net")
+	require.NoError(t, err)
+	require.Equal(t, outside, back)
+}
