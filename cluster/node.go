@@ -129,7 +129,7 @@ func (n *RunningNode) start(options NodeOptions) error {
 	}
 	peers := addressesOf(n.config.Members)
 	local := transport.Local{Group: n.config.Group, Replica: n.config.Replica, Incarnation: identity.Incarnation}
-	group, err := n.node.Transport().Group(local, peers)
+	group, err := n.node.Transport().Group(local, n.config.peers())
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}

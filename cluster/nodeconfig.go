@@ -32,6 +32,9 @@ type NodeConfig struct {
 	Durability string `toml:"durability"`
 	// Members are all replicas of the group, this one included.
 	Members []Member `toml:"member"`
+	// Peers are members that this node reaches elsewhere than at the addresses among Members, which everyone else uses:
+	// over a network for replication alone, or through a proxy.
+	Peers []Member `toml:"peer,omitempty"`
 	// Coordinators are the coordinator's replicas.
 	Coordinators []Member `toml:"coordinator"`
 	// Shards are all shards, for a node of the coordinator: its group starts with this map.
@@ -70,6 +73,9 @@ func (c *NodeConfig) Validate() error {
 	if c.Address() == "" {
 		return fmt.Errorf("%w: replica %d is not among its group's members", ErrConfig, c.Replica)
 	}
+	if err := c.validatePeers(); err != nil {
+		return err
+	}
 	if c.Data == "" {
 		return fmt.Errorf("%w: no data directory", ErrConfig)
 	}
@@ -77,6 +83,28 @@ func (c *NodeConfig) Validate() error {
 		return fmt.Errorf("%w: a coordinator's file names no shard", ErrConfig)
 	}
 	return nil
+}
+
+// validatePeers wants other members, each once.
+func (c *NodeConfig) validatePeers() error {
+	if len(c.Peers) == 0 {
+		return nil
+	}
+	for _, peer := range c.Peers {
+		if peer.Replica == c.Replica || addressOf(c.Members, peer.Replica) == "" {
+			return fmt.Errorf("%w: peer %d is not another member of the group", ErrConfig, peer.Replica)
+		}
+	}
+	return validateMembers("peers", c.Peers, map[string]string{})
+}
+
+// peers is where this node reaches the members of its group.
+func (c *NodeConfig) peers() map[uint32]string {
+	addresses := addressesOf(c.Members)
+	for _, peer := range c.Peers {
+		addresses[peer.Replica] = peer.Address
+	}
+	return addresses
 }
 
 // ClusterID reads the cluster's id.

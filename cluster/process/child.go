@@ -25,6 +25,7 @@ type child struct {
 	node    Node
 	address string
 	command func() *exec.Cmd // makes the command anew for each start
+	launch  func(Node, *exec.Cmd) error
 	logFile string
 
 	mu      sync.Mutex
@@ -48,7 +49,7 @@ func (c *child) start() error {
 	}
 	command := c.command()
 	command.Stdout, command.Stderr, command.SysProcAttr = log, log, attributes()
-	err = command.Start()
+	err = c.launch(c.node, command)
 	// The child has the file now.
 	if err = errors.Join(err, log.Close()); err != nil {
 		return fmt.Errorf("process: start %v: %w", c.node, err)

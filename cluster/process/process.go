@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"google.golang.org/grpc"
+
 	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/internal/survey"
 )
@@ -22,10 +24,15 @@ const logTail = 2 << 10
 type Options struct {
 	// Binary is the program that every node runs; see the package comment.
 	Binary string
-	// Layout is the cluster; every address has to be on loopback. Start sets it up if it is not yet.
+	// Layout is the cluster; every address has to be on loopback, unless Arguments allow others. Start sets it up if it is not yet.
 	Layout *cluster.Layout
 	// Arguments are added to every command line.
 	Arguments []string
+	// Launch starts a node's command, in surroundings of its own or with further arguments; nil: command.Start does. It
+	// is called again for every restart, and must start the command from the goroutine that it is called on.
+	Launch func(node Node, command *exec.Cmd) error
+	// Dial is added to the options of the connections by which the nodes are asked how they are.
+	Dial []grpc.DialOption
 	// Environment is added to this process's own, of which variables for viewline are left out: they are meant for
 	// one node or for a client.
 	Environment []string
@@ -35,6 +42,7 @@ type Options struct {
 type Cluster struct {
 	children []*child // coordinators first
 	groups   []cluster.Group
+	dial     []grpc.DialOption
 }
 
 // Start starts every node and waits until every group serves whole or ctx ends. After an error nothing
@@ -44,7 +52,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{groups: options.Layout.Groups()}
+	c := &Cluster{groups: options.Layout.Groups(), dial: options.Dial}
 	for _, file := range set.Nodes {
 		config, err := cluster.ReadNodeConfig(file)
 		if err != nil {
@@ -69,8 +77,12 @@ func newChild(options Options, file string, config *cluster.NodeConfig) *child {
 		verb = "coordinator"
 	}
 	arguments := append([]string{verb, "--config", file}, options.Arguments...)
+	launch := options.Launch
+	if launch == nil {
+		launch = func(_ Node, command *exec.Cmd) error { return command.Start() }
+	}
 	return &child{
-		node: Node{config.Group, config.Replica}, address: config.Address(), logFile: filepath.Join(filepath.Dir(file), "log"),
+		node: Node{config.Group, config.Replica}, address: config.Address(), logFile: filepath.Join(filepath.Dir(file), "log"), launch: launch,
 		command: func() *exec.Cmd {
 			command := exec.Command(options.Binary, arguments...)
 			command.Env = append(environment(), options.Environment...)
@@ -121,11 +133,13 @@ func (c *Cluster) Nodes(group uint32) []Node {
 }
 
 // Survey asks every node how it is.
-func (c *Cluster) Survey(ctx context.Context) []cluster.Replica { return survey.Ask(ctx, c.groups) }
+func (c *Cluster) Survey(ctx context.Context) []cluster.Replica {
+	return survey.Ask(ctx, c.groups, c.dial...)
+}
 
 // SurveyStates is Survey with the hash of every replica's state.
 func (c *Cluster) SurveyStates(ctx context.Context) []cluster.Replica {
-	return survey.AskStates(ctx, c.groups)
+	return survey.AskStates(ctx, c.groups, c.dial...)
 }
 
 // AwaitWhole waits until every group serves with all its replicas, all caught up. A process that ended without
@@ -151,7 +165,7 @@ func (c *Cluster) Primary(ctx context.Context, group uint32) (Node, error) {
 	if at < 0 {
 		return Node{}, fmt.Errorf("%w: no group %d in this cluster", ErrNotRunning, group)
 	}
-	replica, err := survey.AwaitPrimary(ctx, c.groups[at])
+	replica, err := survey.AwaitPrimary(ctx, c.groups[at], c.dial...)
 	return Node{group, replica}, err
 }
 

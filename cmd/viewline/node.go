@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,6 +84,7 @@ func (a *app) writeInitialised(layout *cluster.Layout, done *cluster.Initialised
 type nodeFlags struct {
 	config, listen, data string
 	admin                string
+	peers                map[string]string
 	logLevel, logFormat  string
 	drain                time.Duration
 }
@@ -117,6 +120,7 @@ There is no encryption yet: a node refuses an address that other machines reach 
 	flags.StringVar(&chosen.listen, "listen", "", "listen here instead of the replica's address (VIEWLINE_LISTEN)")
 	flags.StringVar(&chosen.data, "data", "", "the replica's data directory, instead of the file's (VIEWLINE_DATA)")
 	flags.StringVar(&chosen.admin, "admin", "", "serve /metrics and /debug/pprof/ here: a loopback address, port 0 for a free one (VIEWLINE_ADMIN)")
+	flags.StringToStringVar(&chosen.peers, "peer", nil, "reach these members of the group at other addresses: REPLICA=HOST:PORT,... (VIEWLINE_PEER)")
 	flags.StringVar(&chosen.logLevel, "log-level", "info", "debug, info, warn or error (VIEWLINE_LOG_LEVEL)")
 	flags.StringVar(&chosen.logFormat, "log-format", "text", "text or json (VIEWLINE_LOG_FORMAT)")
 	flags.DurationVar(&chosen.drain, "drain", 10*time.Second, "how long SIGTERM waits for what is under way (VIEWLINE_DRAIN)")
@@ -147,7 +151,24 @@ func (f *nodeFlags) read(verb string) (*cluster.NodeConfig, error) {
 	if f.admin != "" {
 		config.Admin = f.admin
 	}
-	return config, nil
+	return config, f.readPeers(config)
+}
+
+// readPeers puts --peer in the place of the file's.
+func (f *nodeFlags) readPeers(config *cluster.NodeConfig) error {
+	if len(f.peers) == 0 {
+		return nil
+	}
+	config.Peers = nil
+	for name, address := range f.peers {
+		replica, err := strconv.ParseUint(name, 10, 32)
+		if err != nil {
+			return usagef("--peer %s=%s: %q is not a replica", name, address, name)
+		}
+		config.Peers = append(config.Peers, cluster.Member{Replica: uint32(replica), Address: address})
+	}
+	slices.SortFunc(config.Peers, func(a, b cluster.Member) int { return cmp.Compare(a.Replica, b.Replica) })
+	return config.Validate()
 }
 
 func (f *nodeFlags) logger(a *app) (*slog.Logger, error) {

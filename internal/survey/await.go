@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
 // pollInterval is how often those who wait ask.
@@ -25,11 +27,11 @@ func AwaitWhole(ctx context.Context, groups []Group) error {
 }
 
 // AwaitPrimary waits until a replica of a group serves, and returns it.
-func AwaitPrimary(ctx context.Context, group Group) (replica uint32, err error) {
+func AwaitPrimary(ctx context.Context, group Group, dial ...grpc.DialOption) (replica uint32, err error) {
 	err = Poll(ctx, func() error {
 		limited, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
-		health := Assess(Ask(limited, []Group{group})).Groups[0]
+		health := Assess(Ask(limited, []Group{group}, dial...)).Groups[0]
 		if replica = health.Primary; replica == 0 {
 			return fmt.Errorf("survey: %s has no serving primary", health.name())
 		}
