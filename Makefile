@@ -42,7 +42,7 @@ fuzz: ## $(FUZZ) executions of every fuzz target
 sim: ## $(SEEDS) seeds of the group simulator
 	go test ./sim/group -run 'TestSeeds$$' -seeds $(SEEDS) -timeout 0
 
-chaos: ## kill and stop real processes under load
+chaos: ## kill, stop and divide real processes under load
 	scripts/chaos.sh
 
 bench: ## the benchmark matrix, with its baseline

@@ -13,6 +13,7 @@ import (
 	"github.com/viewline/viewline/internal/bank"
 	"github.com/viewline/viewline/internal/chaos"
 	"github.com/viewline/viewline/internal/node"
+	"github.com/viewline/viewline/internal/registers"
 	"github.com/viewline/viewline/internal/script"
 	"github.com/viewline/viewline/internal/survey"
 	"github.com/viewline/viewline/internal/tree"
@@ -76,7 +77,13 @@ func outcomes() []verdict {
 			exitUnknown,
 			"the transaction is older than its shards remember: read what it would have written",
 		},
-		{[]error{chaos.ErrStale, chaos.ErrDiverged, chaos.ErrVoid, chaos.ErrStuck, tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks, errSimulation}, exitVerification, ""},
+		{
+			[]error{
+				chaos.ErrStale, chaos.ErrDiverged, chaos.ErrVoid, chaos.ErrStuck, registers.ErrNotLinearizable, registers.ErrUndecided,
+				tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks, errSimulation,
+			},
+			exitVerification, "",
+		},
 		{
 			[]error{tree.ErrNoTree},
 			exitNotFound,

@@ -66,6 +66,7 @@ func TestUsageErrors(t *testing.T) {
 		{"init /does/not/exist", "no such file"},
 		{"load /does/not/exist", "no such file"},
 		{"chaos --durability iron", "sync, async and memory"},
+		{"chaos --partitions walls", "namespaces, proxy and off"},
 		{"chaos --replicas 2", "need 3 or more"},
 		{"bench --theta -1", "theta -1"},
 		{"demo extra", "1 arguments do not fit; usage: viewline demo"},

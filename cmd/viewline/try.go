@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,8 +115,14 @@ func (a *app) chaosCommand() *cobra.Command {
 		Long: `Start a cluster of processes on free loopback ports (nine with 3 replicas a group) and, while 16 clerks move money:
 kill -9 the primary of each shard in turn, that of the coordinator, and all of one shard (in async and memory, which do
 not survive that, SIGTERM); SIGTERM a primary; SIGSTOP a shard's and the coordinator's primary until they are deposed,
-and let them go on. In the end every acknowledged transaction is compared with what is stored, and the replicas with
-each other. The exit code is 0 only if all holds and enough was done to mean it.`,
+and let them go on. Then the links between replicas, over the groups in turn: cut primaries off, one way and both,
+divide groups, and make links slow, stand still, break, and alter bytes. As root on Linux each node has a network
+namespace of its own, and packets between them are dropped (--partitions namespaces); else proxies swallow what passes
+(proxy). Nothing of it is left when the command ends, however it does.
+
+In the end every acknowledged transaction is compared with what is stored, and the replicas' states with each other; the
+reads and writes of single objects must have been linearizable. The exit code is 0 only if all holds and enough was done
+to mean it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
@@ -134,6 +142,7 @@ each other. The exit code is 0 only if all holds and enough was done to mean it.
 	flags.DurationVar(&options.Duration, "duration", 0, "begin further rounds until this time is over")
 	flags.IntVar(&options.Replicas, "replicas", 3, "of each group")
 	flags.StringVar(&options.Durability, "durability", "sync", "sync, async or memory")
+	flags.StringVar(&options.Partitions, "partitions", chaos.PartitionsNamespaces, "namespaces, proxy or off")
 	flags.IntVar(&options.Clerks, "clerks", 16, "how many clerks move money")
 	flags.IntVar(&options.Accounts, "accounts", 1000, "between how many accounts")
 	flags.Uint64Var(&options.Seed, "seed", 1, "draws the transfers")
@@ -158,7 +167,19 @@ median time to the next commit: %d ms (aim: under 700 ms)
 %d commits, %d conflicts, %d snapshot reads checked for staleness, in %.0f s
 %d transfers acknowledged and there, %d aborted and not there; of those whose outcome was unknown %d are there and %d not
 %d in %d accounts, to the last unit; all replicas of each group have the same state
+%d writes and %d reads of single objects are linearizable; %d writes had an unknown outcome at first
+faults: %s (partitions: %s)
 `, result.Median.Milliseconds(), result.Commits, result.Conflicts, result.Gets, result.Took.Seconds(),
-		audit.Committed, audit.Aborted, audit.UnknownCommitted, audit.UnknownAborted, audit.Total, audit.Accounts)
+		audit.Committed, audit.Aborted, audit.UnknownCommitted, audit.UnknownAborted, audit.Total, audit.Accounts,
+		result.Registers.Puts, result.Registers.Gets, result.Registers.Unknown, kinds(result), result.Partitions)
 	return err
+}
+
+// kinds says how many faults of each kind there were.
+func kinds(result chaos.Result) string {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(result.Kinds)) {
+		parts = append(parts, fmt.Sprintf("%d %s", result.Kinds[kind], kind))
+	}
+	return strings.Join(parts, ", ")
 }

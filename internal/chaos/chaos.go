@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/cluster/process"
 	"github.com/viewline/viewline/internal/bank"
+	"github.com/viewline/viewline/internal/registers"
 	"github.com/viewline/viewline/internal/survey"
 	"github.com/viewline/viewline/txn"
 )
@@ -35,10 +37,13 @@ const hurriedTimeout = 200 * time.Millisecond
 type run struct {
 	options   Options
 	result    Result
+	network   *network
 	cluster   *process.Cluster
+	random    *rand.Rand // of the faults
 	clerks    []*clerk.Clerk
 	ledger    *bank.Ledger
 	watch     *witness
+	history   *registers.History
 	probe     *probe // of the primary that is stopped now, if one is
 	commits   atomic.Uint64
 	conflicts atomic.Uint64
@@ -46,7 +51,8 @@ type run struct {
 
 // Run runs in a temporary directory, which is removed again, as are all processes. When something failed, and not
 // because ctx has ended, the directory stays and the error names it.
-// The errors are ErrOptions, ErrVoid, ErrStale, ErrDiverged, ErrStuck, bank.ErrBooks, and those of starting.
+// The errors are ErrOptions, ErrVoid, ErrStale, ErrDiverged, ErrStuck, bank.ErrBooks, registers.ErrNotLinearizable,
+// registers.ErrUndecided, and those of starting.
 func Run(ctx context.Context, options Options) (Result, error) {
 	if err := options.Validate(); err != nil {
 		return Result{}, err
@@ -56,7 +62,10 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("chaos: %w", err)
 	}
-	r := &run{options: options, ledger: bank.NewLedger(options.Accounts)}
+	r := &run{
+		options: options, ledger: bank.NewLedger(options.Accounts), history: registers.New(), random: rand.New(rand.NewPCG(options.Seed, 0)),
+		result: Result{Partitions: options.Partitions, Kinds: map[string]int{}},
+	}
 	began := time.Now()
 	err = r.run(ctx, directory)
 	err = errors.Join(err, r.close())
@@ -87,11 +96,12 @@ func (r *run) run(ctx context.Context, directory string) error {
 	})
 	load.Go(func() { r.mortals(loading) })
 	load.Go(func() { r.watch.run(loading) })
+	load.Go(func() { r.readAndWrite(loading) })
 	err := r.rounds(ctx)
 	stop()
 	load.Wait()
 	r.result.Commits, r.result.Conflicts, r.result.Gets = r.commits.Load(), r.conflicts.Load(), int(r.watch.gets.Load())
-	r.result.Fails = r.ledger.Failures()
+	r.result.Fails, r.result.Registers = r.ledger.Failures(), r.history.Counts()
 	if err = errors.Join(err, r.watch.failure()); err != nil {
 		return err
 	}
@@ -104,16 +114,22 @@ func (r *run) start(ctx context.Context, directory string) error {
 		return err
 	}
 	layout.Durability = r.options.Durability
-	limited, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if r.cluster, err = process.Start(limited, process.Options{Binary: r.options.Binary, Layout: layout}); err != nil {
+	if err := r.openNetwork(layout); err != nil {
 		return err
 	}
-	if r.watch, err = newWitness(limited, r.cluster); err != nil {
+	limited, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	r.cluster, err = process.Start(limited, process.Options{
+		Binary: r.options.Binary, Layout: layout, Launch: r.network.launch, Dial: r.network.dialOptions(),
+	})
+	if err != nil {
+		return err
+	}
+	if r.watch, err = newWitness(limited, r.cluster, r.clerkOptions()); err != nil {
 		return err
 	}
 	for range r.options.Clerks {
-		c, err := clerk.Dial(limited, clerk.Options{Coordinators: r.cluster.Coordinators(), Hooks: r.hooks()})
+		c, err := r.dial(limited)
 		if err != nil {
 			return err
 		}
@@ -122,6 +138,37 @@ func (r *run) start(ctx context.Context, directory string) error {
 	r.say("%d coordinator replicas and 2 shards of %d replicas run in %s, each a process of its own; %d clerks move money between %d accounts.",
 		r.options.Replicas, r.options.Replicas, r.options.Durability, r.options.Clerks, r.options.Accounts)
 	return bank.OpenAccounts(limited, r.clerks[0], r.options.Accounts)
+}
+
+// openNetwork lays the links, and says what they are.
+func (r *run) openNetwork(layout *cluster.Layout) error {
+	var reason string
+	var err error
+	if r.network, reason, err = openNetwork(r.options.Partitions, layout, r.options.Seed); err != nil {
+		return err
+	}
+	if reason != "" {
+		r.result.Partitions = PartitionsProxy
+		r.say("There are no network namespaces for the nodes (%s): proxies cut links instead.", reason)
+	}
+	switch r.result.Partitions {
+	case PartitionsNamespaces:
+		r.say("Partitions: each node has a network namespace of its own, and packets between them are dropped.")
+	case PartitionsProxy:
+		r.say("Partitions: a proxy on each link between replicas swallows what passes.")
+	default:
+		r.say("Partitions: none, the links are left alone.")
+	}
+	return nil
+}
+
+func (r *run) clerkOptions() clerk.Options { return r.network.clerkOptions(r.cluster.Coordinators()) }
+
+// dial makes a clerk that moves money.
+func (r *run) dial(ctx context.Context) (*clerk.Clerk, error) {
+	options := r.clerkOptions()
+	options.Hooks = r.hooks()
+	return clerk.Dial(ctx, options)
 }
 
 // hooks count for all clerks that move money.
@@ -139,7 +186,7 @@ func (r *run) hooks() clerk.Hooks {
 func (r *run) rounds(ctx context.Context) error {
 	began := time.Now()
 	for round := 0; round < r.options.Rounds || time.Since(began) < r.options.Duration; round++ {
-		for _, fault := range r.faults() {
+		for _, fault := range r.faults(round) {
 			if err := r.suffer(ctx, fault); err != nil {
 				return err
 			}
@@ -154,7 +201,7 @@ func (r *run) enough(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, enoughTimeout)
 	defer cancel()
 	err := survey.Poll(limited, func() error {
-		done := Result{Commits: r.commits.Load(), Conflicts: r.conflicts.Load(), Gets: int(r.watch.gets.Load())}
+		done := Result{Commits: r.commits.Load(), Conflicts: r.conflicts.Load(), Gets: int(r.watch.gets.Load()), Registers: r.history.Counts()}
 		return done.void()
 	})
 	if ctx.Err() != nil {
@@ -177,9 +224,14 @@ func (r *run) check(ctx context.Context) error {
 	if err := r.compareStates(limited); err != nil {
 		return err
 	}
-	times := make([]time.Duration, len(r.result.Faults))
-	for i, fault := range r.result.Faults {
-		times[i] = fault.NextCommit
+	if err := r.history.Check(registerTimeout); err != nil {
+		return err
+	}
+	var times []time.Duration
+	for _, fault := range r.result.Faults {
+		if fault.Harm == 0 { // those of processes
+			times = append(times, fault.NextCommit)
+		}
 	}
 	r.result.Median = median(times)
 	return r.result.void()
@@ -202,11 +254,14 @@ func (r *Result) void() error {
 	if r.Gets < probesMin {
 		return fmt.Errorf("%w: %d reads were checked, need %d", ErrVoid, r.Gets, probesMin)
 	}
+	if least := min(r.Registers.Puts, r.Registers.Gets); least < registersMin {
+		return fmt.Errorf("%w: %d reads or writes of single objects, need %d of each", ErrVoid, least, registersMin)
+	}
 	for _, fault := range r.Faults {
 		if fault.Commits < commitsAfterFaultMin {
 			return fmt.Errorf("%w: %d commits after %s, need %d", ErrVoid, fault.Commits, fault.Name, commitsAfterFaultMin)
 		}
-		if fault.Stopped && min(fault.Asked(), fault.Gets) < probesMin {
+		if fault.Probed && min(fault.Asked(), fault.Gets) < probesMin {
 			return fmt.Errorf("%w: %d direct questions and %d reads after %s, need %d of each", ErrVoid, fault.Asked(), fault.Gets, fault.Name, probesMin)
 		}
 	}
@@ -226,6 +281,9 @@ func (r *run) close() error {
 	}
 	if r.cluster != nil {
 		err = errors.Join(err, r.cluster.Close())
+	}
+	if r.network != nil {
+		err = errors.Join(err, r.network.close())
 	}
 	return err
 }

@@ -6,15 +6,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/viewline/viewline/internal/registers"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/txn"
 )
 
 func TestVoid(t *testing.T) {
 	good := func() Result {
-		return Result{Commits: commitsMin, Conflicts: conflictsMin, Gets: probesMin, Faults: []Fault{
+		single := registers.Counts{Puts: registersMin, Gets: registersMin}
+		return Result{Commits: commitsMin, Conflicts: conflictsMin, Gets: probesMin, Registers: single, Faults: []Fault{
 			{Name: "f", Commits: commitsAfterFaultMin},
-			{Name: "g", Commits: commitsAfterFaultMin, Stopped: true, Answered: 1, Refused: probesMin - 1, Gets: probesMin},
+			{Name: "g", Commits: commitsAfterFaultMin, Probed: true, Answered: 1, Refused: probesMin - 1, Gets: probesMin},
 		}}
 	}
 	enough := good()
@@ -23,6 +25,8 @@ func TestVoid(t *testing.T) {
 		"commits":       func(r *Result) { r.Commits-- },
 		"conflicts":     func(r *Result) { r.Conflicts-- },
 		"reads":         func(r *Result) { r.Gets-- },
+		"single reads":  func(r *Result) { r.Registers.Gets-- },
+		"single writes": func(r *Result) { r.Registers.Puts-- },
 		"commits after": func(r *Result) { r.Faults[0].Commits-- },
 		"questions":     func(r *Result) { r.Faults[1].Refused-- },
 		"reads after":   func(r *Result) { r.Faults[1].Gets-- },
@@ -120,11 +124,12 @@ func TestOptions(t *testing.T) {
 		{Binary: "b", Accounts: 1},
 		{Binary: "b", Rounds: -1},
 		{Binary: "b", Durability: "iron"},
+		{Binary: "b", Partitions: "walls"},
 	} {
 		_, err := Run(t.Context(), options)
 		require.ErrorIs(t, err, ErrOptions)
 	}
 	var options Options
 	options.setDefaults()
-	require.Equal(t, Options{Rounds: 1, Replicas: 3, Durability: "sync", Clerks: 16, Accounts: 1000}, options)
+	require.Equal(t, Options{Rounds: 1, Replicas: 3, Durability: "sync", Partitions: PartitionsNamespaces, Clerks: 16, Accounts: 1000}, options)
 }

@@ -13,35 +13,47 @@ import (
 	"github.com/viewline/viewline/txn"
 )
 
+// mending undoes what was done to nodes, and notes what came of it.
+type mending func(ctx context.Context, nodes []process.Node, done *Fault) error
+
 // fault is one way to hurt a group.
 type fault struct {
+	kind  string
 	name  string
 	group uint32
 	// hurt does it and names who was hurt; mend undoes it.
 	hurt func(ctx context.Context, group uint32) ([]process.Node, error)
-	mend func(ctx context.Context, nodes []process.Node, done *Fault) error
+	mend mending
 	// early: nothing can commit before it is mended.
 	early bool
 }
 
 // faults are those of one round, in order.
-func (r *run) faults() []fault {
+func (r *run) faults(round int) []fault {
+	all := r.processFaults()
+	if r.options.Partitions != PartitionsOff {
+		all = append(all, r.linkFaults(round)...)
+	}
+	return all
+}
+
+// processFaults are those of processes.
+func (r *run) processFaults() []fault {
 	var all []fault
 	for _, shard := range r.cluster.Shards() {
-		all = append(all, fault{name: fmt.Sprintf("kill -9 of shard %d's primary", shard), group: shard, hurt: r.killPrimary, mend: r.restart})
+		all = append(all, fault{kind: "kill", name: fmt.Sprintf("kill -9 of shard %d's primary", shard), group: shard, hurt: r.killPrimary, mend: r.restart})
 	}
-	all = append(all, fault{name: "kill -9 of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.killPrimary, mend: r.restart})
+	all = append(all, fault{kind: "kill", name: "kill -9 of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.killPrimary, mend: r.restart})
 	shards := r.cluster.Shards()
 	whole := shards[len(shards)-1]
-	ofAll := fault{name: fmt.Sprintf("kill -9 of all of shard %d", whole), group: whole, hurt: r.killAll, mend: r.restart, early: true}
+	ofAll := fault{kind: "kill all", name: fmt.Sprintf("kill -9 of all of shard %d", whole), group: whole, hurt: r.killAll, mend: r.restart, early: true}
 	if r.options.Durability != "sync" {
-		ofAll.name, ofAll.hurt = fmt.Sprintf("SIGTERM of all of shard %d", whole), r.endAll
+		ofAll.kind, ofAll.name, ofAll.hurt = "end all", fmt.Sprintf("SIGTERM of all of shard %d", whole), r.endAll
 	}
-	all = append(all, ofAll,
-		fault{name: fmt.Sprintf("SIGTERM of shard %d's primary", whole), group: whole, hurt: r.endPrimary, mend: r.restart},
-		fault{name: fmt.Sprintf("SIGSTOP of shard %d's primary", shards[0]), group: shards[0], hurt: r.stopPrimary, mend: r.continueProbed},
-		fault{name: "SIGSTOP of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.stopPrimary, mend: r.continueProbed})
-	return all
+	return append(all, ofAll,
+		fault{kind: "end", name: fmt.Sprintf("SIGTERM of shard %d's primary", whole), group: whole, hurt: r.endPrimary, mend: r.restart},
+		fault{kind: "stop", name: fmt.Sprintf("SIGSTOP of shard %d's primary", shards[0]), group: shards[0], hurt: r.stopPrimary, mend: r.continueProbed},
+		fault{kind: "stop", name: "SIGSTOP of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.stopPrimary, mend: r.continueProbed})
 }
 
 // suffer does one fault, measures, mends it, and waits until the cluster is whole and has done enough since.
@@ -52,7 +64,7 @@ func (r *run) suffer(ctx context.Context, f fault) error {
 	}
 	before := r.ledger.Counts().Committed
 	next := r.ledger.NextCommit(txn.ShardID(f.group))
-	done := Fault{Name: f.name}
+	done := Fault{Kind: f.kind, Name: f.name}
 	for _, node := range nodes {
 		done.Nodes = append(done.Nodes, node.String())
 	}
@@ -87,6 +99,7 @@ func (r *run) suffer(ctx context.Context, f fault) error {
 		return err
 	}
 	r.result.Faults = append(r.result.Faults, done)
+	r.result.Kinds[done.Kind]++
 	r.say("%s.", done.story())
 	return nil
 }
@@ -95,8 +108,11 @@ func (r *run) suffer(ctx context.Context, f fault) error {
 func (f *Fault) story() string {
 	text := fmt.Sprintf("%s (%s): the next commit came after %d ms", f.Name, strings.Join(f.Nodes, ", "), f.NextCommit.Milliseconds())
 	if f.Asked() > 0 {
-		text += fmt.Sprintf("; when it went on it was asked %d times past every redirect, refused %d and answered %d, "+
+		text += fmt.Sprintf("; deposed it was asked %d times past every redirect, refused %d and answered %d, "+
 			"and clerks read %d times meanwhile: nothing was stale", f.Asked(), f.Refused, f.Answered, f.Gets)
+	}
+	if f.Harm > 0 {
+		text += fmt.Sprintf("; %d %s", f.Harm, f.HarmOf)
 	}
 	return text
 }
@@ -157,29 +173,41 @@ func (r *run) restart(_ context.Context, nodes []process.Node, _ *Fault) error {
 	return nil
 }
 
-// stopPrimary stops a primary that has a session with questions to come; its mend is continueProbed.
-func (r *run) stopPrimary(ctx context.Context, group uint32) ([]process.Node, error) {
+// primaryWithProbe finds a primary and opens a session with questions to come, which askDeposed closes.
+func (r *run) primaryWithProbe(ctx context.Context, group uint32) (process.Node, error) {
 	primary, err := r.cluster.Primary(ctx, group)
 	if err != nil {
-		return nil, err
+		return primary, err
 	}
-	if r.probe, err = r.watch.openProbe(ctx, r.cluster.Address(primary), group); err != nil {
+	r.probe, err = r.watch.openProbe(ctx, r.cluster.Address(primary), group, r.network.dialOptions())
+	return primary, err
+}
+
+// stopPrimary stops a primary that has a session with questions to come; its mend is continueProbed.
+func (r *run) stopPrimary(ctx context.Context, group uint32) ([]process.Node, error) {
+	primary, err := r.primaryWithProbe(ctx, group)
+	if err != nil {
 		return nil, err
 	}
 	return []process.Node{primary}, r.cluster.Stop(ctx, primary)
 }
 
 // continueProbed lets a stopped primary go on, after another has taken over, and asks it directly. The first
-// questions wait in its sockets while it still believes that it leads; what was acknowledged before they were
-// asked, it must not deny.
-func (r *run) continueProbed(ctx context.Context, nodes []process.Node, done *Fault) (err error) {
+// questions wait in its sockets while it still believes that it leads.
+func (r *run) continueProbed(ctx context.Context, nodes []process.Node, done *Fault) error {
+	return r.askDeposed(ctx, nodes[0], done, func() error { return r.cluster.Continue(nodes[0]) })
+}
+
+// askDeposed asks a primary directly after another has taken over; it goes on when the first questions are on their
+// way. What was acknowledged before they were asked, it must not deny.
+func (r *run) askDeposed(ctx context.Context, primary process.Node, done *Fault, goOn func() error) (err error) {
 	defer func() {
 		err = errors.Join(err, r.probe.close())
 		r.probe = nil
 	}()
 	limited, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	if err := r.awaitDeposed(limited, nodes[0]); err != nil {
+	if err := r.awaitDeposed(limited, primary); err != nil {
 		return err
 	}
 	if err := r.watch.await(limited, time.Now()); err != nil {
@@ -191,13 +219,13 @@ func (r *run) continueProbed(ctx context.Context, nodes []process.Node, done *Fa
 		}
 	}
 	before := r.watch.gets.Load()
-	if err := r.cluster.Continue(nodes[0]); err != nil {
+	if err := goOn(); err != nil {
 		return err
 	}
 	if err := r.probe.finish(limited); err != nil {
 		return err
 	}
-	done.Stopped, done.Answered, done.Refused = true, r.probe.answered, r.probe.refused
+	done.Probed, done.Answered, done.Refused = true, r.probe.answered, r.probe.refused
 	// Clerks may still believe in the old primary: what they get is checked as well.
 	return survey.Poll(limited, func() error {
 		if done.Gets = int(r.watch.gets.Load() - before); done.Gets < probesMin {
@@ -207,12 +235,12 @@ func (r *run) continueProbed(ctx context.Context, nodes []process.Node, done *Fa
 	})
 }
 
-// awaitDeposed waits until another replica serves in a stopped primary's place.
-func (r *run) awaitDeposed(ctx context.Context, stopped process.Node) error {
+// awaitDeposed waits until another replica serves in a primary's place.
+func (r *run) awaitDeposed(ctx context.Context, hurt process.Node) error {
 	return survey.Poll(ctx, func() error {
-		primary, err := r.cluster.Primary(ctx, stopped.Group)
-		if err == nil && primary == stopped {
-			err = fmt.Errorf("chaos: %v is stopped and still primary", stopped)
+		primary, err := r.cluster.Primary(ctx, hurt.Group)
+		if err == nil && primary == hurt {
+			err = fmt.Errorf("chaos: %v is still primary", hurt)
 		}
 		return err
 	})

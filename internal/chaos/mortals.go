@@ -35,7 +35,9 @@ func (r *run) mortals(ctx context.Context) {
 }
 
 func (r *run) mortal(ctx context.Context, n int) error {
-	c, err := clerk.Dial(ctx, clerk.Options{Coordinators: r.cluster.Coordinators(), DrainTimeout: time.Nanosecond, Hooks: r.hooks()})
+	options := r.clerkOptions()
+	options.DrainTimeout, options.Hooks = time.Nanosecond, r.hooks()
+	c, err := clerk.Dial(ctx, options)
 	if err != nil {
 		return fmt.Errorf("chaos: a mortal clerk: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/viewline/viewline/internal/bank"
+	"github.com/viewline/viewline/internal/registers"
 )
 
 // The least that a run must have done to prove anything.
@@ -14,7 +15,20 @@ const (
 	commitsMin           = 2000
 	conflictsMin         = 100
 	commitsAfterFaultMin = 100
+	registersMin         = 200
 	probesMin            = 1000
+)
+
+// How the links between replicas are hurt.
+const (
+	// PartitionsNamespaces: each node has a network namespace, packets between them are dropped, and every link has a
+	// proxy that delays, stalls, alters and breaks. Where that is not to be had the run says so and goes on as with
+	// PartitionsProxy.
+	PartitionsNamespaces = "namespaces"
+	// PartitionsProxy: the proxies swallow what passes in the place of packets.
+	PartitionsProxy = "proxy"
+	// PartitionsOff: the links are left alone.
+	PartitionsOff = "off"
 )
 
 // Options configure a run.
@@ -29,15 +43,17 @@ type Options struct {
 	// last two a group survives the end of all its processes only when they end in order, so that it is not killed whole.
 	Replicas   int
 	Durability string
+	// Partitions are PartitionsNamespaces (default), PartitionsProxy or PartitionsOff.
+	Partitions string
 	// Clerks and Accounts are the load; defaults 16 and 1,000.
 	Clerks, Accounts int
-	// Seed draws the transfers.
+	// Seed draws the transfers, and what happens to the links.
 	Seed uint64
 	// Say gets what happens, a line at a time without the newline. nil: nobody listens.
 	Say func(line string)
 }
 
-// Errors of Run, besides bank.ErrBooks.
+// Errors of Run, besides bank.ErrBooks, registers.ErrNotLinearizable and registers.ErrUndecided.
 var (
 	// ErrOptions says that Options make no sense.
 	ErrOptions = errors.New("chaos: bad options")
@@ -62,6 +78,9 @@ func (o *Options) Validate() error {
 	if !slices.Contains([]string{"", "sync", "async", "memory"}, o.Durability) {
 		return fmt.Errorf("%w: Durability %q, there are sync, async and memory", ErrOptions, o.Durability)
 	}
+	if !slices.Contains([]string{"", PartitionsNamespaces, PartitionsProxy, PartitionsOff}, o.Partitions) {
+		return fmt.Errorf("%w: Partitions %q, there are namespaces, proxy and off", ErrOptions, o.Partitions)
+	}
 	if o.Rounds < 0 || o.Duration < 0 || o.Clerks < 0 || o.Accounts < 0 || o.Accounts == 1 {
 		return fmt.Errorf("%w: Rounds %d, Duration %v, Clerks %d, Accounts %d", ErrOptions, o.Rounds, o.Duration, o.Clerks, o.Accounts)
 	}
@@ -80,38 +99,51 @@ func (o *Options) setDefaults() {
 	if o.Durability == "" {
 		o.Durability = "sync"
 	}
+	if o.Partitions == "" {
+		o.Partitions = PartitionsNamespaces
+	}
 }
 
 // Fault is one thing that was done to the cluster.
 type Fault struct {
+	Kind string `json:"kind"`
 	Name string `json:"name"`
 	// Nodes were hurt.
 	Nodes []string `json:"nodes"`
 	// NextCommit is how long it took until a transaction that began after the fault, on that group, committed.
 	NextCommit time.Duration `json:"next_commit_ns"`
-	// Stopped: the primary was stopped, deposed and continued.
-	Stopped bool `json:"stopped,omitempty"`
+	// Probed: the primary was stopped or cut off, deposed, and asked directly.
+	Probed bool `json:"probed,omitempty"`
+	// Harm is how much of what links did, such as packets that were dropped.
+	Harm   uint64 `json:"harm,omitempty"`
+	HarmOf string `json:"harm_of,omitempty"`
 	// Commits is how many followed before the next fault.
 	Commits int `json:"commits"`
-	// Answered and Refused count what a deposed primary said to direct questions after it went on, and Gets the
+	// Answered and Refused count what a deposed primary said to direct questions then, and Gets the
 	// reads through clerks meanwhile. All answers were fresh.
 	Answered int `json:"answered,omitempty"`
 	Refused  int `json:"refused,omitempty"`
 	Gets     int `json:"gets,omitempty"`
 }
 
-// Asked is how many direct questions a deposed primary was asked after it went on.
+// Asked is how many direct questions a deposed primary was asked.
 func (f *Fault) Asked() int { return f.Answered + f.Refused }
 
 // Result is what a run did.
 type Result struct {
-	Faults    []Fault       `json:"faults"`
-	Median    time.Duration `json:"median_next_commit_ns"`
-	Commits   uint64        `json:"commits"`
-	Conflicts uint64        `json:"conflicts"`
+	// Partitions is how the links were hurt.
+	Partitions string  `json:"partitions"`
+	Faults     []Fault `json:"faults"`
+	// Kinds counts the faults by kind.
+	Kinds     map[string]int `json:"kinds"`
+	Median    time.Duration  `json:"median_next_commit_ns"`
+	Commits   uint64         `json:"commits"`
+	Conflicts uint64         `json:"conflicts"`
 	// Gets is how many reads through clerks were checked for staleness.
-	Gets  int            `json:"gets"`
-	Audit bank.Audit     `json:"audit"`
-	Took  time.Duration  `json:"took_ns"`
-	Fails map[string]int `json:"failures,omitempty"` // transfers that did not happen, by error
+	Gets int `json:"gets"`
+	// Registers are the reads and writes of single objects, which were found linearizable.
+	Registers registers.Counts `json:"registers"`
+	Audit     bank.Audit       `json:"audit"`
+	Took      time.Duration    `json:"took_ns"`
+	Fails     map[string]int   `json:"failures,omitempty"` // transfers that did not happen, by error
 }

@@ -39,7 +39,7 @@ type expected struct{ acked, highest uint64 }
 
 // openProbe opens the session and asks a first question, so that the node knows it. Its context bounds the whole
 // life of the probe.
-func (w *witness) openProbe(ctx context.Context, address string, group uint32) (*probe, error) {
+func (w *witness) openProbe(ctx context.Context, address string, group uint32, dial []grpc.DialOption) (*probe, error) {
 	p := &probe{witness: w, group: group, open: map[uint64]expected{}}
 	for _, candidate := range w.places {
 		if uint32(candidate.shard) == group {
@@ -47,7 +47,8 @@ func (w *witness) openProbe(ctx context.Context, address string, group uint32) (
 		}
 	}
 	var err error
-	if p.connection, err = grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+	dial = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, dial...)
+	if p.connection, err = grpc.NewClient("passthrough:///"+address, dial...); err != nil {
 		return nil, fmt.Errorf("chaos: probe: %w", err)
 	}
 	if p.stream, err = pb.NewSessionServiceClient(p.connection).Session(ctx); err == nil {

@@ -40,13 +40,11 @@ type place struct {
 	began atomic.Int64
 }
 
-func newWitness(ctx context.Context, cluster *process.Cluster) (*witness, error) {
+func newWitness(ctx context.Context, cluster *process.Cluster, options clerk.Options) (*witness, error) {
 	w := &witness{}
 	var err error
-	w.clerk, err = clerk.Dial(ctx, clerk.Options{Coordinators: cluster.Coordinators(), Hooks: clerk.Hooks{
-		Committed: func(c clerk.Committed) { w.raise(c.Attempt.TS) },
-	}})
-	if err != nil {
+	options.Hooks = clerk.Hooks{Committed: func(c clerk.Committed) { w.raise(c.Attempt.TS) }}
+	if w.clerk, err = clerk.Dial(ctx, options); err != nil {
 		return nil, err
 	}
 	for _, shard := range cluster.Shards() {

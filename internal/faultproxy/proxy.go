@@ -30,6 +30,8 @@ type Counts struct {
 	Cut, Damaged uint64
 	// Forward and Backward are bytes that arrived, Swallowed those that did not, Altered those that arrived as others.
 	Forward, Backward, Swallowed, Altered uint64
+	// Held and Delayed are pieces, of up to 8 KiB, that had to wait for the end of a hold, or for their time.
+	Held, Delayed uint64
 	// HalfClosed counts connections.
 	HalfClosed uint64
 }
@@ -51,7 +53,7 @@ type Proxy struct {
 }
 
 type counts struct {
-	connections, failed, cut, damaged, forward, backward, swallowed, altered, halfClosed atomic.Uint64
+	connections, failed, cut, damaged, forward, backward, swallowed, altered, held, delayed, halfClosed atomic.Uint64
 }
 
 // Start begins to carry.
@@ -101,7 +103,7 @@ func (p *Proxy) Counts() Counts {
 	return Counts{
 		Connections: c.connections.Load(), Failed: c.failed.Load(), Cut: c.cut.Load(), Damaged: c.damaged.Load(),
 		Forward: c.forward.Load(), Backward: c.backward.Load(), Swallowed: c.swallowed.Load(), Altered: c.altered.Load(),
-		HalfClosed: c.halfClosed.Load(),
+		Held: c.held.Load(), Delayed: c.delayed.Load(), HalfClosed: c.halfClosed.Load(),
 	}
 }
 

@@ -129,6 +129,9 @@ func TestDelayAndJitter(t *testing.T) {
 		began = time.Now()
 		read(t, near, 1)
 		require.Equal(t, began, time.Now(), "the other way is not delayed")
+		synctest.Wait()
+		require.GreaterOrEqual(t, l.Counts().Delayed, uint64(1))
+		require.LessOrEqual(t, l.Counts().Delayed, uint64(20))
 	})
 }
 
@@ -162,10 +165,13 @@ func TestHoldLosesNothingAndIsBounded(t *testing.T) {
 		synctest.Wait()
 		require.LessOrEqual(t, taken, (piecesMax+2)*pieceBytes, "who sends is held up")
 		require.GreaterOrEqual(t, taken, piecesMax*pieceBytes)
+		require.EqualValues(t, 1, l.Counts().Held)
 		write(t, far, []byte("x"))
 		read(t, near, 1)
 		l.Set(Conditions{})
 		require.True(t, bytes.Equal(sent, read(t, far, len(sent))))
+		synctest.Wait()
+		require.Equal(t, []uint64{1, 0, 0}, []uint64{l.Counts().Held, l.Counts().Delayed, l.Counts().Swallowed})
 	})
 }
 

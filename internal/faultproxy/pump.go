@@ -185,6 +185,7 @@ func (w *way) carry(p piece) bool {
 // await waits until a piece is due, under conditions that may change meanwhile, and returns those of that moment.
 func (w *way) await(p piece) (Condition, bool) {
 	jitter := w.random.Float64()
+	held, delayed := &w.pair.proxy.counts.held, &w.pair.proxy.counts.delayed // nil: this piece is counted
 	for {
 		conditions, changed := w.pair.proxy.now()
 		condition := conditions.Backward
@@ -199,7 +200,9 @@ func (w *way) await(p piece) (Condition, bool) {
 		timer := time.NewTimer(max(wait, 0))
 		expired := timer.C
 		if condition.Hold {
-			expired = nil
+			expired, held = nil, countOnce(held)
+		} else {
+			delayed = countOnce(delayed)
 		}
 		select {
 		case <-expired:
@@ -213,6 +216,14 @@ func (w *way) await(p piece) (Condition, bool) {
 		}
 		timer.Stop()
 	}
+}
+
+// countOnce counts where the counter is not nil, and returns what to call it with the next time.
+func countOnce(counter *atomic.Uint64) *atomic.Uint64 {
+	if counter != nil {
+		counter.Add(1)
+	}
+	return nil
 }
 
 func (w *way) sleep(d time.Duration) bool {

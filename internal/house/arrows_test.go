@@ -50,9 +50,12 @@ var arrows = map[string][]string{
 	"internal/metrics":    {"replication", "proto/viewline/v1"},
 	"internal/survey":     {"proto/viewline/v1"},
 	"internal/tree":       {"clerk"},
+	"internal/registers":  {"clerk"},
 	"internal/bank":       {"clerk", "txn"},
 	"internal/demo":       {"clerk", "cluster", "cluster/process", "internal/bank", "internal/tree", "txn"},
-	"internal/chaos":      {"clerk", "cluster", "cluster/process", "internal/bank", "internal/survey", "proto/viewline/v1", "txn"},
+	"internal/chaos": {"clerk", "cluster", "cluster/process", "internal/bank", "internal/survey", "proto/viewline/v1", "txn", "internal/faultproxy", "internal/namespaces",
+		"internal/registers",
+	},
 	"cluster": {
 		"txn", "replication", "replication/vr", "replication/vr/storage", "replication/vr/streams", "replication/transport", "coordinator",
 		"shardserver", "clerk", "proto/viewline/v1", "internal/metrics", "internal/node", "internal/route", "internal/placement",
@@ -70,7 +73,7 @@ var arrows = map[string][]string{
 	"examples/metadata": {"replication", "replication/sessions"},
 	"cmd/viewline": {
 		"txn", "clerk", "cluster", "bench", "internal/bank", "internal/chaos", "internal/demo", "internal/node", "internal/route",
-		"internal/script", "internal/survey", "internal/tree", "sim/group",
+		"internal/registers", "internal/script", "internal/survey", "internal/tree", "sim/group",
 	},
 }
 
