@@ -53,8 +53,9 @@ var arrows = map[string][]string{
 	"internal/registers":  {"clerk"},
 	"internal/bank":       {"clerk", "txn"},
 	"internal/demo":       {"clerk", "cluster", "cluster/process", "internal/bank", "internal/tree", "txn"},
-	"internal/chaos": {"clerk", "cluster", "cluster/process", "internal/bank", "internal/survey", "proto/viewline/v1", "txn", "internal/faultproxy", "internal/namespaces",
-		"internal/registers",
+	"internal/chaos": {
+		"clerk", "cluster", "cluster/process", "internal/bank", "internal/survey", "proto/viewline/v1", "txn", "internal/faultproxy",
+		"internal/namespaces", "internal/registers",
 	},
 	"cluster": {
 		"txn", "replication", "replication/vr", "replication/vr/storage", "replication/vr/streams", "replication/transport", "coordinator",

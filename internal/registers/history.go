@@ -91,11 +91,11 @@ func (h *History) Run(ctx context.Context, client Client) {
 		switch {
 		case a.put:
 			a.value = fmt.Sprintf("%d/%d", client.ID, n)
-			h.put(ctx, client, a, patient)
+			h.put(patient, client, a)
 		case random.IntN(2) == 0:
-			h.get(client.ID, a, patient, client.Clerk.Get)
+			h.get(patient, client.ID, a, client.Clerk.Get)
 		default:
-			h.get(client.ID, a, patient, client.Clerk.GetLatest)
+			h.get(patient, client.ID, a, client.Clerk.GetLatest)
 		}
 		cancel()
 		rest(ctx, client.Pause)
@@ -122,9 +122,9 @@ func (h *History) room() bool {
 
 func (h *History) now() int64 { return time.Since(h.began).Nanoseconds() }
 
-// put writes, and asks at once what became of it where that is unknown: the answer is final. What certainly did not
+// put writes within its context's time, and asks at once what became of it where that is unknown: the answer is final. What certainly did not
 // happen is no part of the history.
-func (h *History) put(ctx context.Context, client Client, a access, patient context.Context) {
+func (h *History) put(patient context.Context, client Client, a access) {
 	call := h.now()
 	err := client.Clerk.Put(patient, a.oid, []byte(a.value))
 	var lost *clerk.UnknownError
@@ -139,7 +139,7 @@ func (h *History) put(ctx context.Context, client Client, a access, patient cont
 		})
 		return
 	}
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), outcomeTimeout)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(patient), outcomeTimeout)
 	defer cancel()
 	outcome, err := client.Clerk.Outcome(limited, lost.Attempt)
 	returned := h.now()
@@ -160,7 +160,7 @@ func (h *History) put(ctx context.Context, client Client, a access, patient cont
 	})
 }
 
-func (h *History) get(id int, a access, ctx context.Context, get func(context.Context, string) ([]byte, error)) {
+func (h *History) get(ctx context.Context, id int, a access, get func(context.Context, string) ([]byte, error)) {
 	call := h.now()
 	value, err := get(ctx, a.oid)
 	a.value = string(value)
