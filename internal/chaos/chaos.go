@@ -25,6 +25,7 @@ const (
 	startTimeout  = 30 * time.Second
 	commitTimeout = 30 * time.Second
 	wholeTimeout  = 60 * time.Second
+	probeTimeout  = 2 * time.Minute
 	endTimeout    = 20 * time.Second
 	auditTimeout  = 5 * time.Minute
 	enoughTimeout = 2 * time.Minute

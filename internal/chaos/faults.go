@@ -205,7 +205,7 @@ func (r *run) askDeposed(ctx context.Context, primary process.Node, done *Fault,
 		err = errors.Join(err, r.probe.close())
 		r.probe = nil
 	}()
-	limited, cancel := context.WithTimeout(ctx, commitTimeout)
+	limited, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	if err := r.awaitDeposed(limited, primary); err != nil {
 		return err

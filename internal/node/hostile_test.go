@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,8 +33,19 @@ func stillServes(t *testing.T, h *host, c *client) {
 	require.NotNil(t, fresh.next().GetBound())
 }
 
+// lineCount is a log of which only the lines are counted.
+type lineCount struct{ atomic.Int64 }
+
+func (c *lineCount) Write(text []byte) (int, error) {
+	c.Add(int64(bytes.Count(text, []byte("\n"))))
+	return len(text), nil
+}
+
+func (c *lineCount) lines() int { return int(c.Load()) }
+
 func TestRandomBytesOnThePort(t *testing.T) {
-	h := start(t, nil)
+	log := &lineCount{}
+	h := start(t, func(o *node.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	c := h.session(t)
 	random := rand.NewChaCha8([32]byte{1})
 	preface := []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -54,6 +67,7 @@ func TestRandomBytesOnThePort(t *testing.T) {
 	}
 	stillServes(t, h, c)
 	require.Eventually(t, func() bool { return h.counter("connections_open") <= 3 }, patience, 10*time.Millisecond)
+	require.LessOrEqual(t, log.lines(), 5, "garbage does not fill the log")
 }
 
 // TestSilentConnectionsDoNotDelayClose: gRPC itself waits for them.

@@ -31,15 +31,47 @@ func (r dropReason) name() string {
 	}[r]
 }
 
+// refusalReason is why a stream of frames was refused or ended here.
+type refusalReason uint8
+
+const (
+	refusedNoHandshake refusalReason = iota
+	refusedSecondHandshake
+	refusedSilent
+	refusedVersion
+	refusedCluster
+	refusedReplicas
+	refusedStreams
+	refusedOversized
+	refusedMalformed
+	refusalReasons
+)
+
+// name is the reason as a label.
+func (r refusalReason) name() string {
+	return [refusalReasons]string{
+		refusedNoHandshake:     "no_handshake",
+		refusedSecondHandshake: "second_handshake",
+		refusedSilent:          "silent",
+		refusedVersion:         "version",
+		refusedCluster:         "cluster",
+		refusedReplicas:        "too_many_replicas",
+		refusedStreams:         "too_many_streams",
+		refusedOversized:       "oversized_message",
+		refusedMalformed:       "malformed_message",
+	}[r]
+}
+
 // counters are totals since the start.
 type counters struct {
 	framesSent, bytesSent, messagesSent             atomic.Uint64
 	framesReceived, bytesReceived, messagesReceived atomic.Uint64
 	streamsOpened, streamsLost                      atomic.Uint64 // outgoing
-	refusedByPeer, refusedHere                      atomic.Uint64 // handshakes
+	refusedByPeer                                   atomic.Uint64 // handshakes
 	checkpointsSent, checkpointsFetched             atomic.Uint64 // whole ones
 	checkpointBytesSent, checkpointBytesFetched     atomic.Uint64
 	dropped                                         [dropReasons]atomic.Uint64
+	refused                                         [refusalReasons]atomic.Uint64 // incoming streams
 }
 
 func (c *counters) drop(reason dropReason, frames int) { c.dropped[reason].Add(uint64(frames)) }
@@ -55,7 +87,6 @@ func (c *counters) snapshot() map[string]uint64 {
 		"streams_opened":           c.streamsOpened.Load(),
 		"streams_lost":             c.streamsLost.Load(),
 		"refused_by_peer":          c.refusedByPeer.Load(),
-		"refused_here":             c.refusedHere.Load(),
 		"checkpoints_sent":         c.checkpointsSent.Load(),
 		"checkpoints_fetched":      c.checkpointsFetched.Load(),
 		"checkpoint_bytes_sent":    c.checkpointBytesSent.Load(),
@@ -63,6 +94,9 @@ func (c *counters) snapshot() map[string]uint64 {
 	}
 	for reason := range dropReasons {
 		values[reason.name()] = c.dropped[reason].Load()
+	}
+	for reason := range refusalReasons {
+		values["refused_here."+reason.name()] = c.refused[reason].Load()
 	}
 	return values
 }

@@ -55,7 +55,7 @@ func FuzzExchange(f *testing.F) {
 		}
 		before, dropped := delivered, total(&t.counters)
 		for _, frame := range request.GetFrames() {
-			t.deliver(known, frame)
+			t.deliver(caller{host: "a fuzzer", replicas: known}, frame)
 		}
 		require.Zero(test, wrongly)
 		require.EqualValues(test, len(request.GetFrames()), uint64(delivered-before)+total(&t.counters)-dropped)
@@ -78,21 +78,13 @@ func TestEveryDropReasonHasAName(t *testing.T) {
 	}
 }
 
-func TestNoticesAreMadeOnceAMinute(t *testing.T) {
-	var n notices
-	start := time.Unix(1000, 0)
-	due := func(name string, after time.Duration) bool { _, due := n.due(name, start.Add(after)); return due }
-	require.True(t, due("a", 0))
-	require.False(t, due("a", time.Second))
-	require.True(t, due("b", time.Second))
-	require.False(t, due("a", 59*time.Second))
-	omitted, said := n.due("a", start.Add(60*time.Second))
-	require.True(t, said)
-	require.Equal(t, 2, omitted)
-	for i := range 10 * noticesMax {
-		due(string(rune(i)), 0)
+func TestEveryRefusalReasonHasAName(t *testing.T) {
+	var c counters
+	for reason := range refusalReasons {
+		c.refused[reason].Add(4)
+		require.NotEmpty(t, reason.name())
+		require.EqualValues(t, 4, c.snapshot()["refused_here."+reason.name()])
 	}
-	require.LessOrEqual(t, len(n.said), noticesMax)
 }
 
 func TestPausesAreJitteredAndBounded(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
@@ -64,12 +66,18 @@ func TestFramesThatAreDropped(t *testing.T) {
 	} {
 		t.Run(test.counter, func(t *testing.T) {
 			before, arrived := b.Counters()[test.counter], len(in.all())
+			reason := "reason=" + test.counter
 			stream, err := dial(t, b.address).Exchange(t.Context())
 			require.NoError(t, err)
 			good := peerFrame(func(*pb.PeerFrame) {})
 			require.NoError(t, stream.Send(&pb.ExchangeRequest{Hello: hello(), Frames: []*pb.PeerFrame{peerFrame(test.change), good}}))
 			eventually(t, func() bool { return len(in.all()) == arrived+1 }, "the good frame")
 			require.Equal(t, before+1, b.Counters()[test.counter])
+			if test.counter == "dropped_unknown_receiver" {
+				require.Zero(t, b.log.count(reason))
+			} else {
+				require.Equal(t, 1, b.log.count(reason), "each reason is told once, however many frames")
+			}
 			require.NoError(t, stream.CloseSend())
 			_, err = stream.Recv()
 			require.ErrorIs(t, err, io.EOF)
@@ -101,16 +109,18 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 		name     string
 		messages []*pb.ExchangeRequest
 		reason   string
+		counter  string
 	}{
-		{"none", []*pb.ExchangeRequest{{}}, "no handshake"},
-		{"version", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: 1, Cluster: hello().Cluster}}}, "wire version 1"},
-		{"cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: transport.Version, Cluster: other[:]}}}, "this is cluster 01"},
-		{"short cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: transport.Version, Cluster: other[:3]}}}, "this is cluster 01"},
-		{"too many replicas", []*pb.ExchangeRequest{{Hello: many}}, "5000 replicas"},
-		{"a second one", []*pb.ExchangeRequest{{Hello: hello()}, {Hello: hello()}}, "second handshake"},
+		{"none", []*pb.ExchangeRequest{{}}, "no handshake", "no_handshake"},
+		{"version", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: 1, Cluster: hello().Cluster}}}, "wire version 1", "version"},
+		{"cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: transport.Version, Cluster: other[:]}}}, "this is cluster 01", "cluster"},
+		{"short cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: transport.Version, Cluster: other[:3]}}}, "this is cluster 01", "cluster"},
+		{"too many replicas", []*pb.ExchangeRequest{{Hello: many}}, "5000 replicas", "too_many_replicas"},
+		{"a second one", []*pb.ExchangeRequest{{Hello: hello()}, {Hello: hello()}}, "second handshake", "second_handshake"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			before := b.Counters()["refused_here"]
+			counter := "refused_here." + test.counter
+			before := b.Counters()[counter]
 			stream, err := dial(t, b.address).Exchange(t.Context())
 			require.NoError(t, err)
 			for _, message := range test.messages {
@@ -121,7 +131,8 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 			require.Contains(t, response.GetRefused(), test.reason)
 			_, err = stream.Recv()
 			require.ErrorIs(t, err, io.EOF)
-			require.Equal(t, before+1, b.Counters()["refused_here"])
+			require.Equal(t, before+1, b.Counters()[counter])
+			require.Equal(t, 1, b.log.count("reason="+test.counter), "the same once")
 		})
 	}
 }
@@ -156,6 +167,67 @@ func TestTooManyStreams(t *testing.T) {
 	require.NoError(t, err)
 	_, err = second.Recv()
 	require.Equal(t, codes.ResourceExhausted, status.Code(err))
+	require.EqualValues(t, 1, b.Counters()["refused_here.too_many_streams"])
+	require.Equal(t, 1, b.log.count("reason=too_many_streams"))
+}
+
+// rawCodec sends bytes as they are.
+type rawCodec struct{}
+
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
+}
+func (rawCodec) Unmarshal(mem.BufferSlice, any) error { return nil }
+func (rawCodec) Name() string                         { return "proto" }
+
+// TestMessagesThatCannotBeRead: the stream ends, others go on, and a flood of them is one line.
+func TestMessagesThatCannotBeRead(t *testing.T) {
+	_, b, one, two := pair(t, transport.Options{})
+	var in inbox
+	two.Receive(in.receive)
+	connection, err := grpc.NewClient("passthrough:///"+b.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, connection.Close()) })
+	for range 50 {
+		for _, bad := range []struct {
+			message []byte
+			reason  string
+		}{{[]byte{0xff}, "malformed_message"}, {make([]byte, 33<<20), "oversized_message"}} {
+			if bad.reason == "oversized_message" && b.Counters()["refused_here."+bad.reason] > 1 {
+				continue // two of those are enough
+			}
+			before := b.Counters()["refused_here."+bad.reason]
+			stream, err := connection.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
+				pb.PeerService_Exchange_FullMethodName, grpc.ForceCodecV2(rawCodec{}))
+			require.NoError(t, err)
+			_ = stream.SendMsg(bad.message) // it may be refused before all of it is sent
+			var answer []byte
+			require.Error(t, stream.RecvMsg(&answer))
+			eventually(t, func() bool { return b.Counters()["refused_here."+bad.reason] == before+1 }, bad.reason)
+			require.Equal(t, 1, b.log.count("reason="+bad.reason))
+		}
+	}
+	require.Equal(t, 2, b.log.count("level=WARN"))
+	sendUntil(t, one, 2, "still works", &in)
+}
+
+// TestAFloodOfBadFramesIsOneLine: and the next minute tells how many were held back.
+func TestAFloodOfBadFramesIsOneLine(t *testing.T) {
+	_, b, _, two := pair(t, transport.Options{})
+	var in inbox
+	two.Receive(in.receive)
+	stream, err := dial(t, b.address).Exchange(t.Context())
+	require.NoError(t, err)
+	frames := make([]*pb.PeerFrame, 10_000)
+	for i := range frames {
+		frames[i] = peerFrame(func(f *pb.PeerFrame) { f.Checksum = uint32(i) })
+	}
+	good := peerFrame(func(*pb.PeerFrame) {})
+	require.NoError(t, stream.Send(&pb.ExchangeRequest{Hello: hello(), Frames: append(frames, good)}))
+	eventually(t, func() bool { return len(in.all()) == 1 }, "the good frame")
+	require.EqualValues(t, len(frames), b.Counters()["dropped_checksum"])
+	require.Equal(t, 1, b.log.count("frame dropped"))
+	require.Equal(t, 1, b.log.count("peer=127.0.0.1"))
 }
 
 // TestAFrameForAnotherGroupIsNoticed: both nodes have a second group with the same replicas, so that nothing but
@@ -189,6 +261,7 @@ func TestAMuteStreamGivesItsPlaceBack(t *testing.T) {
 	response, err := mute.Recv()
 	require.NoError(t, err)
 	require.Contains(t, response.GetRefused(), "no handshake came")
+	require.EqualValues(t, 1, b.Counters()["refused_here.silent"])
 	_, err = mute.Recv()
 	require.ErrorIs(t, err, io.EOF)
 	eventually(t, func() bool {

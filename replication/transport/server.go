@@ -1,13 +1,16 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	peers "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
@@ -22,31 +25,55 @@ type server struct {
 	transport *Transport
 }
 
-// senders is who may speak on a stream, with their incarnations.
-type senders map[key]uint64
+// caller is who is at the other end of a stream.
+type caller struct {
+	host     string
+	replicas map[key]uint64 // who may speak on it, with their incarnations; nil before the handshake
+}
+
+// hostOf is the address of a stream's other end without its port, which is another one for every connection.
+func hostOf(ctx context.Context) string {
+	other, ok := peers.FromContext(ctx)
+	if !ok {
+		return "unknown"
+	}
+	if host, _, err := net.SplitHostPort(other.Addr.String()); err == nil {
+		return host
+	}
+	return other.Addr.String()
+}
 
 // refusal is why a stream is refused; the peer gets the text.
-type refusal string
+type refusal struct {
+	reason refusalReason
+	text   string
+}
 
 // Error is the text that the peer gets.
-func (r refusal) Error() string { return string(r) }
+func (r refusal) Error() string { return r.text }
+
+func refuse(reason refusalReason, format string, arguments ...any) refusal {
+	return refusal{reason, fmt.Sprintf(format, arguments...)}
+}
 
 // Exchange receives one peer's frames until either side ends the stream.
 func (s *server) Exchange(stream pb.PeerService_ExchangeServer) error {
 	t := s.transport
+	from := caller{host: hostOf(stream.Context())}
 	select {
 	case t.streams <- struct{}{}:
 		defer func() { <-t.streams }()
 	default:
+		t.complain(from, refuse(refusedStreams, "too many streams of frames"))
 		return status.Error(codes.ResourceExhausted, "too many streams of frames")
 	}
 	// A stream's Recv only ends with the stream, and the stream with this method: so that Close ends both, they
 	// are two goroutines.
 	ended := make(chan error, 2)
 	// Whoever opens streams and says nothing must not take the places of those who have something to say.
-	mute := time.AfterFunc(t.options.HandshakeTimeout, func() { ended <- refusal("no handshake came") })
+	mute := time.AfterFunc(t.options.HandshakeTimeout, func() { ended <- refuse(refusedSilent, "no handshake came") })
 	defer mute.Stop()
-	if !t.start(func() { ended <- t.receive(stream, mute) }) {
+	if !t.start(func() { ended <- t.receive(stream, from, mute) }) {
 		return status.Error(codes.Unavailable, "node is closing")
 	}
 	select {
@@ -55,23 +82,35 @@ func (s *server) Exchange(stream pb.PeerService_ExchangeServer) error {
 	case err := <-ended:
 		var refused refusal
 		if errors.As(err, &refused) {
-			return t.refuse(stream, refused)
+			t.complain(from, refused)
+			return stream.Send(&pb.ExchangeResponse{Refused: refused.Error()})
 		}
+		t.complainOfMessage(from, err)
 		return err
 	}
 }
 
-// refuse tells the peer why its stream ends.
-func (t *Transport) refuse(stream pb.PeerService_ExchangeServer, why refusal) error {
-	t.counters.refusedHere.Add(1)
-	t.notices.warn("peer refused", "reason", why.Error())
-	return stream.Send(&pb.ExchangeResponse{Refused: why.Error()})
+// complain counts and logs that a stream is refused.
+func (t *Transport) complain(from caller, why refusal) {
+	t.counters.refused[why.reason].Add(1)
+	t.notices.Warn("peer refused", from.host+" "+why.reason.name(), "peer", from.host, "reason", why.reason.name(), "detail", brief(why.text))
+}
+
+// complainOfMessage does the same for a stream that ended with a message that gRPC could not read. Every other end is
+// of the network.
+func (t *Transport) complainOfMessage(from caller, err error) {
+	switch status.Code(err) {
+	case codes.Internal:
+		t.complain(from, refuse(refusedMalformed, "%v", err))
+	case codes.ResourceExhausted:
+		t.complain(from, refuse(refusedOversized, "%v", err))
+	default:
+	}
 }
 
 // receive handles a stream's messages, and stops the timer when it knows who speaks. It returns nil when the peer
 // ended the stream in order.
-func (t *Transport) receive(stream pb.PeerService_ExchangeServer, mute *time.Timer) error {
-	var known senders
+func (t *Transport) receive(stream pb.PeerService_ExchangeServer, from caller, mute *time.Timer) error {
 	for {
 		request, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -80,8 +119,8 @@ func (t *Transport) receive(stream pb.PeerService_ExchangeServer, mute *time.Tim
 		if err != nil {
 			return err
 		}
-		if known == nil {
-			if known, err = t.admit(request.GetHello()); err != nil {
+		if from.replicas == nil {
+			if from.replicas, err = t.admit(request.GetHello()); err != nil {
 				return err
 			}
 			mute.Stop()
@@ -90,28 +129,28 @@ func (t *Transport) receive(stream pb.PeerService_ExchangeServer, mute *time.Tim
 				return err
 			}
 		} else if request.GetHello() != nil {
-			return refusal("a second handshake on one stream")
+			return refuse(refusedSecondHandshake, "a second handshake on one stream")
 		}
 		t.counters.messagesReceived.Add(1)
 		for _, f := range request.GetFrames() {
-			t.deliver(known, f)
+			t.deliver(from, f)
 		}
 	}
 }
 
 // admit checks a handshake and returns who may speak, or a refusal.
-func (t *Transport) admit(hello *pb.PeerHello) (senders, error) {
+func (t *Transport) admit(hello *pb.PeerHello) (map[key]uint64, error) {
 	switch {
 	case hello == nil:
-		return nil, refusal("the first message carries no handshake")
+		return nil, refuse(refusedNoHandshake, "the first message carries no handshake")
 	case hello.GetVersion() != Version:
-		return nil, refusal(fmt.Sprintf("wire version %d is not spoken here, only %d", hello.GetVersion(), Version))
+		return nil, refuse(refusedVersion, "wire version %d is not spoken here, only %d", hello.GetVersion(), Version)
 	case string(hello.GetCluster()) != string(t.options.Cluster[:]):
-		return nil, refusal(fmt.Sprintf("this is cluster %x, not %.32x", t.options.Cluster, hello.GetCluster()))
+		return nil, refuse(refusedCluster, "this is cluster %x, not %.32x", t.options.Cluster, hello.GetCluster())
 	case len(hello.GetReplicas()) > helloReplicasMax:
-		return nil, refusal(fmt.Sprintf("%d replicas in a handshake, at most %d", len(hello.GetReplicas()), helloReplicasMax))
+		return nil, refuse(refusedReplicas, "%d replicas in a handshake, at most %d", len(hello.GetReplicas()), helloReplicasMax)
 	}
-	known := make(senders, len(hello.GetReplicas()))
+	known := make(map[key]uint64, len(hello.GetReplicas()))
 	for _, replica := range hello.GetReplicas() {
 		known[key{replica.GetGroup(), replica.GetReplica()}] = replica.GetIncarnation()
 	}
@@ -119,30 +158,38 @@ func (t *Transport) admit(hello *pb.PeerHello) (senders, error) {
 }
 
 // deliver hands a frame to its receiver, or drops and counts it.
-func (t *Transport) deliver(known senders, f *pb.PeerFrame) {
-	incarnation, named := known[key{f.GetGroup(), f.GetFrom()}]
+func (t *Transport) deliver(from caller, f *pb.PeerFrame) {
+	incarnation, named := from.replicas[key{f.GetGroup(), f.GetFrom()}]
 	if !named || incarnation != f.GetIncarnation() {
-		t.counters.drop(dropUnknownSender, 1)
+		t.drop(from, f, dropUnknownSender)
 		return
 	}
 	g := t.registry.Load().groups[key{f.GetGroup(), f.GetTo()}]
 	if g == nil {
-		t.counters.drop(dropUnknownReceiver, 1)
+		t.drop(from, f, dropUnknownReceiver)
 		return
 	}
 	if reason, bad := g.fault(f); bad {
-		t.counters.drop(reason, 1)
-		if reason == dropChecksum {
-			t.notices.warn("a frame arrived altered", "group", f.GetGroup(), "from", f.GetFrom())
-		}
+		t.drop(from, f, reason)
 		return
 	}
 	if !g.deliver(f.GetFrom(), f.GetPayload()) {
-		t.counters.drop(dropUnknownReceiver, 1)
+		t.drop(from, f, dropUnknownReceiver)
 		return
 	}
 	t.counters.framesReceived.Add(1)
 	t.counters.bytesReceived.Add(uint64(len(f.GetPayload())))
+}
+
+// drop counts a frame that is not delivered, and complains of what no correct peer sends. Where a receiver is missing it
+// may just be about to start or to end.
+func (t *Transport) drop(from caller, f *pb.PeerFrame, reason dropReason) {
+	t.counters.drop(reason, 1)
+	if reason == dropUnknownReceiver || reason == dropFault {
+		return
+	}
+	t.notices.Warn("frame dropped", from.host+" "+reason.name(), "peer", from.host, "reason", reason.name(),
+		"group", f.GetGroup(), "from", f.GetFrom(), "to", f.GetTo())
 }
 
 // fault says what is wrong with a frame for this replica, if anything is.

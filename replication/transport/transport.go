@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/viewline/viewline/internal/notice"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 )
 
@@ -59,7 +60,7 @@ func New(options Options) (*Transport, error) {
 	options = options.withDefaults()
 	t := &Transport{
 		options:     options,
-		notices:     notices{logger: options.Logger},
+		notices:     notices{notice.New(options.Logger)},
 		streams:     make(chan struct{}, options.StreamsMax),
 		checkpoints: make(chan struct{}, options.CheckpointsMax),
 		peers:       map[string]*peer{},

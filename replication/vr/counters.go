@@ -12,12 +12,13 @@ import (
 // counters are totals since Open. The fsyncs are the storage's. Nothing here takes a lock or allocates until
 // somebody asks.
 type counters struct {
-	sent, received                   kindCounts
-	messagesRefused, messagesDropped atomic.Uint64
-	viewChanges                      [viewChangeReasons]atomic.Uint64
-	entriesPersisted                 atomic.Uint64
-	durableWrites                    latencies
-	operationsApplied, overloads     atomic.Uint64
+	sent, received               kindCounts
+	refused                      refusals
+	messagesDropped              atomic.Uint64
+	viewChanges                  [viewChangeReasons]atomic.Uint64
+	entriesPersisted             atomic.Uint64
+	durableWrites                latencies
+	operationsApplied, overloads atomic.Uint64
 	// Checkpoints of this replica's own state, those fetched from others, and those that others fetched here.
 	checkpointsBegun, checkpoints, checkpointBytes   atomic.Uint64
 	fetchesBegun, fetches, fetchesFailed, fetchBytes atomic.Uint64
@@ -43,7 +44,7 @@ func (c *counters) all() map[string]uint64 {
 		"messages_received":  received,
 		"bytes_sent":         bytesSent,
 		"bytes_received":     bytesReceived,
-		"messages_refused":   c.messagesRefused.Load(),
+		"messages_refused":   c.refused.total(),
 		"messages_dropped":   c.messagesDropped.Load(),
 		"view_changes":       viewChanges,
 		"entries_persisted":  c.entriesPersisted.Load(),
@@ -84,6 +85,7 @@ func (r *Replica) Measure() replication.Measures {
 	}
 	c.sent.describe(values, "sent")
 	c.received.describe(values, "received")
+	c.refused.describe(values)
 	r.mailbox.describe(values)
 	r.mu.Lock()
 	applied, transferring := uint64(r.status.Applied), r.status.Transferring

@@ -11,7 +11,6 @@ import (
 
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
-	"github.com/viewline/viewline/replication/vr/core"
 )
 
 func TestCommitInGroupsOfEverySize(t *testing.T) {
@@ -210,23 +209,6 @@ func TestEventsKeepTheNewest(t *testing.T) {
 	_, open = <-events
 	require.False(t, open, "Close closes the channel")
 	require.False(t, g.replicas[leader].Status().Leading)
-}
-
-func TestMalformedMessagesAreCounted(t *testing.T) {
-	g := newMemoryGroup(t, 3, nil)
-	g.mustCommit(1, 1)
-	leader, _ := g.primary()
-	before := g.replicas[leader].Status().Counters["messages_refused"]
-	target := g.network.way(99, core.ReplicaID(leader+1))
-	other := core.ReplicaID(g.backups(leader)[0] + 1)
-	target.receive(other, []byte{0xff, 0xff})
-	target.receive(other, nil)
-	target.receive(99, []byte{8, 1, 24, 1})
-	target.receive(other, []byte{8, 1, 16, 5, 24, 1})
-	g.eventually("all four are refused", func() bool {
-		return g.replicas[leader].Status().Counters["messages_refused"] >= before+4
-	})
-	g.mustCommit(2, 3)
 }
 
 func TestCheckpointNow(t *testing.T) {

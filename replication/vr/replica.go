@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/viewline/viewline/internal/notice"
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr/core"
 )
@@ -22,6 +23,7 @@ type Replica struct {
 	options  Options
 	mailbox  *mailbox
 	counters counters
+	notices  *notice.Log
 	events   chan replication.Event
 
 	stopping chan struct{} // closed by the first Close
@@ -51,7 +53,7 @@ func Open(options Options) (*Replica, error) {
 		options: options.withDefaults(), events: make(chan replication.Event, 1),
 		stopping: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}),
 	}
-	r.mailbox = newMailbox(r.options)
+	r.mailbox, r.notices = newMailbox(r.options), notice.New(r.options.Logger)
 	// Before Load, which takes the mark of a clean end away: who made a mistake here has lost nothing by it.
 	if kept := r.options.Storage.Durability(); kept > r.options.Durability {
 		return nil, fmt.Errorf("%w: Durability is %v, the Storage keeps %v only", ErrOptions, r.options.Durability, kept)
@@ -218,11 +220,6 @@ func (r *Replica) receive(from core.ReplicaID, payload []byte) {
 	if !r.mailbox.putMessage(message, len(payload)) {
 		r.counters.messagesDropped.Add(1)
 	}
-}
-
-func (r *Replica) refuse(from core.ReplicaID, err error) {
-	r.counters.messagesRefused.Add(1)
-	r.options.Logger.Debug("message refused", "group", r.options.Group, "replica", r.options.Self, "from", from, "reason", err)
 }
 
 // alone is the transport of a group of one.

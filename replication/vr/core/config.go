@@ -20,6 +20,10 @@ var (
 	ErrStopped    = errors.New("vr: replica has stopped")
 	// ErrRefused is what Step returns for a message that no correct member sends.
 	ErrRefused = errors.New("vr: message refused")
+	// ErrStranger and ErrViewNumber say why, beside ErrRefused: it is not between members of the group, or names a view
+	// that no group ever reaches.
+	ErrStranger   = errors.New("not between members")
+	ErrViewNumber = errors.New("impossible view-number")
 )
 
 // Config is what a replica is made with. Times are in ticks, the unit of Tick.

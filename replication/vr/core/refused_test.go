@@ -65,6 +65,16 @@ func TestWhatNoMemberSendsIsRefused(t *testing.T) {
 	require.NotEmpty(t, of(b.step(prepare), KindPrepareOK), "the message that all of these were made from is taken")
 }
 
+// The two that a driver tells apart say so.
+func TestRefusalsThatAreToldApart(t *testing.T) {
+	b := backup1(t, nil)
+	for _, m := range []Message{{Kind: KindCommit, From: 2, To: 3, View: 1}, {Kind: KindCommit, From: 4, To: 1, View: 1}} {
+		require.ErrorIs(t, b.Step(m), ErrStranger)
+	}
+	require.ErrorIs(t, b.Step(Message{Kind: KindCommit, From: 2, To: 1, View: math.MaxUint64}), ErrViewNumber)
+	require.NotErrorIs(t, b.Step(Message{Kind: KindCommit, From: 3, To: 1, View: 1}), ErrViewNumber)
+}
+
 // Numbers that no group reaches are taken for what they are: nothing is executed that is not there, and no count
 // overflows.
 func TestEnormousNumbers(t *testing.T) {

@@ -236,13 +236,13 @@ func (r *Replica) check(m *Message) error {
 	case m.Kind < KindPrepare || m.Kind > KindRecoveryResponse:
 		return fmt.Errorf("%w: unknown kind %d", ErrRefused, m.Kind)
 	case m.To != r.config.Self:
-		return fmt.Errorf("%w: it is for replica %d", ErrRefused, m.To)
+		return fmt.Errorf("%w: %w: it is for replica %d", ErrRefused, ErrStranger, m.To)
 	case !slices.Contains(r.others, m.From):
-		return fmt.Errorf("%w: replica %d is not another member", ErrRefused, m.From)
+		return fmt.Errorf("%w: %w: replica %d is not another member", ErrRefused, ErrStranger, m.From)
 	case m.View == 0 && m.Kind != KindProbe && m.Kind != KindProbeOK:
 		return fmt.Errorf("%w: %v in view 0", ErrRefused, m.Kind)
 	case m.View > viewMax:
-		return fmt.Errorf("%w: view %d", ErrRefused, m.View)
+		return fmt.Errorf("%w: %w: view %d", ErrRefused, ErrViewNumber, m.View)
 	case m.LastNormalView > m.View:
 		return fmt.Errorf("%w: last-normal-view %d above view %d", ErrRefused, m.LastNormalView, m.View)
 	case (m.Kind == KindPrepare || m.Kind == KindCommit || m.Kind == KindStartView) && r.primaryOf(m.View) != m.From:

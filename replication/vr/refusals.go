@@ -1,0 +1,67 @@
+package vr
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
+
+// refusalReason is what is wrong with a message that no correct member sends.
+type refusalReason uint8
+
+const (
+	refusedMalformed refusalReason = iota
+	refusedEpoch
+	refusedStranger
+	refusedView
+	refusedInvalid
+	refusalReasons
+)
+
+// String is the reason as a label.
+func (r refusalReason) String() string {
+	return [refusalReasons]string{
+		refusedMalformed: "malformed",
+		refusedEpoch:     "epoch",
+		refusedStranger:  "stranger",
+		refusedView:      "view",
+		refusedInvalid:   "invalid",
+	}[r]
+}
+
+func whyRefused(err error) refusalReason {
+	for reason, target := range map[refusalReason]error{
+		refusedMalformed: errMalformed, refusedEpoch: errEpoch, refusedStranger: core.ErrStranger, refusedView: core.ErrViewNumber,
+	} {
+		if errors.Is(err, target) {
+			return reason
+		}
+	}
+	return refusedInvalid
+}
+
+// refusals count the messages that were refused.
+type refusals [refusalReasons]atomic.Uint64
+
+func (r *refusals) total() (sum uint64) {
+	for reason := range r {
+		sum += r[reason].Load()
+	}
+	return sum
+}
+
+func (r *refusals) describe(values map[string]uint64) {
+	for reason := range r {
+		values["messages_refused."+refusalReason(reason).String()] = r[reason].Load()
+	}
+}
+
+// refuse counts a message that is not taken, and warns of it; of the same sender and reason once a minute.
+func (r *Replica) refuse(from core.ReplicaID, err error) {
+	reason := whyRefused(err)
+	r.counters.refused[reason].Add(1)
+	r.notices.Warn("message refused", fmt.Sprint(reason, " ", from),
+		"group", r.options.Group, "replica", r.options.Self, "from", from, "reason", reason.String(), "detail", err)
+}
