@@ -33,6 +33,7 @@ func unmoved() map[string]string {
 	defects := "it tells of a defect, or of input that no correct program sends"
 	bounds := "it tells that a bound is reached, or a fault of the network"
 	clients := "it tells of clients that give up, or that ask a node which cannot help"
+	disks := "it tells of a disk that went bad; replication/vr TestDamageIsRepaired moves it"
 	late := "it takes longer than a test, or something that is not there yet"
 	return map[string]string{
 		"viewline_replication_failed":                     defects,
@@ -51,6 +52,9 @@ func unmoved() map[string]string {
 		"viewline_shard_overloads_total":                       bounds,
 		"viewline_node_connections_turned_away_total":          bounds,
 		"viewline_replication_checkpoint_fetches_failed_total": bounds,
+
+		"viewline_replication_damages_total": disks,
+		"viewline_replication_repairs_total": disks,
 
 		"viewline_shard_deadlines_total":   clients,
 		"viewline_node_refused_total":      clients,

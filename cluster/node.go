@@ -30,6 +30,8 @@ type NodeOptions struct {
 	Insecure bool
 	// Listener is used instead of the configured address.
 	Listener net.Listener
+	// RefuseDamage has a node whose log or checkpoint is damaged not start, instead of repairing it from the others.
+	RefuseDamage bool
 	// Version is the program's, for NodeStatus.
 	Version string
 	// Tuning changes time-outs.
@@ -216,7 +218,7 @@ func (n *RunningNode) openReplica(
 	}
 	return vr.Open(vr.Options{
 		Group: replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members,
-		Transport: via, Storage: disk, Durability: durability, StateMachine: machine, Logger: options.Logger,
+		Transport: via, Storage: disk, Durability: durability, RefuseDamage: options.RefuseDamage, StateMachine: machine, Logger: options.Logger,
 		HeartbeatInterval: options.Tuning.HeartbeatInterval, ViewChangeTimeoutMin: options.Tuning.ViewChangeTimeoutMin,
 		ViewChangeTimeoutMax: options.Tuning.ViewChangeTimeoutMax, CheckpointEvery: options.Tuning.CheckpointEvery,
 	})

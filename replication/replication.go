@@ -83,7 +83,7 @@ type Status struct {
 	Group      GroupID
 	Replica    ReplicaID
 	Role       Role
-	Protocol   string // what the protocol says of itself: normal, view-change, transferring, stopped
+	Protocol   string // what the protocol says of itself: normal, view-change, recovering, transferring, stopped
 	Epoch      uint64
 	View       ViewNumber
 	Primary    ReplicaID // of View
@@ -96,6 +96,8 @@ type Status struct {
 	Durability string
 	// Leading is true between an Event with Leading set and the next one without.
 	Leading bool
+	// Reason is why the replica recovers, while it does; empty otherwise.
+	Reason string
 	// Failure is why the replica stopped for good, or nil.
 	Failure error
 	// Counters are totals since the start: fsyncs, messages, bytes, view changes ...

@@ -87,6 +87,7 @@ type nodeFlags struct {
 	peers                map[string]string
 	logLevel, logFormat  string
 	drain                time.Duration
+	refuseDamage         bool
 }
 
 // nodeCommand makes the command that runs one node: verb is coordinator or shardserver.
@@ -111,7 +112,7 @@ There is no encryption yet: a node refuses an address that other machines reach 
 				return err
 			}
 			return runNode(cmd.Context(), config, cluster.NodeOptions{
-				Logger: logger, Insecure: a.insecure, Version: buildVersion().Version,
+				Logger: logger, Insecure: a.insecure, Version: buildVersion().Version, RefuseDamage: chosen.refuseDamage,
 			}, chosen.drain)
 		},
 	}
@@ -124,6 +125,8 @@ There is no encryption yet: a node refuses an address that other machines reach 
 	flags.StringVar(&chosen.logLevel, "log-level", "info", "debug, info, warn or error (VIEWLINE_LOG_LEVEL)")
 	flags.StringVar(&chosen.logFormat, "log-format", "text", "text or json (VIEWLINE_LOG_FORMAT)")
 	flags.DurationVar(&chosen.drain, "drain", 10*time.Second, "how long SIGTERM waits for what is under way (VIEWLINE_DRAIN)")
+	flags.BoolVar(&chosen.refuseDamage, "refuse-damage", false,
+		"do not start with a damaged log or checkpoint, instead of repairing it from the other replicas (VIEWLINE_REFUSE_DAMAGE)")
 	return command
 }
 

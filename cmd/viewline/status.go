@@ -88,6 +88,8 @@ func (a *app) writeStatus(replicas []survey.Replica, assessment survey.Assessmen
 		switch {
 		case r.Failure != "":
 			state += ": " + r.Failure
+		case r.Reason != "":
+			state += ": " + r.Reason
 		case r.Serving:
 			state += ", serving"
 		}

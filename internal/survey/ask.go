@@ -58,6 +58,8 @@ type Replica struct {
 	// Lag is by how many operations its commit number is behind the newest of its group.
 	Lag     uint64 `json:"lag"`
 	Failure string `json:"failure,omitempty"`
+	// Reason is why it recovers, while it does.
+	Reason string `json:"reason,omitempty"`
 	// StateHash is of the state machine at Applied, when it offers one.
 	StateHash string            `json:"state_hash,omitempty"`
 	Counters  map[string]uint64 `json:"counters,omitempty"`
@@ -124,7 +126,7 @@ func (r *Replica) ask(ctx context.Context, states bool, dial []grpc.DialOption) 
 	status := response.GetReplicas()[at]
 	r.Cluster, r.Version = hex.EncodeToString(response.GetCluster()), response.GetVersion()
 	r.Role, r.Status, r.Serving, r.Failure = status.GetRole(), status.GetStatus(), status.GetServing(), status.GetFailure()
-	r.Durability = status.GetDurability()
+	r.Durability, r.Reason = status.GetDurability(), status.GetReason()
 	r.View, r.Op, r.Commit = status.GetView(), status.GetOp(), status.GetCommit()
 	r.Applied, r.Checkpoint = status.GetApplied(), status.GetCheckpoint()
 	r.StateHash, r.Counters = hex.EncodeToString(status.GetStateHash()), status.GetCounters()

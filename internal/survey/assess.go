@@ -118,6 +118,8 @@ func (r *Replica) trouble(view uint64) string {
 		return "does not answer"
 	case r.Failure != "":
 		return "has stopped: " + r.Failure
+	case r.recovers() && r.Reason != "":
+		return "recovers from the others: " + r.Reason
 	case r.recovers():
 		return "recovers from the others"
 	case r.Status != "normal":

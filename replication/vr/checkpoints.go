@@ -79,8 +79,8 @@ func (o *owner) startJob() error {
 		return nil
 	}
 	since := uint64(o.applied - o.checkpointed)
-	due := o.resting == 0 && (since >= o.options.CheckpointEvery || o.appliedBytes >= o.options.CheckpointBytes)
-	if since == 0 || len(o.asking) == 0 && !due {
+	due := o.resting == 0 && (o.renewing || since >= o.options.CheckpointEvery || o.appliedBytes >= o.options.CheckpointBytes)
+	if since == 0 && !o.renewing || len(o.asking) == 0 && !due {
 		return nil
 	}
 	meta, ok := o.core.MetaAt(o.applied)
@@ -91,7 +91,7 @@ func (o *owner) startJob() error {
 	if err != nil {
 		return fmt.Errorf("%w: snapshot at operation %d: %w", errStateMachine, o.applied, err)
 	}
-	o.job, o.appliedBytes = jobWrites, 0
+	o.job, o.appliedBytes, o.renewing = jobWrites, 0, false
 	o.counters.checkpointsBegun.Add(1)
 	o.writing, o.asking = o.asking, nil
 	o.jobs.Go(func() { o.mailbox.putFinished(finishedJob{meta: meta, err: o.writeCheckpoint(meta, snapshot)}) })
@@ -273,7 +273,7 @@ func (r *Replica) serveCheckpoint(_ core.ReplicaID, atLeast core.OpNumber) ([]by
 	return encodeCheckpointHeader(meta), &servedCheckpoint{ReadCloser: body, replica: r}, nil
 }
 
-// servedCheckpoint stops the replica when the checkpoint turns out to be damaged on the way to a peer.
+// servedCheckpoint tells the owner when the checkpoint turns out to be damaged on the way to a peer.
 type servedCheckpoint struct {
 	io.ReadCloser
 	replica *Replica

@@ -27,6 +27,8 @@ type counters struct {
 	transfersBegun, transfersEnded, transferEntries atomic.Uint64
 	// handovers are those that this replica was asked for, by outcome; 0: refused.
 	handovers [core.HandoverUnknown + 1]atomic.Uint64
+	// damages are the damaged parts that were found in the storage, repairs the recoveries from them that are over.
+	damages, repairs atomic.Uint64
 	// commitHeard is the largest commit-number heard of.
 	commitHeard atomic.Uint64
 }
@@ -52,6 +54,8 @@ func (c *counters) all() map[string]uint64 {
 		"checkpoints":        c.checkpoints.Load(),
 		"checkpoint_fetches": c.fetches.Load(),
 		"overloads":          c.overloads.Load(),
+		"damages":            c.damages.Load(),
+		"repairs":            c.repairs.Load(),
 	}
 }
 

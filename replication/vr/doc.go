@@ -137,6 +137,22 @@
 //
 // An error of the Storage is final: the replica stops (below). Only ErrNoSpace, for a checkpoint, is not.
 //
+// What does not verify is never dropped and never voted from. It depends on what it is:
+//
+//	damage of                          at Open                                     while it runs
+//	log entries                        repaired: the replica recovers from the     not read
+//	                                   others (4.3) before it takes part
+//	the checkpoint, or it is gone      the same                                    met when a peer fetches it: a new
+//	                                                                               one is written from the state
+//	view-numbers, bounds of the log,   Open fails with an ErrDamaged               the write fails, and the replica
+//	mark, structure of the database                                                stops
+//	any, in a group of one, or with    Open fails with an ErrDamaged and has
+//	RefuseDamage                       changed nothing
+//
+// A replica that repairs itself says so in its log and in Status().Reason, and counts as failed until it has. Nothing on
+// its disk changes before what replaces the damage is whole, so that a crash begins again. With damage on more than f
+// replicas at once the group stays stopped, in sync too.
+//
 // # Transport
 //
 // Messages may be lost, repeated, reordered and late, but not changed: replication/transport has a checksum over each.
@@ -171,7 +187,7 @@
 // A replica that cannot go on safely stops by itself: its storage failed or is damaged (ErrDamaged), its state machine
 // broke the contract, or its log contradicts what the group does. Status().Failure says why, Events that it does not
 // lead, and everything else is ErrClosed. After a failed write, closing and opening again is safe: Load tells what is
-// there. After ErrDamaged it is not: that replica is lost to the group.
+// there. After an ErrDamaged of Open it is not: that replica is lost to the group, unless RefuseDamage alone refused it.
 //
 // # Groups
 //

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -187,7 +188,7 @@ func TestWipedLogIsRefused(t *testing.T) {
 }
 
 func TestDamagedEntryIsRefusedAtOpen(t *testing.T) {
-	g := newGroup(t, 3, nil)
+	g := newGroup(t, 3, func(options *vr.Options) { options.RefuseDamage = true })
 	g.mustCommit(1, 10)
 	leader, _ := g.primary()
 	victim := g.backups(leader)[0]
@@ -357,12 +358,13 @@ func TestFetchedCheckpointThatIsNotWhatWasAsked(t *testing.T) {
 	require.Greater(t, spoiled.Load(), int64(4))
 }
 
-// TestDamagedCheckpointStopsTheReplicaThatServesIt: what it would give to others it could not itself start from.
-func TestDamagedCheckpointStopsTheReplicaThatServesIt(t *testing.T) {
+// TestDamagedCheckpointIsWrittenAnew by the replica that serves it, from its state: nothing is sent of the damaged one,
+// and who asks again gets the new one.
+func TestDamagedCheckpointIsWrittenAnew(t *testing.T) {
 	g := newGroup(t, 3, nil)
 	g.mustCommit(1, 40)
 	leader, _ := g.primary()
-	require.NoError(t, g.replicas[leader].Checkpoint(t.Context()), "nothing will be written after this one")
+	require.NoError(t, g.replicas[leader].Checkpoint(t.Context()), "nothing is applied after this one")
 	names, err := filepath.Glob(filepath.Join(g.directories[leader], "checkpoint-*"))
 	require.NoError(t, err)
 	for _, name := range names {
@@ -379,6 +381,16 @@ func TestDamagedCheckpointStopsTheReplicaThatServesIt(t *testing.T) {
 		require.NoError(t, body.Close())
 	}
 	require.ErrorIs(t, err, vr.ErrDamaged)
-	g.eventually("it has stopped", func() bool { return errors.Is(g.replicas[leader].Status().Failure, vr.ErrDamaged) })
-	g.mustCommit(41, 42, leader)
+	g.eventually("it is served again", func() bool {
+		_, body, err := asking.FetchCheckpoint(context.Background(), victim, 1)
+		if err == nil {
+			_, err = io.Copy(io.Discard, body)
+			require.NoError(t, body.Close())
+		}
+		return err == nil
+	})
+	status := g.replicas[leader].Status()
+	require.NoError(t, status.Failure)
+	require.NotZero(t, status.Counters["damages"])
+	g.mustCommit(41, 42)
 }

@@ -154,7 +154,7 @@ func (m *mailbox) putFinished(job finishedJob) {
 	})
 }
 
-// putDamage tells of damage that was met outside the owner.
+// putDamage tells of a checkpoint that was found damaged outside the owner.
 func (m *mailbox) putDamage(err error) {
 	_ = m.put(func() error {
 		m.work.damage = err

@@ -43,6 +43,10 @@ type Options struct {
 	Storage Storage
 	// Durability is what the storage was opened with; zero: DurabilitySync.
 	Durability Durability
+	// RefuseDamage has Open fail when a part of the log or of the checkpoint is damaged, with an ErrDamaged that says
+	// what, and leaves the storage as it is: for those who want to look first. Otherwise the replica recovers from the
+	// other members and takes part in nothing meanwhile; it counts as one of the f that may fail.
+	RefuseDamage bool
 	// StateMachine is what the group replicates, in the state before operation 1. Open restores it from the
 	// newest checkpoint.
 	StateMachine replication.StateMachine

@@ -30,8 +30,11 @@ type owner struct {
 	job     jobKind               // what runs
 	wanted  *core.FetchCheckpoint // to be fetched when nothing runs
 	resting int                   // ticks until a checkpoint is tried again
-	writing []chan<- error        // callers of Checkpoint, served by the job that runs
-	asking  []chan<- error        // callers of Checkpoint, served by the next one
+	// damaged: the storage was, and the log that replaces it is not here yet. renewing: the checkpoint is, and a new one
+	// is to be written.
+	damaged, renewing bool
+	writing           []chan<- error // callers of Checkpoint, served by the job that runs
+	asking            []chan<- error // callers of Checkpoint, served by the next one
 
 	// Memory that is used again.
 	spare    work
@@ -42,7 +45,7 @@ type owner struct {
 func newOwner(r *Replica, machine *core.Replica, loaded Loaded) *owner {
 	return &owner{
 		Replica: r, core: machine, applied: loaded.Checkpoint.Op, checkpointed: loaded.Checkpoint.Op, view: loaded.HardState.View,
-		reads: map[uint64][]read{}, seen: core.ReplicaStatus{View: loaded.HardState.View},
+		damaged: len(loaded.Damage) > 0, reads: map[uint64][]read{}, seen: core.ReplicaStatus{View: loaded.HardState.View},
 	}
 }
 
@@ -79,13 +82,14 @@ func (o *owner) run() {
 // feed gives the core everything that waited. Time passes after the messages: a heartbeat that arrived during a
 // long fsync counts before the time-out that it prevents.
 func (o *owner) feed(taken *work, ticked bool) error {
-	err := taken.damage
-	if err == nil && taken.finished != nil {
-		err = o.jobFinished(taken.finished)
+	if taken.damage != nil {
+		o.checkpointDamaged(taken.damage)
 	}
-	if err != nil {
-		o.refuseWork(taken, stoppedBy(err))
-		return err
+	if taken.finished != nil {
+		if err := o.jobFinished(taken.finished); err != nil {
+			o.refuseWork(taken, stoppedBy(err))
+			return err
+		}
 	}
 	for i := range taken.messages {
 		o.step(&taken.messages[i])
@@ -174,13 +178,13 @@ func (o *owner) send(messages []core.Outgoing, beforePersist bool) {
 }
 
 func (o *owner) persist(ready *core.Ready) error {
-	if ready.HardState == nil && !ready.Truncate && len(ready.Entries) == 0 && ready.TruncateBelow == 0 {
+	if ready.HardState == nil && !ready.Truncate && len(ready.Entries) == 0 && ready.TruncateBelow == 0 && ready.Replace == nil {
 		return nil
 	}
 	began := time.Now()
 	err := o.options.Storage.Write(Batch{
 		HardState: ready.HardState, Truncate: ready.Truncate, TruncateAbove: ready.TruncateAbove, Entries: ready.Entries,
-		TruncateBelow: ready.TruncateBelow, Sync: ready.MustSync,
+		TruncateBelow: ready.TruncateBelow, Replace: ready.Replace, Sync: ready.MustSync,
 	})
 	if err != nil {
 		return fmt.Errorf("vr: write: %w", err)
@@ -238,7 +242,7 @@ func (o *owner) publish() {
 		o.view = status.View
 	}
 	if o.status.Status == core.StatusRecovering && status.Status != core.StatusRecovering {
-		o.options.Logger.Info("recovered", "group", o.options.Group, "replica", o.options.Self, "view", status.View, "op", status.Op)
+		o.repaired(&status)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

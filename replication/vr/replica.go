@@ -32,6 +32,8 @@ type Replica struct {
 	closed   chan struct{} // closed when everything is gone
 	closing  error         // what Close answers; written before closed is closed
 
+	reason string // why it recovers, if it does; set by Open
+
 	// What runs beside the owner: at most one job, ended by background's end.
 	background context.Context
 	cancel     context.CancelFunc
@@ -43,8 +45,8 @@ type Replica struct {
 }
 
 // Open restores a replica from its storage and starts it. When it fails nothing of it runs, and the storage is
-// still the caller's to close. Errors are ErrOptions, those of the storage (damage among them) and those of the
-// state machine's Restore.
+// still the caller's to close. Errors are ErrOptions, those of the storage (damage that no other
+// member can repair among them, and any with RefuseDamage) and those of the state machine's Restore.
 func Open(options Options) (*Replica, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
@@ -62,6 +64,9 @@ func Open(options Options) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vr: load: %w", err)
 	}
+	if err := r.judgeDamage(&loaded); err != nil {
+		return nil, err
+	}
 	if loaded.Checkpoint.Op > 0 {
 		if err := r.restore(loaded.Checkpoint); err != nil {
 			return nil, err
@@ -69,11 +74,12 @@ func Open(options Options) (*Replica, error) {
 	}
 	machine, err := core.New(r.options.core(), core.Restored{
 		HardState: loaded.HardState, Checkpoint: loaded.Checkpoint, Entries: loaded.Entries,
-		Recover: r.options.mayLack(&loaded),
+		Recover: r.options.mayLack(&loaded), Damaged: len(loaded.Damage) > 0,
 	})
 	if err != nil {
 		return nil, err
 	}
+	r.reason = r.options.reasonToRecover(&loaded)
 	r.background, r.cancel = context.WithCancel(context.Background())
 	o := newOwner(r, machine, loaded)
 	o.publish()
@@ -173,6 +179,7 @@ func (r *Replica) Status() replication.Status {
 	case status.Status == core.StatusNormal && described.Primary == r.options.Self:
 		described.Role = replication.RolePrimary
 	}
+	described.Reason = r.recoveringReason(&described)
 	return described
 }
 

@@ -41,6 +41,18 @@ type Loaded struct {
 	// Clean: nothing that was written is missing. Whoever wrote last ended with MarkClean, or every Write had been
 	// durable when it returned. It is reported once: when Load has returned, the disk does not say so any more.
 	Clean bool
+	// Damage is what does not verify and other replicas have; nil: nothing. All else is what is sound without it, and
+	// the disk was left exactly as it was found.
+	Damage []Damage
+}
+
+// Damage is a part of a log or a checkpoint that does not hold what was written. Which operations it concerns is known.
+type Damage struct {
+	File string
+	// First and Last are the operations whose entries are lost by it; of a checkpoint, those that made its state.
+	First, Last core.OpNumber
+	// Err is an ErrDamaged that says what was found.
+	Err error
 }
 
 // Batch is one atomic and durable change of a replica's storage; see core.Ready.
@@ -50,6 +62,9 @@ type Batch struct {
 	TruncateAbove core.OpNumber
 	Entries       []core.Entry
 	TruncateBelow core.OpNumber
+	// Replace, when set, is what the log begins above: Entries take the place of all that is stored of it, damage
+	// included, and of every checkpoint but the newest that is sound.
+	Replace *core.CheckpointMeta
 	// Sync: the change, and every one before it, must have reached the disk when Write returns.
 	Sync bool
 }
@@ -63,8 +78,9 @@ var ErrNoSpace = errors.New("vr: no space left for a checkpoint")
 // of CreateCheckpoint and of the writer that it returns.
 type Storage interface {
 	// Load returns everything that is stored, once it is durable: a process that was killed may have written it
-	// and not synced it, and what Load returns is promised again. Damage is an ErrDamaged that names file and
-	// op-number.
+	// and not synced it, and what Load returns is promised again. It verifies all of it, the checkpoint too. Damage
+	// of log entries or of the checkpoint is in Loaded, and is found again by every Load until a Batch with Replace
+	// is durable. Any other damage is an ErrDamaged that names the file.
 	Load() (Loaded, error)
 
 	// Write keeps a batch, whole or not at all. When it returns, a batch with Sync or with another view-number or

@@ -106,7 +106,7 @@ func (c *checks) aboutToChange(h *host, b *batch) {
 		return
 	}
 	if state, durable := b.hardState, &h.disk.hardState; state != nil {
-		if state.View < durable.View || state.LastNormalView < durable.LastNormalView || state.Commit < durable.Commit || state.LastNormalView > state.View {
+		if state.View < durable.View || state.LastNormalView < durable.LastNormalView || state.Commit < durable.Commit && !b.replace || state.LastNormalView > state.View {
 			c.s.violated(claimDurable, "r%d goes from %+v to %+v", h.id, *durable, *state)
 			return
 		}
@@ -121,7 +121,8 @@ func (c *checks) aboutToChange(h *host, b *batch) {
 		}
 		c.viewstamps[at] = entry.Hash
 	}
-	if b.truncate {
+	c.s.countIf(b.replace, EventRepaired)
+	if b.truncate || b.replace {
 		c.truncates(h, b)
 	}
 	if b.truncateBelow > 0 {

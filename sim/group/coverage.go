@@ -59,6 +59,10 @@ const (
 	EventHandoverDone
 	EventHandoverGivenUp
 	EventHandoverOvertaken
+	EventEntriesSpoiled
+	EventCheckpointSpoiled
+	EventRestartBeforeRepair
+	EventRepaired
 
 	EventPrepareSent
 	EventPrepareOKSent
@@ -145,6 +149,7 @@ func eventNames() [eventCount]string {
 		"transfer lost", "transfer done", "crash after install",
 		"clean stop", "clean stop in place of a crash too many", "restart after a clean stop",
 		"handover asked", "handover refused", "handover done", "handover given up", "handover overtaken",
+		"entries spoiled", "checkpoint spoiled", "restart before a repair was durable", "repaired",
 		"PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW",
 		"GETSTATE", "NEWSTATE", "PROBE", "probe agreed", "probe refused",
 		"RECOVERY", "RECOVERYRESPONSE", "PREPARE resent",

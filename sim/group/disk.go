@@ -13,10 +13,12 @@ type batch struct {
 	truncateAbove core.OpNumber
 	entries       []core.Entry
 	truncateBelow core.OpNumber
+	// replace: the entries take the place of the whole log, and of its damage.
+	replace bool
 }
 
 func (b *batch) empty() bool {
-	return b.hardState == nil && !b.truncate && len(b.entries) == 0 && b.truncateBelow == 0
+	return b.hardState == nil && !b.truncate && len(b.entries) == 0 && b.truncateBelow == 0 && !b.replace
 }
 
 // image is one state of a disk.
@@ -25,6 +27,7 @@ type image struct {
 	checkpoint checkpoint
 	// entries are the log, without a gap. Invariant: the first is at most one above the checkpoint.
 	entries []core.Entry
+	damage
 }
 
 // disk is what one replica has stored.
@@ -96,9 +99,9 @@ func (d *disk) lossy() bool {
 // install makes a checkpoint the newest, and durable but for memory. Unlike a batch it is a file of its own: it may be
 // durable while batches written before it are lost.
 func (d *disk) install(c checkpoint) {
-	d.checkpoint = c
+	d.image.install(c)
 	if d.durability == core.DurabilityAsync {
-		d.left.checkpoint = c
+		d.left.install(c)
 	}
 }
 
@@ -128,13 +131,16 @@ func (d *disk) carryOut(on *image, b *batch, inspected bool) {
 }
 
 func (d *image) clone() image {
-	return image{hardState: d.hardState, checkpoint: d.checkpoint, entries: append([]core.Entry(nil), d.entries...)}
+	return image{hardState: d.hardState, checkpoint: d.checkpoint, entries: append([]core.Entry(nil), d.entries...), damage: d.damage}
 }
 
 // change applies one batch. An error is a batch that no storage could carry out.
 func (d *image) change(b *batch) error {
 	if b.hardState != nil {
 		d.hardState = *b.hardState
+	}
+	if b.replace {
+		d.entries, d.damage = nil, damage{}
 	}
 	if b.truncate {
 		d.keepTo(b.truncateAbove)
@@ -209,10 +215,12 @@ func (d *image) durableTo() core.OpNumber {
 
 // restored is what a replica starts from.
 func (d *disk) restored() core.Restored {
+	entries, damaged := d.sound()
 	return core.Restored{
 		HardState:  d.hardState,
 		Checkpoint: d.checkpoint.meta,
-		Entries:    append([]core.Entry(nil), d.entries...),
+		Entries:    append([]core.Entry(nil), entries...),
+		Damaged:    damaged,
 		Recover:    d.durability != core.DurabilitySync && d.used && !d.clean,
 	}
 }

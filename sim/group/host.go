@@ -25,7 +25,9 @@ type host struct {
 	lastNonce        uint64
 	answered         uint64
 	asked, installed bool
-	machine          machine
+	// spoiled: its disk was damaged, in this life or an earlier one.
+	spoiled bool
+	machine machine
 	// inbox holds what has arrived and waits for its turn; tickOwed that a tick does.
 	inbox    []input
 	tickOwed bool
@@ -97,8 +99,12 @@ func (s *simulation) boot(h *host) {
 		config.Members = append(config.Members, core.ReplicaID(member+1))
 	}
 	again := h.incarnation > 0
+	if again {
+		s.spoil(h)
+	}
+	restored := h.disk.restored()
 	h.machine.restore(h.disk.checkpoint)
-	replica, err := core.New(config, h.disk.restored())
+	replica, err := core.New(config, restored)
 	if err != nil {
 		s.violated(claimRuns, "r%d does not start: %v", h.id, err)
 		return

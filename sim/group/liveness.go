@@ -57,7 +57,7 @@ func (s *simulation) heal() {
 	healed := s.sustained(order, random.between(len(order)/2+1, len(order)))
 	s.liveness = liveness{begun: true, since: s.now, core: order[:healed], committedAtStart: len(s.checks.committed), atRest: -1}
 	s.network.healAll()
-	s.mixture.fault = faultMixture{downTickMax: 1}
+	s.mixture.fault, s.mixture.damage = faultMixture{downTickMax: 1}, damageMixture{}
 	s.mixture.disk.slow = 0
 	s.trace(nil, "the faults are over")
 	for _, h := range order[healed:] {
@@ -87,7 +87,7 @@ func (s *simulation) sustained(order []*host, healed int) int {
 				failed++
 			}
 		}
-		if failed <= s.failuresMax() || s.mixture.durability == core.DurabilitySync {
+		if failed <= s.failuresMax() {
 			break
 		}
 	}

@@ -20,6 +20,7 @@ type mixture struct {
 	client   clientMixture
 	limits   limits
 	handover handoverMixture
+	damage   damageMixture
 }
 
 // networkMixture is what happens to messages and links. Lengths of time are in moments.
@@ -105,6 +106,7 @@ func drawMixture(seed uint64) mixture {
 		},
 		limits:   drawLimits(&s),
 		handover: drawHandovers(seed),
+		damage:   drawDamage(seed),
 	}
 	drawStarved(&s, &m.network)
 	if stormy := s.chance(300); stormy {

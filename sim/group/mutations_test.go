@@ -65,6 +65,7 @@ func mutants() []mutant {
 		{name: "RuleRecoveryNonce", rule: core.RuleRecoveryNonce, lossy: true, directed: "TestRecoveryTakesAnswersToThisAttempt"},
 		{name: "RuleRecoveryHash", rule: core.RuleRecoveryHash, lossy: true, directed: "TestRecoveredLogIsThePrimarys"},
 		{name: "RuleHandoverFinished", rule: core.RuleHandoverFinished},
+		{name: "RuleRepair", rule: core.RuleRepair},
 	}
 }
 

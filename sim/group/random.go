@@ -17,6 +17,7 @@ const (
 	streamReplica
 
 	streamDurability        = streamReplica + membersMax
+	streamDamage     uint64 = 1 << 33
 	streamHandover   uint64 = 1 << 32
 )
 

@@ -29,7 +29,7 @@ func (s *simulation) startReady(h *host) {
 	}
 	b := batch{
 		hardState: h.ready.HardState, truncate: h.ready.Truncate, truncateAbove: h.ready.TruncateAbove,
-		entries: h.ready.Entries, truncateBelow: h.ready.TruncateBelow,
+		entries: h.ready.Entries, truncateBelow: h.ready.TruncateBelow, replace: h.ready.Replace != nil,
 	}
 	if b.empty() {
 		s.finishReady(h)

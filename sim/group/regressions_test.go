@@ -27,7 +27,10 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 	} {
 		t.Run(test.bug, func(t *testing.T) {
 			for _, seed := range test.seeds {
-				options := Options{Seed: seed, Durability: ChoiceSync}
+				// They were found before disks were damaged.
+				calm, err := ParseCalm("damage")
+				require.NoError(t, err)
+				options := Options{Seed: seed, Durability: ChoiceSync, Calm: calm}
 				if test.lossy {
 					options.Durability = ChoiceLossy
 				}

@@ -74,7 +74,7 @@ type simulation struct {
 	happened  uint64
 	liveness  liveness
 
-	diskRandom, faultRandom, transferRandom, handoverRandom stream
+	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom stream
 }
 
 // eventsMax ends a run that goes round in circles.
@@ -117,7 +117,7 @@ func newSimulation(options Options, mixture mixture) *simulation {
 	s := &simulation{
 		options: options, mixture: mixture, hash: seed,
 		diskRandom: newStream(seed, streamDisk), faultRandom: newStream(seed, streamFaults),
-		transferRandom: newStream(seed, streamTransfer), handoverRandom: newStream(seed, streamHandover+1),
+		transferRandom: newStream(seed, streamTransfer), handoverRandom: newStream(seed, streamHandover+1), damageRandom: newStream(seed, streamDamage+1),
 	}
 	s.network = newNetwork(seed, s.mixture.members, s.mixture.network)
 	s.client = newClient(seed)

@@ -85,7 +85,7 @@ func (s *simulation) serveCheckpoint(number int) {
 	switch {
 	case !server.running() || server.paused || s.transferLost(t.from, t.to):
 		s.transferFails(number)
-	case server.disk.checkpoint.meta.Op < max(t.atLeast, 1) && server.disk.durability == core.DurabilityMemory:
+	case server.disk.checkpoint.meta.Op < max(t.atLeast, 1) && (server.disk.durability == core.DurabilityMemory || server.spoiled):
 		s.transferFails(number) // it has named it, and lost it since
 	case server.disk.checkpoint.meta.Op < max(t.atLeast, 1):
 		s.violated(claimReady, "r%d is asked for checkpoint %d, which it named, and has %d", server.id, t.atLeast, server.disk.checkpoint.meta.Op)

@@ -84,6 +84,7 @@ type ReplicaStatus struct {
 	Counters      map[string]uint64      `protobuf:"bytes,15,rep,name=counters,proto3" json:"counters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // fsyncs, frames, bytes, commits, aborts by reason ...
 	Serving       bool                   `protobuf:"varint,16,opt,name=serving,proto3" json:"serving,omitempty"`                                                                             // its Lead is applied (a shard), it may hand out timestamps (the coordinator)
 	StateHash     []byte                 `protobuf:"bytes,17,opt,name=state_hash,json=stateHash,proto3" json:"state_hash,omitempty"`                                                         // of the state machine at `applied`, when the machine offers one
+	Reason        string                 `protobuf:"bytes,18,opt,name=reason,proto3" json:"reason,omitempty"`                                                                                // why it recovers, while it does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -235,6 +236,13 @@ func (x *ReplicaStatus) GetStateHash() []byte {
 		return x.StateHash
 	}
 	return nil
+}
+
+func (x *ReplicaStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 type NodeStatusResponse struct {
@@ -435,7 +443,7 @@ const file_viewline_v1_admin_proto_rawDesc = "" +
 	"\x17viewline/v1/admin.proto\x12\vviewline.v1\x1a\x17viewline/v1/types.proto\"2\n" +
 	"\x11NodeStatusRequest\x12\x1d\n" +
 	"\n" +
-	"state_hash\x18\x01 \x01(\bR\tstateHash\"\xa1\x04\n" +
+	"state_hash\x18\x01 \x01(\bR\tstateHash\"\xb9\x04\n" +
 	"\rReplicaStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\rR\areplica\x12\x12\n" +
@@ -459,7 +467,8 @@ const file_viewline_v1_admin_proto_rawDesc = "" +
 	"\bcounters\x18\x0f \x03(\v2(.viewline.v1.ReplicaStatus.CountersEntryR\bcounters\x12\x18\n" +
 	"\aserving\x18\x10 \x01(\bR\aserving\x12\x1d\n" +
 	"\n" +
-	"state_hash\x18\x11 \x01(\fR\tstateHash\x1a;\n" +
+	"state_hash\x18\x11 \x01(\fR\tstateHash\x12\x16\n" +
+	"\x06reason\x18\x12 \x01(\tR\x06reason\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xa9\x02\n" +

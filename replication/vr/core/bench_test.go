@@ -22,6 +22,7 @@ type bench struct {
 	reads     []Read
 	leads     bool
 	dropped   []Dropped
+	replaced  []CheckpointMeta // what the log began above, each time it was replaced
 }
 
 func newBench(t *testing.T, self ReplicaID, restored Restored, rules ...omit.Rule) *bench {
@@ -74,6 +75,9 @@ func (b *bench) act() []Outgoing {
 func (b *bench) persist(ready *Ready) {
 	if ready.HardState != nil {
 		b.hard = *ready.HardState
+	}
+	if ready.Replace != nil {
+		b.log, b.replaced = nil, append(b.replaced, *ready.Replace)
 	}
 	if ready.Truncate {
 		b.log = b.log[:ready.TruncateAbove]

@@ -123,4 +123,7 @@ type Restored struct {
 	// driver says so after a start in DurabilityAsync or DurabilityMemory, unless the last end was clean or nothing
 	// was ever stored.
 	Recover bool
+	// Damaged: a part of the log or the checkpoint does not verify, and what is here is what is left without it. The
+	// replica recovers too, and the first change of its storage is a Ready with Replace.
+	Damaged bool
 }

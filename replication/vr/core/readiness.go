@@ -7,8 +7,8 @@ func (r *Replica) HasReady() bool {
 	if r.failure != nil {
 		return len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.handedOver != nil
 	}
-	return len(r.out) > 0 || r.stateChanged() || r.log.unstable <= r.log.last() || r.log.unstable <= r.log.persisted ||
-		r.compacted > 0 || r.commit > r.applied || len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
+	return len(r.out) > 0 || r.stateChanged() || r.logChanged() ||
+		r.commit > r.applied || len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
 		r.handedOver != nil ||
 		r.primary != nil && !r.primary.deaf && (len(r.primary.asked) > 0 || slices.ContainsFunc(r.primary.backups, r.hasRoom))
 }
@@ -27,16 +27,11 @@ func (r *Replica) Ready() Ready {
 	r.flushPrimary()
 	ready := Ready{
 		Messages: r.out, FetchCheckpoint: r.fetch, Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership,
-		TruncateBelow: r.compacted, Handover: r.handedOver,
+		Handover: r.handedOver,
 	}
-	if r.log.unstable <= r.log.persisted {
-		ready.Truncate, ready.TruncateAbove = true, r.log.unstable-1
-	}
-	if r.log.unstable <= r.log.last() {
-		ready.Entries = r.log.slice(r.log.unstable, r.log.last())
-	}
+	r.changeLog(&ready)
 	promised := r.stateChanged()
-	if promised || len(ready.Entries) > 0 || ready.Truncate {
+	if promised || len(ready.Entries) > 0 || ready.Truncate || ready.Replace != nil {
 		// The commit-number rides along: it saves work after a restart and costs nothing here.
 		ready.HardState = &HardState{View: r.view, LastNormalView: r.lastNormalView, Commit: min(r.commit, r.log.last())}
 		ready.MustSync = r.mustSync(&ready, promised)
@@ -60,7 +55,7 @@ func (r *Replica) mustSync(ready *Ready, promised bool) bool {
 	switch {
 	case promised && r.config.Omit.Has(RuleViewDurable):
 		return len(ready.Entries) > 0 || ready.Truncate
-	case r.config.Durability == DurabilitySync:
+	case r.config.Durability == DurabilitySync, ready.Replace != nil:
 		return true
 	default:
 		return promised
@@ -82,6 +77,7 @@ func (r *Replica) Advance() {
 	}
 	r.hardState = HardState{View: r.view, LastNormalView: r.lastNormalView}
 	r.log.persisted, r.log.unstable = r.log.last(), r.log.last()+1
+	r.renew = r.renew && r.status == StatusRecovering
 	if r.primary != nil {
 		r.primary.durable = r.log.last()
 		r.countAcknowledged()

@@ -32,8 +32,8 @@ type Leadership struct {
 // Ready is everything the driver has to do, in this order:
 //
 //  1. send the Messages that have BeforePersist;
-//  2. make durable, in one atomic step: HardState; the removal of the log above TruncateAbove; Entries; the
-//     removal of the log up to TruncateBelow. MustSync says whether this must reach the disk (not only the
+//  2. make durable, in one atomic step: HardState; Replace; the removal of the log above TruncateAbove;
+//     Entries; the removal of the log up to TruncateBelow. MustSync says whether this must reach the disk (not only the
 //     file) before step 3;
 //  3. send the other Messages;
 //  4. if FetchCheckpoint is set, fetch that checkpoint from that replica in the background, make it durable
@@ -48,6 +48,9 @@ type Ready struct {
 	Truncate      bool
 	TruncateAbove OpNumber
 	Entries       []Entry
+	// Replace, when set, is what the log begins above: Entries take the place of all that storage has of the log and
+	// of its damage, in the same step as HardState. Truncate and TruncateBelow are not set then.
+	Replace *CheckpointMeta
 	// TruncateBelow is the first op-number to keep; 0: nothing to remove.
 	TruncateBelow OpNumber
 	MustSync      bool
@@ -69,7 +72,7 @@ type FetchCheckpoint struct {
 
 // Empty reports whether there is nothing to do.
 func (r *Ready) Empty() bool {
-	return r.HardState == nil && !r.Truncate && len(r.Entries) == 0 && r.TruncateBelow == 0 && len(r.Messages) == 0 &&
-		r.FetchCheckpoint == nil && len(r.Committed) == 0 && len(r.Reads) == 0 && len(r.Dropped) == 0 && r.Leadership == nil &&
+	return r.HardState == nil && !r.Truncate && len(r.Entries) == 0 && r.TruncateBelow == 0 && r.Replace == nil &&
+		len(r.Messages) == 0 && r.FetchCheckpoint == nil && len(r.Committed) == 0 && len(r.Reads) == 0 && len(r.Dropped) == 0 && r.Leadership == nil &&
 		r.Handover == nil
 }

@@ -21,7 +21,8 @@ type recovery struct {
 // acknowledged nothing, and its promises are durable: it may have lost nothing that counts. A whole group that
 // crashes in its first view change could not come back otherwise.
 func (r *Replica) recovers(restored Restored) bool {
-	return restored.Recover && r.lastNormalView > 0 && !r.config.Omit.Has(RuleRecover)
+	lacks := restored.Recover && !r.config.Omit.Has(RuleRecover) || restored.Damaged && !r.config.Omit.Has(RuleRepair)
+	return lacks && r.lastNormalView > 0
 }
 
 // becomeRecovering begins to recover. What this replica knows to be committed is the same everywhere and need not

@@ -22,6 +22,8 @@ type Replica struct {
 	checkpoint                 CheckpointMeta
 	// fetched is up to where the log came by a checkpoint, perhaps of a later view than this replica is in.
 	fetched OpNumber
+	// renew: storage is damaged, and its log is to be replaced as soon as this replica takes part.
+	renew   bool
 	failure error
 
 	// elapsed counts ticks since the primary was heard, or since the view change began; timeout is drawn.
@@ -73,7 +75,7 @@ func New(config Config, restored Restored) (*Replica, error) {
 	if r.lastNormalView > r.view {
 		return nil, fmt.Errorf("%w: last-normal-view %d above view %d", ErrRestored, r.lastNormalView, r.view)
 	}
-	r.hardState = restored.HardState
+	r.hardState, r.renew = restored.HardState, restored.Damaged
 	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
 	r.commitMax, r.applied, r.fetched = r.commit, r.checkpoint.Op, r.checkpoint.Op
 	if r.recovers(restored) {

@@ -55,4 +55,6 @@ const (
 	RuleRecoveryHash
 	// RuleHandoverFinished: a primary hands over only when all that it took is applied, and its successor has it.
 	RuleHandoverFinished
+	// RuleRepair: a replica whose log or checkpoint is damaged recovers before it takes part.
+	RuleRepair
 )

@@ -119,7 +119,7 @@ func (b *delayedBatch) takes(other *vr.Batch, newest core.CheckpointMeta) bool {
 		last = b.Entries[len(b.Entries)-1].Op
 	}
 	hints := !b.Truncate && len(b.Entries) == 0 && len(other.Entries) == 0
-	if other.Truncate || b.checkpoint != newest || other.TruncateBelow > last && !hints {
+	if other.Truncate || other.Replace != nil || b.checkpoint != newest || other.TruncateBelow > last && !hints {
 		return false
 	}
 	if other.HardState != nil {

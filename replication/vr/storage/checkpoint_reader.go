@@ -50,7 +50,7 @@ func checkpointOp(name string) (core.OpNumber, bool) {
 }
 
 // newestCheckpoint reads the header of the newest checkpoint, and removes what an interrupted writer left. An
-// older checkpoint stays until the next Commit.
+// older checkpoint stays until the next Commit. A *DamageError when that file is damaged.
 func newestCheckpoint(directory string) (core.CheckpointMeta, error) {
 	leftovers, err := filepath.Glob(filepath.Join(directory, checkpointPrefix+"*"+temporaryName))
 	if err != nil {

@@ -100,11 +100,12 @@ func TestDamagedCheckpointIsNotReplacedByAnOlderOne(t *testing.T) {
 	require.NoError(t, disk.Close())
 	require.NoError(t, os.WriteFile(filepath.Join(directory, checkpointName(1)), one, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(directory, checkpointName(2)), one, 0o600))
-	_, err = Open(directory, Options{})
-	var damage *DamageError
-	require.ErrorAs(t, err, &damage)
-	require.Equal(t, filepath.Join(directory, checkpointName(2)), damage.File)
-	require.Equal(t, core.OpNumber(2), damage.Op)
+	got := loaded(t, opened(t, directory))
+	require.Zero(t, got.Checkpoint)
+	require.Len(t, got.Damage, 1)
+	require.Equal(t, filepath.Join(directory, checkpointName(2)), got.Damage[0].File)
+	require.Equal(t, core.OpNumber(1), got.Damage[0].First)
+	require.Equal(t, core.OpNumber(2), got.Damage[0].Last)
 }
 
 func TestCheckpointThatChangedUnderneathIsDamage(t *testing.T) {

@@ -68,6 +68,7 @@ type Disk struct {
 	extent    extent
 	waiting   waiting
 	buffer    []byte
+	spoiled   *DamageError // of the newest checkpoint, whose file stays until the log is replaced; nil: it is sound
 
 	// publishing is held while a checkpoint takes the place of another: the log's Write, which needs mu, must not
 	// wait for the directory's fsync and for the removal of a large file.
@@ -182,7 +183,7 @@ func openDisk(directory string, options Options) (*Disk, error) {
 	if err != nil {
 		return nil, errors.Join(err, database.Close())
 	}
-	if d.checkpoint, err = newestCheckpoint(directory); err != nil {
+	if d.checkpoint, err = newestCheckpoint(directory); err != nil && !errors.As(err, &d.spoiled) {
 		return nil, errors.Join(err, database.Close())
 	}
 	return d, nil

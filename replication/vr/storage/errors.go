@@ -31,7 +31,11 @@ var (
 	ErrClosed = errors.New("storage: closed")
 )
 
-// remedy is the same for all damage: what was promised from these files cannot be known any more.
+// remedyRepair is what becomes of damage that other replicas can mend.
+const remedyRepair = "a replica that starts with it recovers from the other members of its group, unless it is told to refuse; " +
+	"nothing is changed before what replaces it is here"
+
+// remedy is the same for all other damage: what was promised from these files cannot be known any more.
 const remedy = "keep the directory for inspection and do not start this replica from it again; the group goes on " +
 	"with its other members, and only a replica with a new id may take this one's place"
 
@@ -39,8 +43,8 @@ const remedy = "keep the directory for inspection and do not start this replica 
 type DamageError struct {
 	// File is the path of the damaged file.
 	File string
-	// Op is the first operation concerned; 0 when the damage is not in one.
-	Op core.OpNumber
+	// Op is the first operation concerned, Last the last one; 0 when the damage is not in one.
+	Op, Last core.OpNumber
 	// What was found.
 	What string
 	// Remedy is what an operator can do.
@@ -52,7 +56,10 @@ type DamageError struct {
 // Error names file, operation, finding and remedy.
 func (e *DamageError) Error() string {
 	where := e.File
-	if e.Op != 0 {
+	switch {
+	case e.Last > e.Op:
+		where = fmt.Sprintf("%s, operations %d to %d", e.File, e.Op, e.Last)
+	case e.Op != 0:
 		where = fmt.Sprintf("%s, operation %d", e.File, e.Op)
 	}
 	if e.Err != nil {

@@ -93,23 +93,27 @@ func damagedRecord(file, name string, err error) error {
 }
 
 // Load verifies and returns everything: each entry's checksum, the numbering without a gap, the chain of hashes,
-// both ends of the log, and that a checkpoint covers what the log no longer has. Then it makes durable what it
-// returns, and takes the mark of a clean end away. The checkpoint's own bytes are verified by reading it.
+// both ends of the log, every byte of the checkpoint, and that it covers what the log no longer has. Then it makes
+// durable what it returns, and takes the mark of a clean end away; unless it found damage: then the disk stays as it is.
 func (d *Disk) Load() (vr.Loaded, error) {
 	if err := d.usable(); err != nil {
 		return vr.Loaded{}, err
 	}
-	loaded := vr.Loaded{HardState: d.hardState, Checkpoint: d.newest(), Clean: d.mark.whole()}
-	loaded.Fresh = d.mark.life == lifeFresh && loaded.Checkpoint.Op == 0
-	if err := d.checkBase(loaded.Checkpoint); err != nil {
+	findings, err := d.verifyCheckpoint()
+	if err != nil {
 		return vr.Loaded{}, err
 	}
-	err := d.database.View(func(tx *bbolt.Tx) error {
-		var err error
-		loaded.Entries, err = readLog(d.databasePath(), d.extent, runsOf(tx.Bucket([]byte(bucketLog))))
-		return err
+	loaded := vr.Loaded{HardState: d.hardState, Checkpoint: d.newest(), Clean: d.mark.whole()}
+	loaded.Fresh = d.mark.life == lifeFresh && loaded.Checkpoint.Op == 0 && len(findings) == 0
+	if err = d.checkBase(loaded.Checkpoint); err != nil {
+		return vr.Loaded{}, err
+	}
+	err = d.database.View(func(tx *bbolt.Tx) error {
+		entries, damage := readLog(d.databasePath(), d.extent, runsOf(tx.Bucket([]byte(bucketLog))))
+		loaded.Entries, findings = entries, append(findings, damage...)
+		return nil
 	})
-	if err == nil {
+	if loaded.Damage = describe(salvage(d.directory, d.extent, &loaded, findings)); err == nil && len(loaded.Damage) == 0 {
 		err = d.settle()
 	}
 	if err != nil {
@@ -145,44 +149,46 @@ func (d *Disk) newest() core.CheckpointMeta {
 	return d.checkpoint
 }
 
+// checkBase refuses a log and a checkpoint that are sound and contradict each other: one of them is not this replica's.
 func (d *Disk) checkBase(checkpoint core.CheckpointMeta) error {
-	switch {
-	case checkpoint.Op < d.extent.base:
-		return damaged(d.directory, checkpoint.Op+1,
-			"no checkpoint covers the operations up to %d, which the log no longer has", d.extent.base)
-	case checkpoint.Op == d.extent.base && checkpoint.Hash != d.extent.baseHash:
+	if checkpoint.Op > 0 && checkpoint.Op == d.extent.base && checkpoint.Hash != d.extent.baseHash {
 		return damaged(d.databasePath(), d.extent.base, "the log does not join the checkpoint")
 	}
 	return nil
 }
 
-// readLog verifies a log that is e, run by run.
-func readLog(file string, e extent, runs iter.Seq2[[]byte, []byte]) ([]core.Entry, error) {
+// readLog verifies a log that is e, run by run. It returns what is sound below the first damage, and that damage.
+func readLog(file string, e extent, runs iter.Seq2[[]byte, []byte]) ([]core.Entry, []*DamageError) {
 	entries := make([]core.Entry, 0, e.last-e.base)
 	previous, next := e.baseHash, e.base+1
 	for key, value := range runs {
 		before := len(entries)
-		var err error
 		// The copy outlives the file's mapping; the payloads share it.
-		entries, err = decodeRun(key, append([]byte(nil), value...), entries)
-		if err != nil {
-			return nil, damagedEntry(file, next+core.OpNumber(len(entries)-before), key, err)
-		}
-		for i := before; i < len(entries); i++ {
-			entry := &entries[i]
+		read, err := decodeRun(key, append([]byte(nil), value...), entries)
+		entries = read[:before]
+		for i := range read[before:] {
+			entry := &read[before+i]
 			if entry.Op != next {
-				return nil, damaged(file, next, "operation %d follows operation %d", entry.Op, next-1)
+				return entries, damagedLog(e, damaged(file, next, "operation %d follows operation %d", entry.Op, next-1))
 			}
 			if entry.Hash != core.Chained(previous, entry.Op, entry.View, entry.Payload).Hash {
-				return nil, damaged(file, entry.Op, "its hash does not continue the chain")
+				return entries, damagedLog(e, damaged(file, next, "its hash does not continue the chain"))
 			}
-			previous, next = entry.Hash, next+1
+			entries, previous, next = read[:before+i+1], entry.Hash, next+1
+		}
+		if err != nil {
+			return entries, damagedLog(e, damagedEntry(file, next, key, err))
 		}
 	}
-	if next-1 != e.last || previous != e.lastHash {
-		return nil, damaged(file, next, "the log ends at operation %d, operation %d was the last one written", next-1, e.last)
+	if next-1 == e.last && previous == e.lastHash {
+		return entries, nil
 	}
-	return entries, nil
+	damage := damaged(file, next, "the log ends at operation %d, operation %d was the last one written", next-1, e.last)
+	if next > e.last {
+		// The entries are sound, and not those that were written last: none of them is to be believed.
+		damage.Op, entries = e.base+1, nil
+	}
+	return entries, damagedLog(e, damage)
 }
 
 // runsOf ranges over the runs of a log.
@@ -195,7 +201,7 @@ func runsOf(log *bbolt.Bucket) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-func damagedEntry(file string, op core.OpNumber, key []byte, err error) error {
+func damagedEntry(file string, op core.OpNumber, key []byte, err error) *DamageError {
 	damage := damaged(file, op, "log entry")
 	if len(key) == 8 {
 		damage.What = fmt.Sprintf("log entry (of the run from operation %d)", binary.BigEndian.Uint64(key))

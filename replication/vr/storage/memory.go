@@ -45,12 +45,15 @@ func NewMemory() *Memory { return &Memory{} }
 func (m *Memory) Load() (vr.Loaded, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.readSpoiled(); err != nil {
-		return vr.Loaded{}, err
-	}
 	loaded := vr.Loaded{
 		HardState: m.current.hardState, Checkpoint: m.current.checkpoint, Entries: slices.Clone(m.current.entries),
 		Fresh: m.current.life == lifeFresh && m.current.checkpoint.Op == 0, Clean: m.current.life != lifeRunning,
+	}
+	if err := m.readSpoiled(&loaded); err != nil {
+		return vr.Loaded{}, err
+	}
+	if len(loaded.Damage) > 0 {
+		return loaded, nil
 	}
 	if m.current.life == lifeClean {
 		m.current.life = lifeRunning
@@ -68,7 +71,9 @@ func (m *Memory) Write(batch vr.Batch) error {
 		return err
 	}
 	before := m.current
-	m.current = next
+	if m.current = next; batch.Replace != nil {
+		m.spoiled = nil
+	}
 	if batch.Sync || before.life != lifeRunning || next.hardState.View != before.hardState.View ||
 		next.hardState.LastNormalView != before.hardState.LastNormalView {
 		m.sync()
@@ -89,6 +94,12 @@ func (m *Memory) sync() {
 
 // after is what there is with a batch.
 func (i contents) after(batch *vr.Batch) (contents, error) {
+	if base := batch.Replace; base != nil {
+		if base.Op > i.checkpoint.Op {
+			return i, fmt.Errorf("%w: the log would begin after operation %d, the newest checkpoint is of %d", ErrGap, base.Op, i.checkpoint.Op)
+		}
+		i.entries, i.extent = nil, beginning(*base)
+	}
 	if batch.Truncate && batch.TruncateAbove < i.extent.last {
 		if batch.TruncateAbove < i.extent.base {
 			return i, fmt.Errorf("%w: the log begins after operation %d, it cannot end at %d", ErrGap, i.extent.base, batch.TruncateAbove)
@@ -101,7 +112,7 @@ func (i contents) after(batch *vr.Batch) (contents, error) {
 		if batch.TruncateBelow-1 != base.Op {
 			return i, fmt.Errorf("%w: the log would begin after operation %d, the newest checkpoint is of %d", ErrGap, batch.TruncateBelow-1, base.Op)
 		}
-		i.entries, i.extent = nil, extent{base: base.Op, baseHash: base.Hash, last: base.Op, lastHash: base.Hash}
+		i.entries, i.extent = nil, beginning(base)
 	}
 	for n := range batch.Entries {
 		if want := i.extent.last + 1 + core.OpNumber(n); batch.Entries[n].Op != want {
@@ -154,7 +165,7 @@ func (m *Memory) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
 	if m.current.checkpoint.Op == 0 {
 		return core.CheckpointMeta{}, nil, vr.ErrNoCheckpoint
 	}
-	if m.spoiled != nil {
+	if m.spoiled != nil && m.spoiled.checkpoint != nil {
 		return m.spoiled.openCheckpoint(m.current.checkpoint)
 	}
 	return m.current.checkpoint, io.NopCloser(bytes.NewReader(m.current.state)), nil
@@ -219,7 +230,12 @@ func (w *memoryWriter) Commit() error {
 	if newest := m.current.checkpoint.Op; w.done || w.meta.Op < newest {
 		return fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, w.meta.Op, newest)
 	}
-	m.current.checkpoint, m.current.state, w.done, m.spoiled = w.meta, w.state, true, nil
+	m.current.checkpoint, m.current.state, w.done = w.meta, w.state, true
+	if m.spoiled != nil && m.spoiled.damaged {
+		m.spoiled.checkpoint = nil // what is damaged of the log stays
+	} else {
+		m.spoiled = nil
+	}
 	m.syncs++
 	if m.lying {
 		m.lies++

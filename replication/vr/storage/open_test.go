@@ -107,13 +107,13 @@ func TestLogWithoutHeadOrTail(t *testing.T) {
 			require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 20, 1, 3000), Sync: true}))
 			require.NoError(t, disk.Close())
 			rewrite(t, directory, bucketLog, string(runKey(runOf(t, directory, key))), nil)
-			_, err := opened(t, directory).Load()
-			var damage *DamageError
-			require.ErrorAs(t, err, &damage)
-			require.ErrorIs(t, err, ErrDamaged)
-			require.Equal(t, key, damage.Op, "with payloads of about 3000 bytes a run holds one entry")
-			require.Equal(t, filepath.Join(directory, databaseName), damage.File)
-			require.NotEmpty(t, damage.Remedy)
+			got := loaded(t, opened(t, directory))
+			require.Len(t, got.Damage, 1)
+			require.ErrorIs(t, got.Damage[0].Err, ErrDamaged)
+			require.Equal(t, key, got.Damage[0].First, "with payloads of about 3000 bytes a run holds one entry")
+			require.EqualValues(t, 20, got.Damage[0].Last)
+			require.Equal(t, filepath.Join(directory, databaseName), got.Damage[0].File)
+			require.Len(t, got.Entries, int(key)-1)
 		})
 	}
 }
@@ -143,11 +143,11 @@ func TestEntryOfAnotherChainIsDamage(t *testing.T) {
 	require.NoError(t, disk.Close())
 	other := chain(99, 10, 10, 1, 3000)
 	rewrite(t, directory, bucketLog, string(runKey(10)), appendEntry(nil, &other[0]))
-	_, err := opened(t, directory).Load()
-	var damage *DamageError
-	require.ErrorAs(t, err, &damage)
-	require.Equal(t, core.OpNumber(10), damage.Op)
-	require.Contains(t, err.Error(), "operation 10")
+	got := loaded(t, opened(t, directory))
+	require.Len(t, got.Damage, 1)
+	require.Equal(t, core.OpNumber(10), got.Damage[0].First)
+	require.ErrorContains(t, got.Damage[0].Err, "operations 10 to 20")
+	require.Len(t, got.Entries, 9)
 }
 
 func TestMissingCheckpointIsDamage(t *testing.T) {
@@ -159,9 +159,11 @@ func TestMissingCheckpointIsDamage(t *testing.T) {
 	require.NoError(t, disk.Write(vr.Batch{TruncateBelow: 31, Sync: true}))
 	require.NoError(t, disk.Close())
 	require.NoError(t, os.Remove(filepath.Join(directory, checkpointName(40))))
-	_, err := opened(t, directory).Load()
-	require.ErrorIs(t, err, ErrDamaged)
-	require.ErrorContains(t, err, "no checkpoint covers")
+	got := loaded(t, opened(t, directory))
+	require.Len(t, got.Damage, 1)
+	require.ErrorIs(t, got.Damage[0].Err, ErrDamaged)
+	require.ErrorContains(t, got.Damage[0].Err, "no checkpoint covers")
+	require.Empty(t, got.Entries, "there is no state below them")
 }
 
 // rewrite changes one value behind the storage's back, or removes it when value is nil.

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -28,7 +29,8 @@ const memoryName = "memory"
 
 // spoiled is contents as bytes, each entry a run of its own.
 type spoiled struct {
-	loaded     bool                // all is read but the checkpoint
+	loaded     bool                // all is read, and sound
+	damaged    bool                // all is read, and some of it is damage that stays until it is replaced
 	small      [RecordEntry][]byte // hard state, extent, mark
 	keys, runs [][]byte
 	checkpoint []byte
@@ -69,10 +71,8 @@ func (m *Memory) Copy() *Memory {
 func (m *Memory) Spoil(record Record, op core.OpNumber, change func(data []byte) []byte) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if before := m.spoiled; before == nil || before.loaded {
-		if m.spoiled = spoil(&m.current); before != nil {
-			m.spoiled.checkpoint = before.checkpoint
-		}
+	if m.spoiled == nil || m.spoiled.loaded {
+		m.spoiled = spoil(&m.current)
 	}
 	data := m.spoiled.find(record, op)
 	if data == nil || len(*data) == 0 {
@@ -124,17 +124,43 @@ func (s *spoiled) find(record Record, op core.OpNumber) *[]byte {
 	return &s.runs[n]
 }
 
-// readSpoiled reads everything from the bytes, if some were changed. The checkpoint's are left to who reads it.
-func (m *Memory) readSpoiled() error {
-	if m.spoiled == nil || m.spoiled.loaded {
+// readSpoiled reads everything from the bytes, if some were changed, and finds what is damaged of it.
+func (m *Memory) readSpoiled(loaded *vr.Loaded) error {
+	s := m.spoiled
+	if s == nil || s.loaded {
 		return nil
 	}
-	read, err := m.spoiled.read()
+	read, err := s.read()
 	if err != nil {
 		return err
 	}
-	read.checkpoint, read.state = m.current.checkpoint, m.current.state
-	m.current, m.spoiled.loaded = read, true
+	var findings []*DamageError
+	if s.checkpoint != nil {
+		findings = s.verifyCheckpoint(m.current.checkpoint)
+	}
+	if len(findings) > 0 {
+		m.current.checkpoint, m.current.state = core.CheckpointMeta{}, nil
+	}
+	entries, damage := readLog(memoryName, read.extent, s.all())
+	loaded.Checkpoint, loaded.Entries = m.current.checkpoint, entries
+	loaded.Damage = describe(salvage(memoryName, read.extent, loaded, append(findings, damage...)))
+	if s.damaged = len(loaded.Damage) > 0; !s.damaged {
+		read.entries, read.checkpoint, read.state = entries, m.current.checkpoint, m.current.state
+		m.current, s.loaded = read, true
+	}
+	return nil
+}
+
+// verifyCheckpoint reads all of it.
+func (s *spoiled) verifyCheckpoint(meta core.CheckpointMeta) []*DamageError {
+	_, body, err := s.openCheckpoint(meta)
+	if err == nil {
+		_, err = io.Copy(io.Discard, body)
+	}
+	var damage *DamageError
+	if errors.As(err, &damage) {
+		return []*DamageError{damagedCheckpoint(damage)}
+	}
 	return nil
 }
 
@@ -150,8 +176,7 @@ func (s *spoiled) read() (i contents, err error) {
 		return i, damagedRecord(memoryName, keyMark, err)
 	}
 	i.life = m.life
-	i.entries, err = readLog(memoryName, i.extent, s.all())
-	return i, err
+	return i, nil
 }
 
 func (s *spoiled) all() iter.Seq2[[]byte, []byte] {

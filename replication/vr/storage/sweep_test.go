@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/core"
 )
 
 // sweepAll: go test ./replication/vr/storage -run TestSweep -v -sweep.all
@@ -24,8 +25,8 @@ type sweep struct {
 	directory string
 	want      everything
 	files     map[string]string
-	// Outcomes.
-	exact, damaged int
+	// Outcomes. Of those that are damaged the others can repair so many.
+	exact, damaged, repairable int
 }
 
 // newSweep ends an async log cleanly, so that its mark says more than nothing.
@@ -90,10 +91,14 @@ func (s *sweep) restore() {
 	}
 }
 
-// judge opens the directory with one file changed. There are two answers: everything as it was, or damage that says
-// which file it is in and what was found.
+// judge opens the directory with one file changed. There are three answers: everything as it was; damage that says which
+// file it is in and what was found; or that, and what is left is a beginning of what was there.
 func (s *sweep) judge(name, how string, at int) {
 	all, err := s.read()
+	if err == nil && len(all.loaded.Damage) > 0 {
+		s.judgeRest(name, how, at, &all)
+		err = all.loaded.Damage[0].Err
+	}
 	if err == nil {
 		require.True(s.t, equalEverything(&s.want, &all), "a wrong answer: %s: %s %d", name, how, at)
 		s.exact++
@@ -107,6 +112,25 @@ func (s *sweep) judge(name, how string, at int) {
 	s.damaged++
 	if name != databaseName {
 		s.restore()
+	}
+}
+
+// judgeRest looks at what is left beside damage that is repaired from others: nothing that was not there, and all of the
+// promises.
+func (s *sweep) judgeRest(name, how string, at int, all *everything) {
+	s.repairable++
+	got, want := &all.loaded, &s.want.loaded
+	require.Equal(s.t, want.HardState, got.HardState, "%s: %s %d", name, how, at)
+	require.False(s.t, got.Fresh)
+	require.LessOrEqual(s.t, len(got.Entries), len(want.Entries))
+	require.Equal(s.t, want.Entries[:len(got.Entries)], append([]core.Entry{}, got.Entries...), "%s: %s %d", name, how, at)
+	if got.Checkpoint.Op > 0 {
+		require.Equal(s.t, s.want.meta, all.meta)
+		require.Equal(s.t, s.want.state, all.state)
+	}
+	for _, damage := range got.Damage {
+		require.Equal(s.t, filepath.Join(s.directory, name), damage.File, "%s: %s %d", name, how, at)
+		require.LessOrEqual(s.t, damage.First, damage.Last)
 	}
 }
 
@@ -142,13 +166,16 @@ func TestSweepFlips(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("%s, %d bytes: %d flips are damage, %d harmless", name, len(data), s.damaged-before.damaged, s.exact-before.exact)
+		t.Logf("%s, %d bytes: %d flips are damage, %d of it repairable, %d harmless", name, len(data), s.damaged-before.damaged,
+			s.repairable-before.repairable, s.exact-before.exact)
 		if live == nil {
 			require.Equal(t, before.exact, s.exact, "every byte of a checkpoint counts")
 		}
 	}
 	t.Logf("0 wrong answers in %d flips, %v", s.exact+s.damaged, time.Since(begun).Round(time.Second))
 	require.Greater(t, s.damaged, 2000)
+	require.Greater(t, s.repairable, 1000)
+	require.Greater(t, s.damaged, s.repairable)
 	require.Greater(t, s.exact, 100)
 }
 

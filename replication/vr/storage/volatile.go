@@ -36,6 +36,7 @@ func (v *volatile) Load() (vr.Loaded, error) {
 		return vr.Loaded{}, err
 	}
 	held := contents{hardState: loaded.HardState, extent: v.disk.extent, entries: loaded.Entries, checkpoint: loaded.Checkpoint, life: v.disk.mark.life}
+	held.extent.end(held.entries) // with damage it ends earlier
 	if held.checkpoint.Op > 0 {
 		if held.state, err = v.readState(); err != nil {
 			return vr.Loaded{}, err
@@ -70,6 +71,11 @@ func (v *volatile) Write(batch vr.Batch) error {
 	state := v.disk.hardState
 	if batch.HardState != nil {
 		state.View, state.LastNormalView = batch.HardState.View, batch.HardState.LastNormalView
+	}
+	if batch.Replace != nil {
+		// What the disk has is only an old beginning. Where that is damaged, the checkpoint that is sound will do.
+		newest := v.disk.newest()
+		return v.disk.Write(vr.Batch{HardState: &state, Replace: &newest, Sync: true})
 	}
 	if state == v.disk.hardState && v.disk.mark.life == lifeRunning {
 		return nil

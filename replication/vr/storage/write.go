@@ -37,7 +37,11 @@ func (d *Disk) writeAt(batch vr.Batch, checkpoint core.CheckpointMeta) error {
 		d.wait(&batch)
 		return nil
 	}
-	return d.write(&change{batch: batch, checkpoint: checkpoint, mark: mark{durability: d.durability, life: lifeRunning}})
+	c := change{batch: batch, checkpoint: checkpoint, mark: mark{durability: d.durability, life: lifeRunning}}
+	if batch.Replace == nil {
+		return d.write(&c)
+	}
+	return d.replace(&c)
 }
 
 // MarkClean writes the hints that wait, and the mark.
@@ -83,7 +87,7 @@ func (d *Disk) write(c *change) error {
 func (d *Disk) hintsOnly(batch *vr.Batch) bool {
 	// A log that goes on from a checkpoint is no hint.
 	restart := batch.TruncateBelow > d.extent.last+1
-	return !batch.Sync && !batch.Truncate && !restart && len(batch.Entries) == 0 && (batch.HardState == nil ||
+	return !batch.Sync && !batch.Truncate && batch.Replace == nil && !restart && len(batch.Entries) == 0 && (batch.HardState == nil ||
 		batch.HardState.View == d.hardState.View && batch.HardState.LastNormalView == d.hardState.LastNormalView)
 }
 
@@ -201,7 +205,7 @@ func (e *logEdit) restart(base core.OpNumber) error {
 	if err := e.clear(); err != nil {
 		return err
 	}
-	e.extent = extent{base: base, baseHash: e.checkpoint.Hash, last: base, lastHash: e.checkpoint.Hash}
+	e.extent = beginning(e.checkpoint)
 	return nil
 }
 
