@@ -45,10 +45,16 @@ func listen(t *testing.T, h *Host) string {
 	return listener.Addr().String()
 }
 
-// reach connects from inside.
-func reach(inside func(func() error) error, address string) error {
+// patience is how long a test waits for what has to come, and moment for what must not.
+const (
+	patience = 30 * time.Second
+	moment   = 300 * time.Millisecond
+)
+
+// reach connects from inside, within a time.
+func reach(inside func(func() error) error, address string, within time.Duration) error {
 	return inside(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		if err != nil {
@@ -70,40 +76,40 @@ func TestDropsBetweenHosts(t *testing.T) {
 		addresses[i] = listen(t, hosts[i])
 	}
 	a, b := hosts[0], hosts[1]
-	everything := func(want func(require.TestingT, error, ...any)) {
+	everything := func(want func(require.TestingT, error, ...any), within time.Duration) {
 		for i, h := range hosts {
-			require.NoError(t, reach(n.Do, addresses[i]), "the switch reaches every host")
+			require.NoError(t, reach(n.Do, addresses[i], patience), "the switch reaches every host")
 			for j := range hosts {
 				if i == j || i+j > 1 {
-					require.NoError(t, reach(h.Do, addresses[j]), "%d to %d", i, j)
+					require.NoError(t, reach(h.Do, addresses[j], patience), "%d to %d", i, j)
 				} else {
-					want(t, reach(h.Do, addresses[j]), "%d to %d", i, j)
+					want(t, reach(h.Do, addresses[j], within), "%d to %d", i, j)
 				}
 			}
 		}
 	}
-	everything(require.NoError)
+	everything(require.NoError, patience)
 	dropped, err := n.Dropped()
 	require.NoError(t, err)
 	require.Zero(t, dropped)
 
 	// One way is enough for TCP: without the answers no connection comes about.
 	require.NoError(t, n.Drop(a, b))
-	everything(require.Error)
+	everything(require.Error, moment)
 	dropped, err = n.Dropped()
 	require.NoError(t, err)
 	require.Positive(t, dropped)
 	healed, err := n.Heal()
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, healed, dropped)
-	everything(require.NoError)
+	everything(require.NoError, patience)
 
 	require.NoError(t, n.Drop(a, b))
 	require.NoError(t, n.Drop(b, a))
-	everything(require.Error)
+	everything(require.Error, moment)
 	_, err = n.Heal()
 	require.NoError(t, err)
-	everything(require.NoError)
+	everything(require.NoError, patience)
 
 	after, err := net.Interfaces()
 	require.NoError(t, err)
@@ -125,21 +131,21 @@ func TestOneWayIsOneWay(t *testing.T) {
 		}))
 		t.Cleanup(func() { require.NoError(t, ends[i].Close()) })
 	}
-	hears := func(from, to int) bool {
+	hears := func(from, to int, within time.Duration) bool {
 		_, err := ends[from].WriteTo([]byte("x"), ends[to].LocalAddr())
 		require.NoError(t, err)
-		require.NoError(t, ends[to].SetReadDeadline(time.Now().Add(300*time.Millisecond)))
+		require.NoError(t, ends[to].SetReadDeadline(time.Now().Add(within)))
 		_, _, err = ends[to].ReadFrom(make([]byte, 1))
 		return err == nil
 	}
-	require.True(t, hears(0, 1) && hears(1, 0))
+	require.True(t, hears(0, 1, patience) && hears(1, 0, patience))
 	require.NoError(t, n.Drop(hosts[0], hosts[1]))
-	require.False(t, hears(0, 1))
-	require.True(t, hears(1, 0))
+	require.False(t, hears(0, 1, moment))
+	require.True(t, hears(1, 0, patience))
 	packets, err := n.Heal()
 	require.NoError(t, err)
 	require.EqualValues(t, 1, packets)
-	require.True(t, hears(0, 1))
+	require.True(t, hears(0, 1, patience))
 }
 
 func TestProcessesRunInTheirHost(t *testing.T) {
