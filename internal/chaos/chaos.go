@@ -40,7 +40,8 @@ type run struct {
 	result    Result
 	network   *network
 	cluster   *process.Cluster
-	random    *rand.Rand // of the faults
+	random    *rand.Rand   // of the faults
+	victim    process.Node // is dead while links are hurt
 	clerks    []*clerk.Clerk
 	ledger    *bank.Ledger
 	watch     *witness

@@ -28,12 +28,27 @@ type fault struct {
 	early bool
 }
 
-// faults are those of one round, in order.
+// faults are those of one round: in order in the first, which every run has, and after it in any order, with those of
+// processes on links that may be slow, and where a group can bear two faults at once with two.
 func (r *run) faults(round int) []fault {
 	all := r.processFaults()
-	if r.options.Partitions != PartitionsOff {
-		all = append(all, r.linkFaults(round)...)
+	if r.options.Partitions == PartitionsOff {
+		return all
 	}
+	links := r.linkFaults(round)
+	if round == 0 {
+		return append(all, links...)
+	}
+	for i := range all {
+		all[i] = r.inWeather(all[i])
+	}
+	if r.options.Replicas >= twoFaultsMin {
+		for i := range links {
+			links[i] = r.withVictim(links[i])
+		}
+	}
+	all = append(all, links...)
+	r.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/viewline/viewline/cluster"
@@ -46,11 +45,6 @@ func groupName(group uint32) string {
 		return "the coordinator"
 	}
 	return fmt.Sprintf("shard %d", group)
-}
-
-// others are the replicas of a node's group but itself.
-func (r *run) others(node process.Node) []process.Node {
-	return slices.DeleteFunc(r.cluster.Nodes(node.Group), func(other process.Node) bool { return other == node })
 }
 
 // between are the ways from the first nodes to the second, and those back too if both.
