@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -57,9 +56,9 @@ func (w *wire) Receive(deliver func(core.ReplicaID, []byte)) {
 	w.deliver = deliver
 }
 
-func (w *wire) ServeCheckpoints(func(core.ReplicaID, core.OpNumber) ([]byte, io.ReadCloser, error)) {}
+func (w *wire) ServeCheckpoints(vr.OpenFunc) {}
 
-func (w *wire) FetchCheckpoint(context.Context, core.ReplicaID, core.OpNumber) ([]byte, io.ReadCloser, error) {
+func (w *wire) FetchCheckpoint(context.Context, core.ReplicaID, replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
 	return nil, nil, errors.ErrUnsupported
 }
 

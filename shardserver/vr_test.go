@@ -3,7 +3,6 @@ package shardserver
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"sync"
 	"testing"
@@ -35,7 +34,7 @@ type wireEnd struct {
 	id      core.ReplicaID
 	mu      sync.RWMutex
 	deliver func(from core.ReplicaID, payload []byte)
-	open    func(from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error)
+	open    vr.OpenFunc
 }
 
 func (w *wires) to(from, id core.ReplicaID) *wireEnd {
@@ -69,13 +68,13 @@ func (e *wireEnd) Receive(deliver func(core.ReplicaID, []byte)) {
 	e.deliver = deliver
 }
 
-func (e *wireEnd) ServeCheckpoints(open func(core.ReplicaID, core.OpNumber) ([]byte, io.ReadCloser, error)) {
+func (e *wireEnd) ServeCheckpoints(open vr.OpenFunc) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.open = open
 }
 
-func (e *wireEnd) FetchCheckpoint(_ context.Context, from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
+func (e *wireEnd) FetchCheckpoint(_ context.Context, from core.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
 	other := e.wires.to(e.id, from)
 	if other == nil {
 		return nil, nil, errSilent
@@ -85,7 +84,7 @@ func (e *wireEnd) FetchCheckpoint(_ context.Context, from core.ReplicaID, atLeas
 	if other.open == nil {
 		return nil, nil, errSilent
 	}
-	return other.open(e.id, atLeast)
+	return other.open(e.id, request)
 }
 
 // realShard is a shard behind a real group of three.

@@ -12,22 +12,19 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication"
 )
 
-const (
-	// chunkBytes is how much of a checkpoint travels in one message.
-	chunkBytes = 256 << 10
-	// headerBytesMax bounds a backend's description of a checkpoint.
-	headerBytesMax = 64 << 10
-	// emptyReadsMax is how often in a row a body may return neither bytes nor an error.
-	emptyReadsMax = 100
-)
+// headerBytesMax bounds a backend's description of a checkpoint.
+const headerBytesMax = 64 << 10
 
-// FetchCheckpoint asks a member for its newest checkpoint, of at least that op-number, and returns the
-// description and the state. The body ends with io.EOF only when every byte that the member sent has arrived
-// unchanged; anything else is an error that is never io.EOF, ErrDamaged where bytes are altered or missing.
-// The body is read by one goroutine, must be closed, and ends with ctx.
-func (g *Group) FetchCheckpoint(ctx context.Context, from uint32, atLeast uint64) (header []byte, body io.ReadCloser, err error) {
+// FetchCheckpoint asks a member for a checkpoint and returns its description and its chunks. They end with io.EOF only
+// when the member has said that it has sent the last one, and every byte has arrived unchanged and in order; anything else
+// is an error that is never io.EOF, ErrDamaged where bytes are altered or missing, and replication.ErrCheckpointGone where
+// the one to be resumed is not there any more. The chunks must be closed, and end with ctx.
+func (g *Group) FetchCheckpoint(ctx context.Context, from uint32, request replication.CheckpointRequest) (
+	header []byte, chunks replication.ChunkReader, err error,
+) {
 	t, p := g.transport, g.peers[from]
 	if p == nil {
 		return nil, nil, fmt.Errorf("%w: replica %d of group %d", ErrUnknownPeer, from, g.local.Group)
@@ -36,99 +33,115 @@ func (g *Group) FetchCheckpoint(ctx context.Context, from uint32, atLeast uint64
 		return nil, nil, ErrCut
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	b := &checkpointBody{group: g, from: from, cancel: cancel}
-	b.stream, err = p.client.FetchCheckpoint(ctx, &pb.FetchCheckpointRequest{
-		Version: Version, Cluster: t.options.Cluster[:], Group: g.local.Group, From: g.local.Replica, To: from, Op: atLeast,
+	r := &chunkReader{group: g, from: from, cancel: cancel, first: request.First, next: request.First}
+	r.stream, err = p.client.FetchCheckpoint(ctx, &pb.FetchCheckpointRequest{
+		Version: Version, Cluster: t.options.Cluster[:], Group: g.local.Group, From: g.local.Replica, To: from,
+		Op: uint64(request.AtLeast), Resume: request.Resume, First: request.First,
 	})
 	if err == nil {
-		header, err = b.open()
+		header, err = r.open()
 	}
 	if err != nil {
 		cancel()
 		return nil, nil, fmt.Errorf("transport: checkpoint of group %d from replica %d: %w", g.local.Group, from, err)
 	}
-	return header, b, nil
+	return header, r, nil
 }
 
-// checkpointBody reads a checkpoint as it arrives.
-type checkpointBody struct {
+// chunkReader reads a checkpoint as it arrives.
+type chunkReader struct {
 	group  *Group
 	from   uint32
 	cancel context.CancelFunc
 	stream pb.PeerService_FetchCheckpointClient
 
-	chunk    []byte // arrived and verified, not read yet
-	checksum uint32 // of the header and every chunk so far
-	last     bool   // the last chunk has arrived
-	err      error  // what every further Read returns
+	first    uint64                      // chunk that was asked for
+	next     uint64                      // chunk that belongs here
+	arrived  *pb.FetchCheckpointResponse // with the header, and not returned yet
+	checksum uint32                      // of the header and every chunk so far
+	err      error                       // what every further Next returns
 }
 
 // open takes the first message.
-func (b *checkpointBody) open() ([]byte, error) {
-	first, err := b.receive()
+func (r *chunkReader) open() ([]byte, error) {
+	message, err := r.receive()
 	if err != nil {
 		return nil, err
 	}
-	return first.GetHeader(), nil
+	if message.GetGone() {
+		return nil, replication.ErrCheckpointGone
+	}
+	r.arrived = message
+	return message.GetHeader(), nil
 }
 
-// Read returns bytes that have been verified.
-func (b *checkpointBody) Read(into []byte) (int, error) {
-	for len(b.chunk) == 0 && b.err == nil {
-		if b.last {
-			b.err = b.finish()
-		} else if _, err := b.receive(); err != nil {
-			b.err = err
-		}
+// Next returns a chunk that has been verified.
+func (r *chunkReader) Next() (replication.Chunk, error) {
+	if r.err != nil {
+		return replication.Chunk{}, r.err
 	}
-	if len(b.chunk) == 0 {
-		return 0, b.err
+	message := r.arrived
+	if r.arrived = nil; message == nil {
+		message, r.err = r.receive()
 	}
-	n := copy(into, b.chunk)
-	b.chunk = b.chunk[n:]
-	return n, nil
+	switch {
+	case r.err != nil:
+	case message.GetLast() && len(message.GetChunk()) > 0:
+		r.err = fmt.Errorf("%w: a chunk in the message that ends it", ErrDamaged)
+	case message.GetLast():
+		r.err = r.finish()
+	case message.GetGone():
+		r.err = replication.ErrCheckpointGone
+	case message.GetIndex() != r.next:
+		r.err = fmt.Errorf("%w: chunk %d where chunk %d belongs", ErrDamaged, message.GetIndex(), r.next)
+	default:
+		r.next++
+		r.group.transport.counters.checkpointBytesFetched.Add(uint64(len(message.GetChunk())))
+		return replication.Chunk{Index: message.GetIndex(), Checksum: message.GetChunkChecksum(), Data: message.GetChunk()}, nil
+	}
+	return replication.Chunk{}, r.err
 }
 
 // receive takes one message and verifies it.
-func (b *checkpointBody) receive() (*pb.FetchCheckpointResponse, error) {
-	if !b.group.transport.options.Pass(b.group.local.Group, b.from, b.group.local.Replica) {
+func (r *chunkReader) receive() (*pb.FetchCheckpointResponse, error) {
+	if !r.group.transport.options.Pass(r.group.local.Group, r.from, r.group.local.Replica) {
 		return nil, ErrCut
 	}
-	message, err := b.stream.Recv()
+	message, err := r.stream.Recv()
 	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: it ends before its last piece", ErrDamaged)
+		return nil, fmt.Errorf("%w: it ends before its last chunk", ErrDamaged)
 	}
 	if err != nil {
 		return nil, err
 	}
-	b.checksum = crc32.Update(b.checksum, castagnoli, message.GetHeader())
-	b.checksum = crc32.Update(b.checksum, castagnoli, message.GetChunk())
-	if b.checksum != message.GetChecksum() {
-		return nil, fmt.Errorf("%w: checksum %08x, expected %08x", ErrDamaged, b.checksum, message.GetChecksum())
+	r.checksum = crc32.Update(r.checksum, castagnoli, message.GetHeader())
+	r.checksum = crc32.Update(r.checksum, castagnoli, message.GetChunk())
+	if r.checksum != message.GetChecksum() {
+		return nil, fmt.Errorf("%w: checksum %08x, expected %08x", ErrDamaged, r.checksum, message.GetChecksum())
 	}
-	b.chunk, b.last = message.GetChunk(), message.GetLast()
-	b.group.transport.counters.checkpointBytesFetched.Add(uint64(len(b.chunk)))
 	return message, nil
 }
 
-// finish makes sure that nothing follows the last piece, and returns io.EOF.
-func (b *checkpointBody) finish() error {
-	if _, err := b.stream.Recv(); errors.Is(err, io.EOF) {
-		b.group.transport.counters.checkpointsFetched.Add(1)
+// finish makes sure that nothing follows the end, and returns io.EOF.
+func (r *chunkReader) finish() error {
+	if _, err := r.stream.Recv(); errors.Is(err, io.EOF) {
+		if r.first == 0 {
+			r.group.transport.counters.checkpointsFetched.Add(1)
+		}
 		return io.EOF
 	} else if err != nil {
-		return fmt.Errorf("transport: after the last piece of a checkpoint: %w", err)
+		return fmt.Errorf("transport: after the last chunk of a checkpoint: %w", err)
 	}
-	return fmt.Errorf("%w: it goes on after its last piece", ErrDamaged)
+	return fmt.Errorf("%w: it goes on after its last chunk", ErrDamaged)
 }
 
 // Close ends the transfer.
-func (b *checkpointBody) Close() error {
-	b.cancel()
+func (r *chunkReader) Close() error {
+	r.cancel()
 	return nil
 }
 
-// FetchCheckpoint sends the newest checkpoint of a local replica, as long as the member goes on taking it.
+// FetchCheckpoint sends a checkpoint of a local replica, as long as the member goes on taking it.
 func (s *server) FetchCheckpoint(request *pb.FetchCheckpointRequest, stream pb.PeerService_FetchCheckpointServer) error {
 	t := s.transport
 	g, err := t.checkpointSource(request)
@@ -165,21 +178,25 @@ func (s *server) FetchCheckpoint(request *pb.FetchCheckpointRequest, stream pb.P
 	}
 }
 
-// serveCheckpoint opens a checkpoint and sends it. idle runs while a piece is being sent.
+// serveCheckpoint opens a checkpoint and sends it. idle runs while a message is being sent.
 func (t *Transport) serveCheckpoint(g *Group, request *pb.FetchCheckpointRequest, stream pb.PeerService_FetchCheckpointServer, idle *time.Timer) error {
 	open := g.opener()
 	if open == nil {
 		return status.Error(codes.Unavailable, "replica serves no checkpoints now")
 	}
-	header, body, err := open(request.GetFrom(), request.GetOp())
-	if err != nil {
+	header, chunks, err := open(request.GetFrom(), replication.CheckpointRequest{
+		AtLeast: replication.OpNumber(request.GetOp()), Resume: request.GetResume(), First: request.GetFirst(),
+	})
+	if errors.Is(err, replication.ErrCheckpointGone) {
+		return stream.Send(&pb.FetchCheckpointResponse{Gone: true})
+	} else if err != nil {
 		return status.Errorf(codes.NotFound, "no checkpoint at op-number %d or above: %v", request.GetOp(), err)
 	}
-	defer func() { _ = body.Close() }() // it was only read: nothing can be lost
+	defer func() { _ = chunks.Close() }() // it was only read: nothing can be lost
 	if len(header) > headerBytesMax {
 		return status.Errorf(codes.Internal, "a checkpoint's header of %d bytes", len(header))
 	}
-	return t.sendCheckpoint(stream, header, body, idle)
+	return t.sendCheckpoint(stream, header, chunks, idle, request.GetFirst() == 0)
 }
 
 // checkpointSource checks a request and returns the local replica that it is for.
@@ -203,49 +220,36 @@ func (t *Transport) checkpointSource(request *pb.FetchCheckpointRequest) (*Group
 	return g, nil
 }
 
-// sendCheckpoint sends a body in pieces, each with the checksum of everything so far.
-func (t *Transport) sendCheckpoint(stream pb.PeerService_FetchCheckpointServer, header []byte, body io.Reader, idle *time.Timer) error {
+// sendCheckpoint sends chunks, each with the checksum of everything so far. whole: they are all that there are.
+func (t *Transport) sendCheckpoint(
+	stream pb.PeerService_FetchCheckpointServer, header []byte, chunks replication.ChunkReader, idle *time.Timer, whole bool,
+) error {
 	message := &pb.FetchCheckpointResponse{Header: header, Checksum: crc32.Checksum(header, castagnoli)}
-	chunk := make([]byte, chunkBytes)
-	for !message.GetLast() {
+	for !message.GetLast() && !message.GetGone() {
 		if t.ctx.Err() != nil {
 			return status.Error(codes.Unavailable, "node is closing")
 		}
-		n, last, err := fill(chunk, body)
-		if err != nil {
+		chunk, err := chunks.Next()
+		switch {
+		case err == io.EOF: //nolint:errorlint // io.EOF itself is the end: a source that was found cut short says something else
+			message.Last = true
+		case errors.Is(err, replication.ErrCheckpointGone):
+			message.Gone = true
+		case err != nil:
 			return status.Errorf(codes.DataLoss, "reading the checkpoint: %v", err)
 		}
-		message.Chunk, message.Last = chunk[:n], last
-		message.Checksum = crc32.Update(message.GetChecksum(), castagnoli, chunk[:n])
+		message.Index, message.ChunkChecksum, message.Chunk = chunk.Index, chunk.Checksum, chunk.Data
+		message.Checksum = crc32.Update(message.GetChecksum(), castagnoli, chunk.Data)
 		idle.Reset(t.options.CheckpointTimeout)
 		err = stream.Send(message)
 		if idle.Stop(); err != nil {
 			return err
 		}
-		t.counters.checkpointBytesSent.Add(uint64(n))
+		t.counters.checkpointBytesSent.Add(uint64(len(chunk.Data)))
 		message.Header = nil
 	}
-	t.counters.checkpointsSent.Add(1)
-	return nil
-}
-
-// fill reads until the chunk is full or the body ends. Only io.EOF itself is the end: io.ReadFull would take a
-// body that was found cut short, which says io.ErrUnexpectedEOF, for a complete one.
-func fill(chunk []byte, body io.Reader) (n int, last bool, err error) {
-	for empty := 0; n < len(chunk); {
-		read, err := body.Read(chunk[n:])
-		n += read
-		if err == io.EOF {
-			return n, true, nil
-		}
-		if err != nil {
-			return n, false, err
-		}
-		if empty++; read > 0 {
-			empty = 0
-		} else if empty == emptyReadsMax {
-			return n, false, io.ErrNoProgress
-		}
+	if message.GetLast() && whole {
+		t.counters.checkpointsSent.Add(1)
 	}
-	return n, false, nil
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/transport"
 )
 
@@ -30,33 +32,72 @@ func state(size int) []byte {
 	return bytes
 }
 
-// source is a body that counts its closings.
-type source struct {
-	io.Reader
+// pieces are a body's chunks. They count their closings.
+type pieces struct {
+	body   io.Reader
+	next   uint64
 	closed *atomic.Int32
 }
 
-func (s source) Close() error {
-	s.closed.Add(1)
+func (p *pieces) Next() (replication.Chunk, error) {
+	data := make([]byte, 256<<10)
+	n, err := io.ReadFull(p.body, data)
+	if err != nil && n == 0 || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return replication.Chunk{}, err
+	}
+	p.next++
+	return replication.Chunk{Index: p.next - 1, Checksum: uint32(p.next) * 7, Data: data[:n]}, nil
+}
+
+func (p *pieces) Close() error {
+	if p.closed != nil {
+		p.closed.Add(1)
+	}
 	return nil
 }
+
+// serve is an opener of a body.
+func serve(header string, body func() io.Reader) transport.OpenCheckpoint {
+	return func(uint32, replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+		return []byte(header), &pieces{body: body()}, nil
+	}
+}
+
+// readAll is all that chunks have.
+func readAll(chunks replication.ChunkReader) (all []byte, err error) {
+	for {
+		chunk, err := chunks.Next()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, chunk.Data...)
+	}
+}
+
+var newest = replication.CheckpointRequest{}
 
 func TestCheckpointsArriveWhole(t *testing.T) {
 	a, b, one, two := pair(t, transport.Options{})
 	for _, size := range []int{0, 1, 256<<10 - 1, 256 << 10, 256<<10 + 1, 3 << 20} {
 		var closed atomic.Int32
-		two.ServeCheckpoints(func(from uint32, atLeast uint64) ([]byte, io.ReadCloser, error) {
+		request := replication.CheckpointRequest{AtLeast: 77}
+		two.ServeCheckpoints(func(from uint32, asked replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
 			require.EqualValues(t, 1, from)
-			require.EqualValues(t, 77, atLeast)
-			return []byte("header"), source{iotest.HalfReader(bytes.NewReader(state(size))), &closed}, nil
+			require.Equal(t, request, asked)
+			return []byte("header"), &pieces{body: bytes.NewReader(state(size)), closed: &closed}, nil
 		})
-		header, body, err := one.FetchCheckpoint(t.Context(), 2, 77)
+		header, chunks, err := one.FetchCheckpoint(t.Context(), 2, request)
 		require.NoError(t, err)
 		require.Equal(t, "header", string(header))
-		read, err := io.ReadAll(body)
+		read, err := readAll(chunks)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(state(size), read), "%d bytes", size)
-		require.NoError(t, body.Close())
+		_, err = chunks.Next()
+		require.ErrorIs(t, err, io.EOF, "and again")
+		require.NoError(t, chunks.Close())
 		eventually(t, func() bool { return closed.Load() == 1 }, "the source is closed")
 	}
 	require.EqualValues(t, 6, a.Counters()["checkpoints_fetched"])
@@ -64,17 +105,47 @@ func TestCheckpointsArriveWhole(t *testing.T) {
 	require.Equal(t, a.Counters()["checkpoint_bytes_fetched"], b.Counters()["checkpoint_bytes_sent"])
 }
 
+// TestCheckpointsAreGoneOnWith from the chunk that is asked for, and say so when they are gone, at once or on the way.
+func TestCheckpointsAreGoneOnWith(t *testing.T) {
+	a, b, one, two := pair(t, transport.Options{})
+	request := replication.CheckpointRequest{Resume: []byte("that one"), First: 3}
+	gone := replication.ErrCheckpointGone
+	two.ServeCheckpoints(func(_ uint32, asked replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+		if asked.First == 0 {
+			return nil, nil, fmt.Errorf("of operation 5: %w", gone)
+		}
+		require.Equal(t, request, asked)
+		return []byte("header"), &pieces{body: io.MultiReader(bytes.NewReader(make([]byte, 300<<10)), iotest.ErrReader(gone)), next: 3}, nil
+	})
+	_, chunks, err := one.FetchCheckpoint(t.Context(), 2, request)
+	require.NoError(t, err)
+	for index := range uint64(1) {
+		chunk, err := chunks.Next()
+		require.NoError(t, err)
+		require.Equal(t, 3+index, chunk.Index)
+		require.EqualValues(t, (4+index)*7, chunk.Checksum)
+	}
+	_, err = chunks.Next()
+	require.ErrorIs(t, err, gone)
+	require.NoError(t, chunks.Close())
+	_, _, err = one.FetchCheckpoint(t.Context(), 2, newest)
+	require.ErrorIs(t, err, gone)
+	require.Zero(t, a.Counters()["checkpoints_fetched"]+b.Counters()["checkpoints_sent"], "no whole one")
+}
+
 func TestCheckpointsThatAreNotServed(t *testing.T) {
 	a, _, one, two := pair(t, transport.Options{})
 	fetch := func(from uint32) error {
-		_, _, err := one.FetchCheckpoint(t.Context(), from, 10)
+		_, _, err := one.FetchCheckpoint(t.Context(), from, newest)
 		require.Error(t, err)
 		return err
 	}
 	require.ErrorIs(t, fetch(3), transport.ErrUnknownPeer)
 	require.ErrorIs(t, fetch(1), transport.ErrUnknownPeer)
 	require.Equal(t, codes.Unavailable, status.Code(fetch(2)))
-	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) { return nil, nil, errors.New("only at 3") })
+	two.ServeCheckpoints(func(uint32, replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+		return nil, nil, errors.New("only at 3")
+	})
 	err := fetch(2)
 	require.Equal(t, codes.NotFound, status.Code(err))
 	require.ErrorContains(t, err, "only at 3")
@@ -86,9 +157,7 @@ func TestCheckpointsThatAreNotServed(t *testing.T) {
 
 func TestCheckpointRequestsThatAreRefused(t *testing.T) {
 	_, b, _, two := pair(t, transport.Options{})
-	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-		return nil, io.NopCloser(bytes.NewReader(nil)), nil
-	})
+	two.ServeCheckpoints(serve("", func() io.Reader { return bytes.NewReader(nil) }))
 	id, other := cluster(1), cluster(2)
 	for _, test := range []struct {
 		name string
@@ -116,13 +185,12 @@ func TestCheckpointRequestsThatAreRefused(t *testing.T) {
 func TestACheckpointWhoseSourceFails(t *testing.T) {
 	_, _, one, two := pair(t, transport.Options{})
 	for _, failure := range []error{errors.New("disk"), io.ErrUnexpectedEOF} {
-		two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-			body := io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), iotest.ErrReader(failure))
-			return nil, io.NopCloser(body), nil
-		})
-		_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
+		two.ServeCheckpoints(serve("", func() io.Reader {
+			return io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), iotest.ErrReader(failure))
+		}))
+		_, body, err := one.FetchCheckpoint(t.Context(), 2, newest)
 		require.NoError(t, err)
-		read, err := io.ReadAll(body)
+		read, err := readAll(body)
 		require.Equal(t, codes.DataLoss, status.Code(err))
 		require.LessOrEqual(t, len(read), 1<<20)
 		require.NoError(t, body.Close())
@@ -131,15 +199,13 @@ func TestACheckpointWhoseSourceFails(t *testing.T) {
 
 func TestTooManyCheckpointsAtOnce(t *testing.T) {
 	_, _, one, two := pair(t, transport.Options{CheckpointsMax: 1})
-	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-		return nil, io.NopCloser(bytes.NewReader(make([]byte, 16<<20))), nil
-	})
-	_, first, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	two.ServeCheckpoints(serve("", func() io.Reader { return bytes.NewReader(make([]byte, 16<<20)) }))
+	_, first, err := one.FetchCheckpoint(t.Context(), 2, newest)
 	require.NoError(t, err)
-	_, _, err = one.FetchCheckpoint(t.Context(), 2, 0)
+	_, _, err = one.FetchCheckpoint(t.Context(), 2, newest)
 	require.Equal(t, codes.ResourceExhausted, status.Code(err))
 	require.NoError(t, first.Close())
-	_, err = io.ReadAll(first)
+	_, err = readAll(first)
 	require.Error(t, err, "a closed body does not end in order")
 }
 
@@ -147,25 +213,25 @@ func TestTooManyCheckpointsAtOnce(t *testing.T) {
 func TestAMemberThatStopsReadingItsCheckpoint(t *testing.T) {
 	_, b, one, two := pair(t, transport.Options{CheckpointsMax: 1, CheckpointTimeout: 300 * time.Millisecond})
 	var closed atomic.Int32
-	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-		return nil, source{bytes.NewReader(make([]byte, 32<<20)), &closed}, nil // more than the windows hold
+	two.ServeCheckpoints(func(uint32, replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+		return nil, &pieces{body: bytes.NewReader(make([]byte, 32<<20)), closed: &closed}, nil // more than the windows hold
 	})
-	_, stopped, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	_, stopped, err := one.FetchCheckpoint(t.Context(), 2, newest)
 	require.NoError(t, err)
 	defer stopped.Close()
-	_, err = io.ReadFull(stopped, make([]byte, 1000))
+	_, err = stopped.Next()
 	require.NoError(t, err)
 	eventually(t, func() bool { return closed.Load() == 1 }, "the checkpoint is given up")
-	var second io.ReadCloser
+	var second replication.ChunkReader
 	eventually(t, func() bool {
-		_, second, err = one.FetchCheckpoint(t.Context(), 2, 0)
+		_, second, err = one.FetchCheckpoint(t.Context(), 2, newest)
 		return err == nil
 	}, "another member has the place")
-	read, err := io.ReadAll(second)
+	read, err := readAll(second)
 	require.NoError(t, err)
 	require.Len(t, read, 32<<20)
 	require.NoError(t, second.Close())
-	_, err = io.ReadAll(stopped)
+	_, err = readAll(stopped)
 	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
 	require.EqualValues(t, 1, b.Counters()["checkpoints_sent"])
 }
@@ -174,15 +240,18 @@ func TestAMemberThatStopsReadingItsCheckpoint(t *testing.T) {
 func TestAMemberThatReadsItsCheckpointSlowly(t *testing.T) {
 	const pause = 250 * time.Millisecond
 	_, _, one, two := pair(t, transport.Options{CheckpointTimeout: 4 * pause})
-	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-		return nil, io.NopCloser(bytes.NewReader(make([]byte, 32<<20))), nil
-	})
-	_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	two.ServeCheckpoints(serve("", func() io.Reader { return bytes.NewReader(make([]byte, 32<<20)) }))
+	_, body, err := one.FetchCheckpoint(t.Context(), 2, newest)
 	require.NoError(t, err)
 	defer body.Close()
 	began := time.Now()
 	for ticker := time.NewTicker(pause); ; <-ticker.C {
-		if _, err = io.CopyN(io.Discard, body, 4<<20); err != nil {
+		for range 16 {
+			if _, err = body.Next(); err != nil {
+				break
+			}
+		}
+		if err != nil {
 			break
 		}
 	}
@@ -194,32 +263,30 @@ func TestACheckpointIsCutByContextPartitionAndClose(t *testing.T) {
 	var cut atomic.Bool
 	large := make([]byte, 16<<20) // more than the windows hold
 	a, _, one, two := pair(t, transport.Options{Pass: func(uint32, uint32, uint32) bool { return !cut.Load() }})
-	two.ServeCheckpoints(func(uint32, uint64) ([]byte, io.ReadCloser, error) {
-		return nil, io.NopCloser(bytes.NewReader(large)), nil
-	})
-	begin := func(ctx context.Context) io.ReadCloser {
-		_, body, err := one.FetchCheckpoint(ctx, 2, 0)
+	two.ServeCheckpoints(serve("", func() io.Reader { return bytes.NewReader(large) }))
+	begin := func(ctx context.Context) replication.ChunkReader {
+		_, body, err := one.FetchCheckpoint(ctx, 2, newest)
 		require.NoError(t, err)
-		_, err = io.ReadFull(body, make([]byte, 1000))
+		_, err = body.Next()
 		require.NoError(t, err)
 		return body
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	body := begin(ctx)
 	cancel()
-	_, err := io.ReadAll(body)
+	_, err := readAll(body)
 	require.Equal(t, codes.Canceled, status.Code(err))
 
 	body = begin(t.Context())
 	cut.Store(true)
-	_, err = io.ReadAll(body)
+	_, err = readAll(body)
 	require.ErrorIs(t, err, transport.ErrCut)
 	require.NoError(t, body.Close())
 	cut.Store(false)
 
 	body = begin(t.Context())
 	require.NoError(t, a.Close())
-	_, err = io.ReadAll(body)
+	_, err = readAll(body)
 	require.Error(t, err)
 	require.NoError(t, body.Close())
 }
@@ -244,7 +311,9 @@ func (f *forger) FetchCheckpoint(_ *pb.FetchCheckpointRequest, stream pb.PeerSer
 func TestCheckpointsThatAreAltered(t *testing.T) {
 	whole := func() []*pb.FetchCheckpointResponse {
 		sum := crc32.Checksum([]byte("header"), crc32.MakeTable(crc32.Castagnoli))
-		script := []*pb.FetchCheckpointResponse{{Header: []byte("header"), Chunk: []byte("one ")}, {Chunk: []byte("two ")}, {Chunk: []byte("three"), Last: true}}
+		script := []*pb.FetchCheckpointResponse{
+			{Header: []byte("header"), Chunk: []byte("one ")}, {Chunk: []byte("two "), Index: 1}, {Chunk: []byte("three"), Index: 2}, {Last: true},
+		}
 		for _, message := range script {
 			sum = crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), message.Chunk)
 			message.Checksum = sum
@@ -264,23 +333,24 @@ func TestCheckpointsThatAreAltered(t *testing.T) {
 		alter func([]*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse
 	}{
 		{"nothing at all", func([]*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return nil }},
-		{"cut short", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return s[:2] }},
-		{"a piece missing", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return append(s[:1], s[2]) }},
-		{"a piece twice", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return append(s[:2], s[1], s[2]) }},
+		{"cut short", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return s[:3] }},
+		{"a piece missing", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return append(s[:1], s[2:]...) }},
+		{"a piece twice", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { return append(s[:2:2], s[1:]...) }},
 		{"exchanged", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[0], s[1] = s[1], s[0]; return s }},
 		{"something behind", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse {
-			return append(s, &pb.FetchCheckpointResponse{Checksum: s[2].Checksum})
+			return append(s, &pb.FetchCheckpointResponse{Checksum: s[3].Checksum})
 		}},
 		{"a byte", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[1].Chunk[0] ^= 1; return s }},
 		{"the header", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[0].Header[0] ^= 1; return s }},
 		{"the checksum", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[2].Checksum ^= 1; return s }},
+		{"the index", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[1].Index = 2; return s }},
 		{"ended early", func(s []*pb.FetchCheckpointResponse) []*pb.FetchCheckpointResponse { s[1].Last = true; return s }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f.script = test.alter(whole())
-			_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
+			_, body, err := one.FetchCheckpoint(t.Context(), 2, newest)
 			if err == nil {
-				_, err = io.ReadAll(body)
+				_, err = readAll(body)
 				require.NoError(t, body.Close())
 			}
 			require.ErrorIs(t, err, transport.ErrDamaged)
@@ -288,10 +358,10 @@ func TestCheckpointsThatAreAltered(t *testing.T) {
 		})
 	}
 	f.script = whole()
-	_, body, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	_, body, err := one.FetchCheckpoint(t.Context(), 2, newest)
 	require.NoError(t, err)
 	defer body.Close()
-	read, err := io.ReadAll(body)
+	read, err := readAll(body)
 	require.NoError(t, err)
 	require.Equal(t, "one two three", string(read))
 }

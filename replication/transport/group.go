@@ -2,10 +2,10 @@ package transport
 
 import (
 	"hash/crc32"
-	"io"
 	"sync"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication"
 )
 
 // castagnoli is the table of CRC-32C; it is never changed.
@@ -32,9 +32,8 @@ func sumNumber(sum uint32, value uint64, bytes int) uint32 {
 	return ^sum
 }
 
-// OpenCheckpoint opens the newest durable checkpoint, of at least that op-number, for the replica from, and
-// returns with it the backend's own description of it.
-type OpenCheckpoint func(from uint32, atLeast uint64) (header []byte, body io.ReadCloser, err error)
+// OpenCheckpoint opens a checkpoint for the replica from, and returns with its chunks the backend's own description of it.
+type OpenCheckpoint = func(from uint32, request replication.CheckpointRequest) (header []byte, chunks replication.ChunkReader, err error)
 
 // Group is one local replica's end of the transport.
 type Group struct {
@@ -92,7 +91,7 @@ func (g *Group) deliver(from uint32, payload []byte) bool {
 	return true
 }
 
-// ServeCheckpoints sets the function that opens this replica's newest checkpoint for a peer. nil stops the
+// ServeCheckpoints sets the function that opens this replica's checkpoints for peers. nil stops the
 // service; a checkpoint that is on its way is sent to its end.
 func (g *Group) ServeCheckpoints(open OpenCheckpoint) {
 	g.mu.Lock()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/transport"
 )
 
@@ -209,7 +210,7 @@ func TestPartition(t *testing.T) {
 	one.Send(2, []byte("lost"))
 	require.EqualValues(t, 1, a.Counters()["dropped_fault"])
 	sendUntil(t, two, 1, "the other way", &atOne)
-	_, _, err := one.FetchCheckpoint(t.Context(), 2, 0)
+	_, _, err := one.FetchCheckpoint(t.Context(), 2, replication.CheckpointRequest{})
 	require.ErrorIs(t, err, transport.ErrCut)
 	cut.Store(false)
 	sendUntil(t, one, 2, "after", &atTwo)
@@ -246,7 +247,7 @@ func TestCloseWhileEverythingIsBusy(t *testing.T) {
 	<-stopped
 	_, err := a.Group(transport.Local{Group: 9, Replica: 1}, nil)
 	require.ErrorIs(t, err, transport.ErrClosed)
-	_, _, err = one.FetchCheckpoint(t.Context(), 2, 0)
+	_, _, err = one.FetchCheckpoint(t.Context(), 2, replication.CheckpointRequest{})
 	require.Error(t, err)
 }
 

@@ -12,14 +12,9 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-// fetchBufferBytes is how much of a fetched checkpoint is handed to the storage at once.
-const fetchBufferBytes = 64 << 10
-
 // checkpointRest is how long no checkpoint is tried, but for those who call Checkpoint, after one for which the disk
 // had no space.
 const checkpointRest = 10 * time.Second
-
-var errStalled = errors.New("vr: the checkpoint stands still")
 
 // jobKind is what runs beside the owner: one job at a time, so that checkpoints only ever become newer.
 type jobKind uint8
@@ -35,6 +30,7 @@ const (
 type finishedJob struct {
 	meta    core.CheckpointMeta
 	fetched bool
+	from    core.ReplicaID // whom it was fetched from
 	// missed: the peer or the way to it failed; the core asks again. err: this replica's own storage or state
 	// machine did, and the replica stops.
 	missed, err error
@@ -75,7 +71,8 @@ func (o *owner) startJob() error {
 		o.counters.fetchesBegun.Add(1)
 		o.trace(TraceEvent{Kind: TraceFetch, From: wanted.From, Checkpoint: wanted.Meta})
 		o.options.Logger.Info("fetching a checkpoint", "group", o.options.Group, "replica", o.options.Self, "from", wanted.From, "op", wanted.Meta.Op)
-		o.jobs.Go(func() { o.mailbox.putFinished(o.fetchCheckpoint(wanted)) })
+		above := o.applied
+		o.jobs.Go(func() { o.mailbox.putFinished(o.fetchCheckpoint(wanted, above)) })
 		return nil
 	}
 	since := uint64(o.applied - o.checkpointed)
@@ -129,65 +126,6 @@ func (w endingWriter) Write(data []byte) (int, error) {
 	return w.writer.Write(data)
 }
 
-// fetchCheckpoint runs beside the owner. It ends with the checkpoint durable here.
-func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint) finishedJob {
-	ctx, cancel := context.WithCancelCause(r.background)
-	defer cancel(nil)
-	idle := time.AfterFunc(r.options.FetchTimeout, func() { cancel(errStalled) })
-	defer idle.Stop()
-	job := finishedJob{fetched: true}
-	header, body, err := r.options.Transport.FetchCheckpoint(ctx, want.From, want.Meta.Op)
-	if err != nil {
-		job.missed = errors.Join(err, context.Cause(ctx))
-		return job
-	}
-	defer func() { _ = body.Close() }() // it was only read, and what was read is verified
-	if job.meta, err = decodeCheckpointHeader(header); err != nil {
-		job.missed = err
-		return job
-	}
-	if job.meta.Op < want.Meta.Op || job.meta.Op == want.Meta.Op && job.meta != want.Meta {
-		job.missed = fmt.Errorf("vr: checkpoint %+v came, %+v was wanted", job.meta, want.Meta)
-		return job
-	}
-	writer, err := r.options.Storage.CreateCheckpoint(job.meta)
-	if err != nil {
-		job.err = fmt.Errorf("vr: checkpoint at operation %d: %w", job.meta.Op, err)
-		return job
-	}
-	progress := func(bytes int) {
-		r.counters.fetchBytes.Add(uint64(bytes))
-		idle.Reset(r.options.FetchTimeout)
-	}
-	if job.missed, job.err = copyCheckpoint(writer, body, progress); job.missed == nil && job.err == nil {
-		job.err = writer.Commit()
-	}
-	if job.missed != nil {
-		job.missed = errors.Join(job.missed, context.Cause(ctx))
-	}
-	job.err = errors.Join(job.err, writer.Abort())
-	return job
-}
-
-// copyCheckpoint copies up to io.EOF, which says that everything has arrived unchanged.
-func copyCheckpoint(writer io.Writer, body io.Reader, progress func(bytes int)) (missed, err error) {
-	buffer := make([]byte, fetchBufferBytes)
-	for missed == nil {
-		var n int
-		n, missed = body.Read(buffer)
-		if n > 0 {
-			progress(n)
-			if _, err := writer.Write(buffer[:n]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if errors.Is(missed, io.EOF) {
-		return nil, nil
-	}
-	return missed, nil
-}
-
 // jobFinished takes over what a job has done.
 func (o *owner) jobFinished(job *finishedJob) error {
 	o.job = jobNone
@@ -200,6 +138,7 @@ func (o *owner) jobFinished(job *finishedJob) error {
 	case !job.fetched:
 		o.counters.checkpoints.Add(1)
 		o.checkpointed = job.meta.Op
+		o.core.RetainAbove(o.serving.replaced(job.meta.Op))
 		o.core.CheckpointCreated(job.meta)
 		o.observe(overtaken)
 		o.publish() // who is told of the checkpoint finds it in the status
@@ -224,6 +163,7 @@ func (o *owner) jobFinished(job *finishedJob) error {
 		o.core.CheckpointFailed()
 		return nil
 	}
+	o.core.GoOnFrom(job.from)
 	return o.install(job.meta)
 }
 
@@ -257,35 +197,6 @@ func (o *owner) install(meta core.CheckpointMeta) error {
 	o.observe(overtaken)
 	o.askAgain()
 	return nil
-}
-
-// serveCheckpoint opens the newest checkpoint for a peer, on a goroutine of the transport's.
-func (r *Replica) serveCheckpoint(_ core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
-	meta, body, err := r.options.Storage.OpenCheckpoint()
-	if err != nil {
-		r.noteDamage(err)
-		return nil, nil, err
-	}
-	if meta.Op < atLeast {
-		return nil, nil, errors.Join(fmt.Errorf("%w at operation %d or above", ErrNoCheckpoint, atLeast), body.Close())
-	}
-	r.counters.serves.Add(1)
-	return encodeCheckpointHeader(meta), &servedCheckpoint{ReadCloser: body, replica: r}, nil
-}
-
-// servedCheckpoint tells the owner when the checkpoint turns out to be damaged on the way to a peer.
-type servedCheckpoint struct {
-	io.ReadCloser
-	replica *Replica
-}
-
-func (c *servedCheckpoint) Read(data []byte) (int, error) {
-	n, err := c.ReadCloser.Read(data)
-	c.replica.counters.serveBytes.Add(uint64(n))
-	if err != nil {
-		c.replica.noteDamage(err)
-	}
-	return n, err
 }
 
 func (r *Replica) noteDamage(err error) {

@@ -23,6 +23,10 @@ type counters struct {
 	checkpointsBegun, checkpoints, checkpointBytes   atomic.Uint64
 	fetchesBegun, fetches, fetchesFailed, fetchBytes atomic.Uint64
 	serves, serveBytes                               atomic.Uint64
+	// What became of the fetches on the way: gone on with, given up for a newer one, chunks refused; and how far the one
+	// is that is under way, 0 of 0 when none is.
+	fetchResumes, fetchesReplaced, chunksRefused atomic.Uint64
+	fetchDone, fetchTotal                        atomic.Uint64
 	// Transfers of log entries: state transfers as far as they need no checkpoint.
 	transfersBegun, transfersEnded, transferEntries atomic.Uint64
 	// handovers are those that this replica was asked for, by outcome; 0: refused.
@@ -42,20 +46,23 @@ func (c *counters) all() map[string]uint64 {
 		viewChanges += c.viewChanges[reason].Load()
 	}
 	return map[string]uint64{
-		"messages_sent":      sent,
-		"messages_received":  received,
-		"bytes_sent":         bytesSent,
-		"bytes_received":     bytesReceived,
-		"messages_refused":   c.refused.total(),
-		"messages_dropped":   c.messagesDropped.Load(),
-		"view_changes":       viewChanges,
-		"entries_persisted":  c.entriesPersisted.Load(),
-		"operations_applied": c.operationsApplied.Load(),
-		"checkpoints":        c.checkpoints.Load(),
-		"checkpoint_fetches": c.fetches.Load(),
-		"overloads":          c.overloads.Load(),
-		"damages":            c.damages.Load(),
-		"repairs":            c.repairs.Load(),
+		"messages_sent":                sent,
+		"messages_received":            received,
+		"bytes_sent":                   bytesSent,
+		"bytes_received":               bytesReceived,
+		"messages_refused":             c.refused.total(),
+		"messages_dropped":             c.messagesDropped.Load(),
+		"view_changes":                 viewChanges,
+		"entries_persisted":            c.entriesPersisted.Load(),
+		"operations_applied":           c.operationsApplied.Load(),
+		"checkpoints":                  c.checkpoints.Load(),
+		"checkpoint_fetches":           c.fetches.Load(),
+		"checkpoint_fetch_resumes":     c.fetchResumes.Load(),
+		"checkpoint_fetch_done_bytes":  c.fetchDone.Load(),
+		"checkpoint_fetch_total_bytes": c.fetchTotal.Load(),
+		"overloads":                    c.overloads.Load(),
+		"damages":                      c.damages.Load(),
+		"repairs":                      c.repairs.Load(),
 	}
 }
 
@@ -73,6 +80,8 @@ func (r *Replica) Measure() replication.Measures {
 		{"checkpoint_fetches_begun", &c.fetchesBegun},
 		{"checkpoint_fetches_failed", &c.fetchesFailed},
 		{"checkpoint_fetch_bytes", &c.fetchBytes},
+		{"checkpoint_fetches_replaced", &c.fetchesReplaced},
+		{"checkpoint_chunks_refused", &c.chunksRefused},
 		{"checkpoint_serves", &c.serves},
 		{"checkpoint_serve_bytes", &c.serveBytes},
 		{"transfers_begun", &c.transfersBegun},
@@ -91,6 +100,7 @@ func (r *Replica) Measure() replication.Measures {
 	c.received.describe(values, "received")
 	c.refused.describe(values)
 	r.mailbox.describe(values)
+	values["checkpoints_held"] = uint64(r.serving.count())
 	r.mu.Lock()
 	applied, transferring := uint64(r.status.Applied), r.status.Transferring
 	r.mu.Unlock()

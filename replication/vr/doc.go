@@ -110,6 +110,15 @@
 // waits. The log, which is in memory as well as on disk, goes back to the checkpoint before the newest; who lacks more
 // than that fetches the newest one, from any replica that has it.
 //
+// It travels in chunks of 256 KiB, each with its index and the checksum that was made with it, which is verified before the
+// chunk is written. A fetch that breaks, or stands still for FetchTimeout, goes on at the chunk where it stopped, and so does
+// that of a replica that was restarted: with the same checkpoint, of the same replica or of another that has the same bytes. A
+// checkpoint is the same when its op-number, view, hash and digest (over the checksums of all chunks) are. A replica keeps the
+// checkpoint that others fetch from it, and the log above it, until HoldTimeout after the last chunk was read or until
+// HoldCheckpointsMax newer ones have been written, two different ones at most; whoever comes back later is told that it is gone
+// and begins with the newest. ServeBytesPerSecond bounds what all fetches take of a replica's disk. Status and Measure tell of
+// a fetch that is under way (checkpoint_fetch_done_bytes of checkpoint_fetch_total_bytes).
+//
 // # Storage
 //
 // A Storage belongs to one Replica, which closes it; when Open fails it is still the caller's. storage.Create makes a

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
+	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
@@ -291,22 +293,31 @@ func TestNoSpaceForACheckpoint(t *testing.T) {
 
 // TestNoSpaceForAFetchedCheckpoint: the replica stays as it was, and asks again when it has rested.
 func TestNoSpaceForAFetchedCheckpoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newMemoryGroup(t, 3, func(o *vr.Options) { o.CheckpointEvery = 10 })
-		g.mustCommit(1, 10)
-		leader, _ := g.primary()
-		late := g.backups(leader)[0]
-		g.stop(late)
-		g.mustCommit(11, 100)
-		failing := storage.NewFailing(g.storages[late], storage.Fault{Call: storage.CallCheckpointWrite, Nth: 1, Err: syscall.ENOSPC})
-		g.storages[late] = failing
-		began := time.Now()
-		g.start(late)
-		g.converged(100)
-		require.Equal(t, 1, failing.Struck())
-		require.GreaterOrEqual(t, time.Since(began), 10*time.Second)
-		g.closeAll()
-	})
+	for _, call := range []storage.Call{storage.CallReceiveCheckpoint, storage.CallChunkWrite, storage.CallReceiverCommit} {
+		synctest.Test(t, func(t *testing.T) { testNoSpaceForAFetchedCheckpoint(t, call) })
+	}
+}
+
+func testNoSpaceForAFetchedCheckpoint(t *testing.T, call storage.Call) {
+	g := newMemoryGroup(t, 3, func(o *vr.Options) { o.CheckpointEvery = 10 })
+	g.mustCommit(1, 10)
+	leader, _ := g.primary()
+	late := g.backups(leader)[0]
+	g.stop(late)
+	for _, first := range []int{11, 56} {
+		g.mustCommit(first, first+44)
+		for _, i := range g.backups(late) {
+			require.NoError(t, g.replicas[i].Checkpoint(t.Context()))
+		}
+	}
+	failing := storage.NewFailing(g.storages[late], storage.Fault{Call: call, Nth: 1, Err: syscall.ENOSPC})
+	g.storages[late] = failing
+	began := time.Now()
+	g.start(late)
+	g.converged(100)
+	require.Equal(t, 1, failing.Struck())
+	require.GreaterOrEqual(t, time.Since(began), 10*time.Second)
+	g.closeAll()
 }
 
 func TestFailuresOfOpen(t *testing.T) {
@@ -339,23 +350,34 @@ func TestFetchedCheckpointThatIsNotWhatWasAsked(t *testing.T) {
 	g.mustCommit(6, 60)
 	var spoiled atomic.Int64
 	g.network.mu.Lock()
-	g.network.tamper = func(header, body []byte) ([]byte, []byte) {
+	g.network.tamper = func(header []byte, chunks replication.ChunkReader) ([]byte, replication.ChunkReader, error) {
+		var read pb.VRCheckpoint
+		require.NoError(t, proto.Unmarshal(header, &read))
 		switch spoiled.Add(1) {
 		case 1:
-			return []byte{0xff}, body // no header at all
+			return []byte{0xff}, chunks, nil // no header at all
 		case 2:
-			return []byte{8, 2, 24, 60}, body // of a later version
+			read.Version++
 		case 3:
-			return []byte{8, 1, 16, 1, 24, 60}, body // of another epoch
+			read.Epoch++
 		case 4:
-			return []byte{8, 1, 24, 1}, body // of an operation that was not asked for
+			read.Op = 1 // it was not asked for
+		case 5:
+			read.Digest = read.GetDigest()[1:]
+		case 6:
+			read.Digest[3] ^= 1 // found out when all is here
+		case 7:
+			read.Bytes++
+		case 8:
+			read.Bytes--
 		}
-		return header, body
+		header, err := proto.Marshal(&read)
+		return header, chunks, err
 	}
 	g.network.mu.Unlock()
 	g.start(late)
 	g.converged(60)
-	require.Greater(t, spoiled.Load(), int64(4))
+	require.Greater(t, spoiled.Load(), int64(8))
 }
 
 // TestDamagedCheckpointIsWrittenAnew by the replica that serves it, from its state: nothing is sent of the damaged one,
@@ -375,19 +397,22 @@ func TestDamagedCheckpointIsWrittenAnew(t *testing.T) {
 	}
 	victim := core.ReplicaID(leader + 1)
 	asking := g.network.join(99)
-	_, body, err := asking.FetchCheckpoint(context.Background(), victim, 1)
+	_, chunks, err := asking.FetchCheckpoint(context.Background(), victim, replication.CheckpointRequest{AtLeast: 1})
 	if err == nil {
-		_, err = body.Read(make([]byte, 1000))
-		require.NoError(t, body.Close())
+		_, err = chunks.Next()
+		require.NoError(t, chunks.Close())
 	}
 	require.ErrorIs(t, err, vr.ErrDamaged)
 	g.eventually("it is served again", func() bool {
-		_, body, err := asking.FetchCheckpoint(context.Background(), victim, 1)
-		if err == nil {
-			_, err = io.Copy(io.Discard, body)
-			require.NoError(t, body.Close())
+		_, chunks, err := asking.FetchCheckpoint(context.Background(), victim, replication.CheckpointRequest{AtLeast: 1})
+		if err != nil {
+			return false
 		}
-		return err == nil
+		for err == nil {
+			_, err = chunks.Next()
+		}
+		require.NoError(t, chunks.Close())
+		return errors.Is(err, io.EOF)
 	})
 	status := g.replicas[leader].Status()
 	require.NoError(t, status.Failure)

@@ -1,12 +1,11 @@
 package vr_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"sync"
 
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
 )
@@ -19,7 +18,7 @@ type network struct {
 	ends map[core.ReplicaID]*end
 	cuts map[[2]core.ReplicaID]bool
 	// tamper may change a checkpoint on its way; nil: it does not.
-	tamper func(header, body []byte) ([]byte, []byte)
+	tamper func(header []byte, chunks replication.ChunkReader) ([]byte, replication.ChunkReader, error)
 }
 
 func newNetwork() *network {
@@ -68,7 +67,7 @@ type end struct {
 
 	mu      sync.RWMutex // held for reading while deliver is being called
 	deliver func(from core.ReplicaID, payload []byte)
-	open    func(from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error)
+	open    vr.OpenFunc
 }
 
 var _ vr.Transport = (*end)(nil)
@@ -93,13 +92,13 @@ func (e *end) Receive(deliver func(from core.ReplicaID, payload []byte)) {
 	e.deliver = deliver
 }
 
-func (e *end) ServeCheckpoints(open func(from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error)) {
+func (e *end) ServeCheckpoints(open vr.OpenFunc) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.open = open
 }
 
-func (e *end) FetchCheckpoint(_ context.Context, from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
+func (e *end) FetchCheckpoint(_ context.Context, from core.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
 	other := e.network.way(e.id, from)
 	if other == nil {
 		return nil, nil, errCut
@@ -110,7 +109,7 @@ func (e *end) FetchCheckpoint(_ context.Context, from core.ReplicaID, atLeast co
 	if open == nil {
 		return nil, nil, errCut
 	}
-	header, body, err := open(e.id, atLeast)
+	header, chunks, err := open(e.id, request)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -118,12 +117,7 @@ func (e *end) FetchCheckpoint(_ context.Context, from core.ReplicaID, atLeast co
 	tamper := e.network.tamper
 	e.network.mu.Unlock()
 	if tamper == nil {
-		return header, body, nil
+		return header, chunks, nil
 	}
-	state, err := io.ReadAll(body)
-	if err = errors.Join(err, body.Close()); err != nil {
-		return nil, nil, err
-	}
-	header, state = tamper(header, state)
-	return header, io.NopCloser(bytes.NewReader(state)), nil
+	return tamper(header, chunks)
 }

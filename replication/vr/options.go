@@ -19,6 +19,8 @@ const (
 	ViewChangeTimeoutMaxDefault = 600 * time.Millisecond
 	ResendIntervalDefault       = 100 * time.Millisecond
 	FetchTimeoutDefault         = 5 * time.Second
+	HoldTimeoutDefault          = 30 * time.Second
+	HoldCheckpointsMaxDefault   = 4
 	CheckpointEveryDefault      = 1 << 16
 	CheckpointBytesDefault      = 64 << 20
 	OperationBytesMaxDefault    = 20 << 20
@@ -28,6 +30,9 @@ const (
 	MessagesMaxDefault          = 1 << 14
 	MessagesBytesMaxDefault     = 64 << 20
 )
+
+// ServeBytesPerSecondMin is the least pace at which checkpoints are served: a chunk a second.
+const ServeBytesPerSecondMin = 256 << 10
 
 // Options describes one replica of one group.
 type Options struct {
@@ -66,8 +71,16 @@ type Options struct {
 	ViewChangeTimeoutMin, ViewChangeTimeoutMax time.Duration
 	// ResendInterval is how long an answer is waited for before the question is sent again.
 	ResendInterval time.Duration
-	// FetchTimeout is how long a checkpoint that is being fetched may stand still.
+	// FetchTimeout is how long a checkpoint that is being fetched may stand still. Then it is asked for again, from
+	// where it stopped.
 	FetchTimeout time.Duration
+	// A checkpoint that another replica fetches here is kept, with the log above it, though newer ones take its place:
+	// until nobody has read it for HoldTimeout, or HoldCheckpointsMax newer ones have been written.
+	HoldTimeout        time.Duration
+	HoldCheckpointsMax int
+	// ServeBytesPerSecond bounds what this replica gives others of its checkpoints, all of them together, so that its disk
+	// and theirs have time for the log; at least ServeBytesPerSecondMin. 0: as fast as it goes.
+	ServeBytesPerSecond int
 
 	// A checkpoint is written after CheckpointEvery operations or CheckpointBytes bytes of operations,
 	// whichever comes first. The log is kept for one checkpoint more.
@@ -111,6 +124,9 @@ func (o Options) Validate() error {
 		{"ViewChangeTimeoutMax", int64(o.ViewChangeTimeoutMax)},
 		{"ResendInterval", int64(o.ResendInterval)},
 		{"FetchTimeout", int64(o.FetchTimeout)},
+		{"HoldTimeout", int64(o.HoldTimeout)},
+		{"HoldCheckpointsMax", int64(o.HoldCheckpointsMax)},
+		{"ServeBytesPerSecond", int64(o.ServeBytesPerSecond)},
 		{"CheckpointBytes", int64(o.CheckpointBytes)},
 		{"OperationBytesMax", int64(o.OperationBytesMax)},
 		{"QueueMax", int64(o.QueueMax)},
@@ -129,6 +145,9 @@ func (o Options) Validate() error {
 	if o = o.withDefaults(); o.QueueBytesMax < o.OperationBytesMax {
 		return fmt.Errorf("%w: QueueBytesMax %d is less than OperationBytesMax %d", ErrOptions, o.QueueBytesMax, o.OperationBytesMax)
 	}
+	if pace := o.ServeBytesPerSecond; pace != 0 && pace < ServeBytesPerSecondMin {
+		return fmt.Errorf("%w: ServeBytesPerSecond %d is less than %d", ErrOptions, pace, ServeBytesPerSecondMin)
+	}
 	if err := o.core().Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
@@ -142,6 +161,8 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.ViewChangeTimeoutMax, max(ViewChangeTimeoutMaxDefault, 2*o.ViewChangeTimeoutMin))
 	setDefault(&o.ResendInterval, ResendIntervalDefault)
 	setDefault(&o.FetchTimeout, FetchTimeoutDefault)
+	setDefault(&o.HoldTimeout, HoldTimeoutDefault)
+	setDefault(&o.HoldCheckpointsMax, HoldCheckpointsMaxDefault)
 	setDefault(&o.CheckpointEvery, CheckpointEveryDefault)
 	setDefault(&o.CheckpointBytes, CheckpointBytesDefault)
 	setDefault(&o.OperationBytesMax, OperationBytesMaxDefault)

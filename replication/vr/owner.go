@@ -260,6 +260,7 @@ func (o *owner) finish(err error) {
 	o.options.Transport.Receive(nil)
 	o.options.Transport.ServeCheckpoints(nil)
 	o.cancel()
+	o.serving.close()
 	o.mu.Lock()
 	o.failure, o.status.Leading = err, false
 	o.mu.Unlock()

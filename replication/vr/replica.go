@@ -24,6 +24,7 @@ type Replica struct {
 	mailbox  *mailbox
 	counters counters
 	notices  *notice.Log
+	serving  serving
 	events   chan replication.Event
 
 	stopping chan struct{} // closed by the first Close
@@ -55,7 +56,7 @@ func Open(options Options) (*Replica, error) {
 		options: options.withDefaults(), events: make(chan replication.Event, 1),
 		stopping: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}),
 	}
-	r.mailbox, r.notices = newMailbox(r.options), notice.New(r.options.Logger)
+	r.mailbox, r.notices, r.serving = newMailbox(r.options), notice.New(r.options.Logger), newServing(r.options)
 	// Before Load, which takes the mark of a clean end away: who made a mistake here has lost nothing by it.
 	if kept := r.options.Storage.Durability(); kept > r.options.Durability {
 		return nil, fmt.Errorf("%w: Durability is %v, the Storage keeps %v only", ErrOptions, r.options.Durability, kept)
@@ -234,9 +235,7 @@ type alone struct{}
 
 func (alone) Send(core.ReplicaID, []byte)          {}
 func (alone) Receive(func(core.ReplicaID, []byte)) {}
-func (alone) ServeCheckpoints(openFunc)            {}
-func (alone) FetchCheckpoint(context.Context, core.ReplicaID, core.OpNumber) ([]byte, io.ReadCloser, error) {
+func (alone) ServeCheckpoints(OpenFunc)            {}
+func (alone) FetchCheckpoint(context.Context, core.ReplicaID, replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
 	return nil, nil, ErrNoCheckpoint
 }
-
-type openFunc = func(from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error)

@@ -2,9 +2,11 @@ package vr
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -20,14 +22,18 @@ type Transport interface {
 	// and returns when no call is under way.
 	Receive(deliver func(from core.ReplicaID, payload []byte))
 
-	// ServeCheckpoints sets the function that opens the newest durable checkpoint for a peer, with the bytes
-	// that describe it. nil stops the service.
-	ServeCheckpoints(open func(from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error))
+	// ServeCheckpoints sets the function that opens a durable checkpoint for a peer, from the chunk that it asks for, with
+	// the bytes that describe it. nil stops the service.
+	ServeCheckpoints(open OpenFunc)
 
-	// FetchCheckpoint asks a peer for its newest checkpoint, of at least that op-number. The body ends with
-	// io.EOF only when every byte that the peer sent has arrived unchanged, and with an error when ctx ends.
-	FetchCheckpoint(ctx context.Context, from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error)
+	// FetchCheckpoint asks a peer for a checkpoint. The chunks end with io.EOF only when the peer says that it has sent
+	// the last one, and with an error when ctx ends. replication.ErrCheckpointGone when the one to go on with is gone.
+	FetchCheckpoint(ctx context.Context, from core.ReplicaID, request replication.CheckpointRequest) (header []byte, chunks replication.ChunkReader, err error)
 }
+
+// OpenFunc opens a checkpoint for a peer. Errors are replication.ErrCheckpointGone, an ErrNoCheckpoint and those of the
+// storage.
+type OpenFunc = func(from core.ReplicaID, request replication.CheckpointRequest) (header []byte, chunks replication.ChunkReader, err error)
 
 // Loaded is what a replica's storage held when it was opened.
 type Loaded struct {
@@ -75,7 +81,7 @@ var ErrNoSpace = errors.New("vr: no space left for a checkpoint")
 
 // Storage keeps one replica's log, hard state and checkpoints. Load and Write are called from one goroutine;
 // the checkpoint methods may be called beside them. Any error is final, and the replica stops, but for an ErrNoSpace
-// of CreateCheckpoint and of the writer that it returns.
+// of CreateCheckpoint, of ReceiveCheckpoint and of what they return, and an ErrChunk.
 type Storage interface {
 	// Load returns everything that is stored, once it is durable: a process that was killed may have written it
 	// and not synced it, and what Load returns is promised again. It verifies all of it, the checkpoint too. Damage
@@ -93,6 +99,17 @@ type Storage interface {
 	// OpenCheckpoint opens the newest durable checkpoint; ErrNoCheckpoint when there is none. Reading it to
 	// io.EOF verifies its checksums; damage is an ErrDamaged.
 	OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error)
+
+	// HoldCheckpoint opens the newest durable checkpoint for others; ErrNoCheckpoint when there is none. It can be read
+	// until it is closed, though newer ones take its place.
+	HoldCheckpoint() (HeldCheckpoint, error)
+
+	// Unfinished is the checkpoint of another replica of which a part is here, in an earlier life too; false: none.
+	Unfinished() (CheckpointIdentity, bool)
+
+	// ReceiveCheckpoint takes a checkpoint of another replica in. It goes on with what is here of that one, once every
+	// chunk of it is verified; what is here of another is removed. One receiver at a time.
+	ReceiveCheckpoint(identity CheckpointIdentity) (CheckpointReceiver, error)
 
 	// Durability is the one that its Writes keep. A replica is not opened over a storage that keeps less than it
 	// promises.
@@ -116,5 +133,46 @@ type CheckpointWriter interface {
 	// Commit makes the checkpoint durable and the newest, and removes the one before it.
 	Commit() error
 	// Abort drops it; harmless after Commit.
+	Abort() error
+}
+
+// CheckpointIdentity says which checkpoint it is, to the byte: two with the same one are made of the same chunks. (Replicas
+// in the same state need not write the same bytes.)
+type CheckpointIdentity struct {
+	Meta core.CheckpointMeta
+	// Digest is the SHA-256 of the checksums of all chunks, each as four little-endian bytes.
+	Digest [sha256.Size]byte
+}
+
+// HeldCheckpoint is a checkpoint that others are given. Its methods may be called from many goroutines, but not during or
+// after Close.
+type HeldCheckpoint interface {
+	Identity() CheckpointIdentity
+	// Bytes is the length of the state.
+	Bytes() uint64
+	// Chunk reads a chunk and verifies it; io.EOF when there are no more, an ErrDamaged when it is not what was written.
+	Chunk(index uint64) (replication.Chunk, error)
+	// Close lets it go.
+	Close() error
+}
+
+// ErrChunk is what an error of a CheckpointReceiver is to which a chunk was given that is not the next or fails its
+// checksum, or whose chunks are not together what they should be. Only the sender is to blame.
+var ErrChunk = errors.New("vr: not a chunk of this checkpoint")
+
+// CheckpointReceiver takes one checkpoint of another replica in. It belongs to one goroutine.
+type CheckpointReceiver interface {
+	// Next is the index of the next chunk; all before it are here, and verified.
+	Next() uint64
+	// Bytes is the length of what is here of the state.
+	Bytes() uint64
+	// Write verifies the next chunk and keeps it. After an ErrChunk nothing has changed.
+	Write(chunk replication.Chunk) error
+	// Commit makes the checkpoint durable and the newest, when all chunks are here: their digest is the identity's. After
+	// an ErrChunk nothing is left of it.
+	Commit() error
+	// Keep leaves what is here for another ReceiveCheckpoint; harmless after Commit and Abort.
+	Keep() error
+	// Abort removes what is here; harmless after Commit and Keep.
 	Abort() error
 }

@@ -2,7 +2,6 @@ package vr_test
 
 import (
 	"context"
-	"io"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
 )
@@ -74,22 +74,22 @@ type stalling struct {
 	fetches *atomic.Int64
 }
 
-func (s stalling) FetchCheckpoint(ctx context.Context, from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
-	header, body, err := s.end.FetchCheckpoint(ctx, from, atLeast)
+func (s stalling) FetchCheckpoint(ctx context.Context, from core.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+	header, chunks, err := s.end.FetchCheckpoint(ctx, from, request)
 	if err == nil && s.fetches.Add(1) == 1 {
-		return header, stalledBody{ReadCloser: body, ctx: ctx}, nil
+		return header, stalledChunks{ChunkReader: chunks, ctx: ctx}, nil
 	}
-	return header, body, err
+	return header, chunks, err
 }
 
-type stalledBody struct {
-	io.ReadCloser
+type stalledChunks struct {
+	replication.ChunkReader
 	ctx context.Context
 }
 
-func (b stalledBody) Read([]byte) (int, error) {
-	<-b.ctx.Done()
-	return 0, b.ctx.Err()
+func (c stalledChunks) Next() (replication.Chunk, error) {
+	<-c.ctx.Done()
+	return replication.Chunk{}, c.ctx.Err()
 }
 
 func TestCheckpointThatStandsStillIsGivenUp(t *testing.T) {

@@ -1,12 +1,8 @@
 package vr
 
 import (
-	"fmt"
-
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
-	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -133,32 +129,4 @@ func sameContent(a, b *core.Message) bool {
 	return a.Kind == b.Kind && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit && a.LastNormalView == b.LastNormalView &&
 		a.Nonce == b.Nonce && a.Round == b.Round && a.First == b.First && a.PreviousHash == b.PreviousHash &&
 		a.Hash == b.Hash && a.Checkpoint == b.Checkpoint && a.Agree == b.Agree
-}
-
-// encodeCheckpointHeader describes a checkpoint to a replica that fetches it.
-func encodeCheckpointHeader(meta core.CheckpointMeta) []byte {
-	data := appendNumber(nil, 1, checkpointVersion)
-	data = appendNumber(data, 2, epoch)
-	data = appendNumber(data, 3, uint64(meta.Op))
-	data = appendNumber(data, 4, uint64(meta.View))
-	return appendHash(data, 5, meta.Hash)
-}
-
-// decodeCheckpointHeader reads a VRCheckpoint.
-func decodeCheckpointHeader(data []byte) (core.CheckpointMeta, error) {
-	var header pb.VRCheckpoint
-	if err := proto.Unmarshal(data, &header); err != nil {
-		return core.CheckpointMeta{}, fmt.Errorf("%w: checkpoint: %w", errMalformed, err)
-	}
-	switch {
-	case header.GetVersion() != checkpointVersion:
-		return core.CheckpointMeta{}, fmt.Errorf("%w: checkpoint of version %d", errMalformed, header.GetVersion())
-	case header.GetEpoch() != epoch:
-		return core.CheckpointMeta{}, fmt.Errorf("%w: checkpoint of epoch %d", errEpoch, header.GetEpoch())
-	case header.GetOp() == 0:
-		return core.CheckpointMeta{}, fmt.Errorf("%w: checkpoint of no operation", errMalformed)
-	}
-	return core.CheckpointMeta{
-		Op: core.OpNumber(header.GetOp()), View: core.ViewNumber(header.GetView()), Hash: core.Hash(header.GetHash()),
-	}, nil
 }

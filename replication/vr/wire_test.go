@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,8 +83,9 @@ func TestWireFormat(t *testing.T) {
 	}
 	require.Equal(t, "0801"+"1807"+"20ac02"+"28ab02"+"490807060504030201"+"5213"+"08ac02"+"1007"+"1a03616263"+"218877665544332211"+"70ac02",
 		hex.EncodeToString(encodeMessage(&m)))
-	require.Equal(t, "0801"+"18ac02"+"2007"+"298877665544332211",
-		hex.EncodeToString(encodeCheckpointHeader(core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788})))
+	identity := CheckpointIdentity{Meta: core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788}, Digest: [32]byte{1, 31: 2}}
+	require.Equal(t, "0801"+"18ac02"+"2007"+"298877665544332211"+"3005"+"3a20"+"01"+strings.Repeat("00", 30)+"02",
+		hex.EncodeToString(encodeCheckpointHeader(identity, 5)))
 }
 
 // TestEveryFieldOfVRMessageTravels: a field that is added to the .proto is added here too.
@@ -162,19 +164,20 @@ func TestSameContent(t *testing.T) {
 }
 
 func TestCheckpointHeader(t *testing.T) {
-	meta := core.CheckpointMeta{Op: 5, View: 6, Hash: 1 << 63}
-	data := encodeCheckpointHeader(meta)
+	identity := CheckpointIdentity{Meta: core.CheckpointMeta{Op: 5, View: 6, Hash: 1 << 63}, Digest: [32]byte{1, 31: 2}}
+	data := encodeCheckpointHeader(identity, 1<<40)
 	var read pb.VRCheckpoint
 	require.NoError(t, proto.Unmarshal(data, &read))
-	require.True(t, proto.Equal(&pb.VRCheckpoint{Version: 1, Op: 5, View: 6, Hash: 1 << 63}, &read))
-	back, err := decodeCheckpointHeader(data)
+	require.True(t, proto.Equal(&pb.VRCheckpoint{Version: 1, Op: 5, View: 6, Hash: 1 << 63, Bytes: 1 << 40, Digest: identity.Digest[:]}, &read))
+	back, bytes, err := decodeCheckpointHeader(data)
 	require.NoError(t, err)
-	require.Equal(t, meta, back)
-	for _, bad := range [][]byte{nil, {0xff}, {8, 2, 24, 1}, {8, 1}} {
-		_, err = decodeCheckpointHeader(bad)
+	require.Equal(t, identity, back)
+	require.EqualValues(t, 1<<40, bytes)
+	for _, bad := range [][]byte{nil, {0xff}, {8, 2, 24, 1}, {8, 1}, {8, 1, 24, 1}, {8, 1, 24, 1, 58, 2, 1, 1}} {
+		_, _, err = decodeCheckpointHeader(bad)
 		require.ErrorIs(t, err, errMalformed)
 	}
-	_, err = decodeCheckpointHeader([]byte{8, 1, 16, 1, 24, 1})
+	_, _, err = decodeCheckpointHeader([]byte{8, 1, 16, 1, 24, 1})
 	require.ErrorIs(t, err, errEpoch)
 }
 
@@ -209,12 +212,13 @@ func FuzzDecodeMessage(f *testing.F) {
 
 // FuzzDecodeCheckpointHeader: an answer, whatever the bytes.
 func FuzzDecodeCheckpointHeader(f *testing.F) {
-	f.Add(encodeCheckpointHeader(core.CheckpointMeta{Op: 5, View: 6, Hash: 7}))
+	f.Add(encodeCheckpointHeader(CheckpointIdentity{Meta: core.CheckpointMeta{Op: 5, View: 6, Hash: 7}}, 8))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if meta, err := decodeCheckpointHeader(data); err == nil {
-			back, err := decodeCheckpointHeader(encodeCheckpointHeader(meta))
+		if identity, bytes, err := decodeCheckpointHeader(data); err == nil {
+			back, same, err := decodeCheckpointHeader(encodeCheckpointHeader(identity, bytes))
 			require.NoError(t, err)
-			require.Equal(t, meta, back)
+			require.Equal(t, identity, back)
+			require.Equal(t, bytes, same)
 		}
 	})
 }

@@ -411,7 +411,9 @@ type FetchCheckpointRequest struct {
 	Group         uint32                 `protobuf:"varint,3,opt,name=group,proto3" json:"group,omitempty"`
 	From          uint32                 `protobuf:"varint,4,opt,name=from,proto3" json:"from,omitempty"` // the replica that asks
 	To            uint32                 `protobuf:"varint,5,opt,name=to,proto3" json:"to,omitempty"`
-	Op            uint64                 `protobuf:"varint,6,opt,name=op,proto3" json:"op,omitempty"` // at least this op-number
+	Op            uint64                 `protobuf:"varint,6,opt,name=op,proto3" json:"op,omitempty"`        // the newest one, of at least this op-number
+	Resume        []byte                 `protobuf:"bytes,7,opt,name=resume,proto3" json:"resume,omitempty"` // the header of the one that is wanted and no other; empty: the newest
+	First         uint64                 `protobuf:"varint,8,opt,name=first,proto3" json:"first,omitempty"`  // the index of the first chunk wanted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -488,12 +490,29 @@ func (x *FetchCheckpointRequest) GetOp() uint64 {
 	return 0
 }
 
+func (x *FetchCheckpointRequest) GetResume() []byte {
+	if x != nil {
+		return x.Resume
+	}
+	return nil
+}
+
+func (x *FetchCheckpointRequest) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
 type FetchCheckpointResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        []byte                 `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"` // in the first message only: the backend's description of the checkpoint
 	Chunk         []byte                 `protobuf:"bytes,2,opt,name=chunk,proto3" json:"chunk,omitempty"`
-	Checksum      uint32                 `protobuf:"varint,3,opt,name=checksum,proto3" json:"checksum,omitempty"` // CRC-32C of everything sent so far: the header, then every chunk
-	Last          bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
+	Checksum      uint32                 `protobuf:"varint,3,opt,name=checksum,proto3" json:"checksum,omitempty"`                                // CRC-32C of everything sent so far: the header, then every chunk
+	Last          bool                   `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`                                        // no chunk is in this message, and none follows
+	Index         uint64                 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`                                      // of the chunk, from 0
+	ChunkChecksum uint32                 `protobuf:"varint,6,opt,name=chunk_checksum,json=chunkChecksum,proto3" json:"chunk_checksum,omitempty"` // the backend's own: for VR CRC-32C of length and index (4 bytes each, little-endian) and the chunk
+	Gone          bool                   `protobuf:"varint,7,opt,name=gone,proto3" json:"gone,omitempty"`                                        // the one that was to be resumed is not there any more; alone in a message
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,6 +571,27 @@ func (x *FetchCheckpointResponse) GetChecksum() uint32 {
 func (x *FetchCheckpointResponse) GetLast() bool {
 	if x != nil {
 		return x.Last
+	}
+	return false
+}
+
+func (x *FetchCheckpointResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *FetchCheckpointResponse) GetChunkChecksum() uint32 {
+	if x != nil {
+		return x.ChunkChecksum
+	}
+	return 0
+}
+
+func (x *FetchCheckpointResponse) GetGone() bool {
+	if x != nil {
+		return x.Gone
 	}
 	return false
 }
@@ -796,9 +836,11 @@ type VRCheckpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of this format; 1
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Op            uint64                 `protobuf:"varint,3,opt,name=op,proto3" json:"op,omitempty"`      // everything up to here is applied
-	View          uint64                 `protobuf:"varint,4,opt,name=view,proto3" json:"view,omitempty"`  // of the entry at op
-	Hash          uint64                 `protobuf:"fixed64,5,opt,name=hash,proto3" json:"hash,omitempty"` // of the entry at op
+	Op            uint64                 `protobuf:"varint,3,opt,name=op,proto3" json:"op,omitempty"`        // everything up to here is applied
+	View          uint64                 `protobuf:"varint,4,opt,name=view,proto3" json:"view,omitempty"`    // of the entry at op
+	Hash          uint64                 `protobuf:"fixed64,5,opt,name=hash,proto3" json:"hash,omitempty"`   // of the entry at op
+	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`  // of the state, all chunks together
+	Digest        []byte                 `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the chunks' checksums, 4 bytes each, little-endian: the same bytes have the same one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -868,6 +910,20 @@ func (x *VRCheckpoint) GetHash() uint64 {
 	return 0
 }
 
+func (x *VRCheckpoint) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *VRCheckpoint) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 var File_viewline_v1_replication_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_replication_proto_rawDesc = "" +
@@ -892,19 +948,24 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x02to\x18\x03 \x01(\rR\x02to\x12 \n" +
 	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bchecksum\x18\x05 \x01(\rR\bchecksum\x12\x18\n" +
-	"\apayload\x18\x06 \x01(\fR\apayload\"\x96\x01\n" +
+	"\apayload\x18\x06 \x01(\fR\apayload\"\xc4\x01\n" +
 	"\x16FetchCheckpointRequest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x14\n" +
 	"\x05group\x18\x03 \x01(\rR\x05group\x12\x12\n" +
 	"\x04from\x18\x04 \x01(\rR\x04from\x12\x0e\n" +
 	"\x02to\x18\x05 \x01(\rR\x02to\x12\x0e\n" +
-	"\x02op\x18\x06 \x01(\x04R\x02op\"w\n" +
+	"\x02op\x18\x06 \x01(\x04R\x02op\x12\x16\n" +
+	"\x06resume\x18\a \x01(\fR\x06resume\x12\x14\n" +
+	"\x05first\x18\b \x01(\x04R\x05first\"\xc8\x01\n" +
 	"\x17FetchCheckpointResponse\x12\x16\n" +
 	"\x06header\x18\x01 \x01(\fR\x06header\x12\x14\n" +
 	"\x05chunk\x18\x02 \x01(\fR\x05chunk\x12\x1a\n" +
 	"\bchecksum\x18\x03 \x01(\rR\bchecksum\x12\x12\n" +
-	"\x04last\x18\x04 \x01(\bR\x04last\"[\n" +
+	"\x04last\x18\x04 \x01(\bR\x04last\x12\x14\n" +
+	"\x05index\x18\x05 \x01(\x04R\x05index\x12%\n" +
+	"\x0echunk_checksum\x18\x06 \x01(\rR\rchunkChecksum\x12\x12\n" +
+	"\x04gone\x18\a \x01(\bR\x04gone\"[\n" +
 	"\aVREntry\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\x04R\x04view\x12\x18\n" +
@@ -927,13 +988,15 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x0fcheckpoint_view\x18\r \x01(\x04R\x0echeckpointView\x12\x14\n" +
 	"\x05first\x18\x0e \x01(\x04R\x05first\x12\x14\n" +
 	"\x05agree\x18\x0f \x01(\bR\x05agree\x12\x12\n" +
-	"\x04hash\x18\x10 \x01(\x06R\x04hash\"v\n" +
+	"\x04hash\x18\x10 \x01(\x06R\x04hash\"\xa4\x01\n" +
 	"\fVRCheckpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x0e\n" +
 	"\x02op\x18\x03 \x01(\x04R\x02op\x12\x12\n" +
 	"\x04view\x18\x04 \x01(\x04R\x04view\x12\x12\n" +
-	"\x04hash\x18\x05 \x01(\x06R\x04hash*\xd8\x02\n" +
+	"\x04hash\x18\x05 \x01(\x06R\x04hash\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12\x16\n" +
+	"\x06digest\x18\a \x01(\fR\x06digest*\xd8\x02\n" +
 	"\x06VRKind\x12\x17\n" +
 	"\x13VR_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fVR_KIND_PREPARE\x10\x01\x12\x16\n" +

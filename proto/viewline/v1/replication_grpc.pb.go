@@ -32,7 +32,7 @@ type PeerServiceClient interface {
 	// Exchange is one direction's worth of frames from the caller; the callee opens its own stream for the
 	// other direction, and answers on this one only to refuse.
 	Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExchangeRequest, ExchangeResponse], error)
-	// FetchCheckpoint streams the newest checkpoint of a replica.
+	// FetchCheckpoint streams a checkpoint of a replica: the newest, or one that was begun to be fetched.
 	FetchCheckpoint(ctx context.Context, in *FetchCheckpointRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchCheckpointResponse], error)
 }
 
@@ -85,7 +85,7 @@ type PeerServiceServer interface {
 	// Exchange is one direction's worth of frames from the caller; the callee opens its own stream for the
 	// other direction, and answers on this one only to refuse.
 	Exchange(grpc.BidiStreamingServer[ExchangeRequest, ExchangeResponse]) error
-	// FetchCheckpoint streams the newest checkpoint of a replica.
+	// FetchCheckpoint streams a checkpoint of a replica: the newest, or one that was begun to be fetched.
 	FetchCheckpoint(*FetchCheckpointRequest, grpc.ServerStreamingServer[FetchCheckpointResponse]) error
 	mustEmbedUnimplementedPeerServiceServer()
 }

@@ -1,5 +1,7 @@
 package core
 
+import "slices"
+
 // CheckpointCreated says that a checkpoint of this replica's own state is durable. The log is kept down to the
 // checkpoint before it, so that a replica that is a little behind needs entries only.
 func (r *Replica) CheckpointCreated(meta CheckpointMeta) {
@@ -10,13 +12,20 @@ func (r *Replica) CheckpointCreated(meta CheckpointMeta) {
 		r.fail("a checkpoint at op-number %d was made, whose hash %x is not that of the log", meta.Op, meta.Hash)
 		return
 	}
-	before := r.checkpoint
+	keep := r.checkpoint
 	r.checkpoint = meta
-	if before.Op > r.log.base.Op {
-		r.log.dropBelow(before)
-		r.compacted = before.Op + 1
+	if r.retained > 0 && r.retained < keep.Op {
+		keep, _ = r.MetaAt(max(r.retained, r.log.base.Op))
+	}
+	if keep.Op > r.log.base.Op {
+		r.log.dropBelow(keep)
+		r.compacted = keep.Op + 1
 	}
 }
+
+// RetainAbove keeps the log above an op-number, from the next checkpoint on; 0: above the checkpoint before the newest,
+// as always. Another replica is fetching the checkpoint of that op-number, and will ask for what follows it.
+func (r *Replica) RetainAbove(op OpNumber) { r.retained = op }
 
 // MetaAt describes a checkpoint of the state after applying everything up to an op-number; false when that is
 // not the op-number of a retained entry.
@@ -85,6 +94,13 @@ func (r *Replica) overtaken(same bool) {
 		}
 	case r.status == StatusViewChange && r.transfer == nil:
 		r.renewDoViewChange()
+	}
+}
+
+// GoOnFrom says, before CheckpointInstalled, whom the checkpoint is from. That one has what follows it.
+func (r *Replica) GoOnFrom(member ReplicaID) {
+	if t := r.transfer; t != nil && t.kind != gather && slices.Contains(r.others, member) {
+		t.from = member
 	}
 }
 

@@ -148,6 +148,42 @@ func TestLogIsTruncatedOneCheckpointBehind(t *testing.T) {
 	require.Len(t, answer.Entries, 2)
 }
 
+// The log above a checkpoint that another replica fetches is kept, whatever checkpoints follow.
+func TestLogIsRetainedForATransfer(t *testing.T) {
+	log := entries("a", 1, 1, 1, 1, 1, 1)
+	b := backup1(t, log)
+	b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 6, Commit: 6})
+	for _, step := range []struct{ retain, checkpoint, first OpNumber }{
+		{0, 2, 1}, {2, 3, 3}, {2, 4, 3}, {2, 5, 3}, {0, 6, 6},
+	} {
+		b.RetainAbove(step.retain)
+		meta, ok := b.MetaAt(step.checkpoint)
+		require.True(t, ok)
+		b.CheckpointCreated(meta)
+		b.act()
+		require.Equal(t, step.first, b.Status().FirstRetained, "checkpoint %d", step.checkpoint)
+	}
+	require.NoError(t, b.Failure())
+	meta, ok := b.MetaAt(5)
+	require.True(t, ok)
+	require.Equal(t, ViewNumber(1), meta.View)
+}
+
+// After a checkpoint the member that it came from is asked for what follows.
+func TestTransferGoesOnWhereTheCheckpointCameFrom(t *testing.T) {
+	whole := entries("a", 1, 1, 1, 1)
+	meta := CheckpointMeta{Op: 3, View: 1, Hash: hashOf(whole, 3)}
+	b := backup1(t, nil)
+	b.step(suffix(KindPrepare, 2, 1, whole, 4))
+	for _, from := range []ReplicaID{99, 3} {
+		b.GoOnFrom(from)
+	}
+	b.CheckpointInstalled(meta)
+	asked := of(b.act(), KindGetState)
+	require.Equal(t, ReplicaID(3), asked[0].To)
+	require.Equal(t, OpNumber(4), asked[0].First)
+}
+
 // A change at or below one's own commit-number stops the replica.
 func TestCommittedIsNeverReplaced(t *testing.T) {
 	b := backup1(t, entries("a", 1, 1))

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
@@ -77,42 +78,37 @@ func newestCheckpoint(directory string) (core.CheckpointMeta, error) {
 	return reader.meta, reader.Close()
 }
 
-func removeOlder(directory string, op core.OpNumber) error {
-	names, err := checkpointNames(directory)
-	if err != nil {
-		return fmt.Errorf("storage: %w", err)
-	}
-	for _, name := range names {
-		if name >= checkpointName(op) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(directory, name)); err != nil {
-			return fmt.Errorf("storage: %w", err)
-		}
-	}
-	return nil
-}
-
 // OpenCheckpoint opens the newest checkpoint. What Read returns is verified chunk by chunk; only io.EOF says
 // that the whole is verified. A checkpoint that is replaced meanwhile can be read to its end.
 func (d *Disk) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return core.CheckpointMeta{}, nil, ErrClosed
-	}
-	if d.checkpoint.Op == 0 {
-		return core.CheckpointMeta{}, nil, vr.ErrNoCheckpoint
-	}
-	reader, err := openCheckpoint(filepath.Join(d.directory, checkpointName(d.checkpoint.Op)), d.checkpoint.Op)
+	reader, err := d.openNewest()
 	if err != nil {
 		return core.CheckpointMeta{}, nil, err
 	}
-	if reader.meta != d.checkpoint {
-		return core.CheckpointMeta{}, nil, errors.Join(
-			damaged(reader.path, d.checkpoint.Op, "its header says %+v, it was written as %+v", reader.meta, d.checkpoint), reader.Close())
-	}
 	return reader.meta, reader, nil
+}
+
+func (d *Disk) openNewest() (*checkpointReader, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, ErrClosed
+	}
+	if d.checkpoint.Op == 0 {
+		return nil, vr.ErrNoCheckpoint
+	}
+	path := filepath.Join(d.directory, checkpointName(d.checkpoint.Op))
+	reader, err := openCheckpoint(path, d.checkpoint.Op)
+	if err != nil {
+		return nil, err
+	}
+	if reader.meta != d.checkpoint {
+		return nil, errors.Join(
+			damaged(path, d.checkpoint.Op, "its header says %+v, it was written as %+v", reader.meta, d.checkpoint), reader.Close())
+	}
+	d.reading(path)
+	reader.ended = sync.OnceFunc(func() { d.read(path) })
+	return reader, nil
 }
 
 // openCheckpoint opens a file that must be the checkpoint of op.
@@ -121,7 +117,7 @@ func openCheckpoint(path string, op core.OpNumber) (*checkpointReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
 	}
-	reader := &checkpointReader{decoder: checkpointDecoder{source: bufio.NewReaderSize(file, chunkBytesMax)}, path: path, file: file}
+	reader := &checkpointReader{decoder: checkpointDecoder{source: bufio.NewReaderSize(file, chunkBytesMax)}, path: path, file: file, source: file}
 	if reader.meta, err = reader.decoder.header(); err == nil && reader.meta.Op != op {
 		err = fmt.Errorf("its header says operation %d", reader.meta.Op)
 	}
@@ -137,6 +133,8 @@ type checkpointReader struct {
 	meta    core.CheckpointMeta
 	path    string
 	file    io.Closer
+	source  *os.File // file, unless that is in memory
+	ended   func()   // called by Close; may be nil
 }
 
 // Read returns verified bytes.
@@ -149,7 +147,12 @@ func (r *checkpointReader) Read(data []byte) (int, error) {
 }
 
 // Close closes the file.
-func (r *checkpointReader) Close() error { return r.file.Close() }
+func (r *checkpointReader) Close() error {
+	if r.ended != nil {
+		r.ended()
+	}
+	return r.file.Close()
+}
 
 func (r *checkpointReader) explain(op core.OpNumber, err error) error {
 	var format *FormatError
@@ -172,6 +175,7 @@ type checkpointDecoder struct {
 	whole  uint32
 	chunks uint32
 	bytes  uint64
+	sum    uint32 // of the last chunk
 	chunk  []byte
 	left   []byte // of chunk, verified and not yet returned
 	err    error
@@ -238,7 +242,7 @@ func (d *checkpointDecoder) next() error {
 	if err := d.take(data); err != nil {
 		return err
 	}
-	if crc32.Update(crc32.Checksum(header[:8], castagnoli), castagnoli, data) != binary.LittleEndian.Uint32(header[8:]) {
+	if d.sum = binary.LittleEndian.Uint32(header[8:]); d.sum != chunkSum(index, data) {
 		return fmt.Errorf("chunk %d: %w", index, errChecksum)
 	}
 	d.chunks++

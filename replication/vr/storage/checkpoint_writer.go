@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-	"path/filepath"
 
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
@@ -19,9 +18,8 @@ const (
 	checkpointEndBytes    = 28
 	// chunkBytesMax is how much of a checkpoint one checksum covers, and how much is buffered.
 	chunkBytesMax = 256 << 10
-	// syncBytes is how much of a checkpoint may be written and not synced. The fsync of a whole large file makes
-	// the log's own wait behind it, longer than backups wait for their primary.
-	syncBytes = 8 << 20
+	// chunksMax is more than any checkpoint has, and fits the index.
+	chunksMax = 1 << 31
 )
 
 // encodeCheckpointHeader: magic, version, op, view, hash, checksum.
@@ -38,7 +36,15 @@ func encodeCheckpointHeader(meta core.CheckpointMeta) []byte {
 func encodeChunkHeader(index uint32, data []byte) []byte {
 	header := binary.LittleEndian.AppendUint32(make([]byte, 0, chunkHeaderBytes), uint32(len(data)))
 	header = binary.LittleEndian.AppendUint32(header, index)
-	return binary.LittleEndian.AppendUint32(header, crc32.Update(crc32.Checksum(header, castagnoli), castagnoli, data))
+	return binary.LittleEndian.AppendUint32(header, chunkSum(index, data))
+}
+
+// chunkSum is the checksum of a chunk: over its length, its index and its bytes.
+func chunkSum(index uint32, data []byte) uint32 {
+	var header [8]byte
+	binary.LittleEndian.PutUint32(header[:], uint32(len(data)))
+	binary.LittleEndian.PutUint32(header[4:], index)
+	return crc32.Update(crc32.Checksum(header[:], castagnoli), castagnoli, data)
 }
 
 // encodeCheckpointEnd: length 0, number of chunks, bytes of state, checksum over the file so far, checksum of
@@ -64,37 +70,36 @@ func encodeCheckpoint(meta core.CheckpointMeta, chunks [][]byte) []byte {
 
 // checkpointWriter writes one checkpoint file under a temporary name.
 type checkpointWriter struct {
-	disk   *Disk
-	meta   core.CheckpointMeta
-	path   string
-	file   *os.File
-	chunk  []byte
-	chunks uint32
-	bytes  uint64
-	synced uint64 // of bytes
-	whole  uint32
-	err    error // the first error, which every later call repeats
-	done   bool
+	chunkFile
+	chunk []byte
+	done  bool
 }
 
 // CreateCheckpoint starts a checkpoint file. ErrGap when the newest one is of a later operation.
 func (d *Disk) CreateCheckpoint(meta core.CheckpointMeta) (vr.CheckpointWriter, error) {
-	if err := d.usable(); err != nil {
+	if err := d.joins(meta); err != nil {
 		return nil, err
 	}
-	if newest := d.newest(); meta.Op < newest.Op || meta.Op == 0 {
-		return nil, fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, meta.Op, newest.Op)
-	}
-	path := filepath.Join(d.directory, checkpointName(meta.Op))
 	file, err := os.CreateTemp(d.directory, checkpointName(meta.Op)+".*"+temporaryName)
 	if err != nil {
 		return nil, d.failCheckpoint(err)
 	}
-	w := &checkpointWriter{disk: d, meta: meta, path: path, file: file, chunk: make([]byte, 0, chunkBytesMax)}
-	if w.put(encodeCheckpointHeader(meta)); w.err != nil {
+	w := &checkpointWriter{chunkFile: newChunkFile(d, meta, file), chunk: make([]byte, 0, chunkBytesMax)}
+	if w.begin(); w.err != nil {
 		return nil, errors.Join(w.err, w.Abort())
 	}
 	return w, nil
+}
+
+// joins refuses a checkpoint that may not become the newest.
+func (d *Disk) joins(meta core.CheckpointMeta) error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if newest := d.newest(); meta.Op < newest.Op || meta.Op == 0 {
+		return fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, meta.Op, newest.Op)
+	}
+	return nil
 }
 
 // failCheckpoint is what an error means that a checkpoint met before it had its name. A full disk costs this checkpoint
@@ -123,37 +128,9 @@ func (w *checkpointWriter) Write(data []byte) (int, error) {
 }
 
 func (w *checkpointWriter) flushChunk() {
-	if len(w.chunk) == 0 {
-		return
-	}
-	w.put(encodeChunkHeader(w.chunks, w.chunk))
-	w.put(w.chunk)
-	w.chunks++
-	w.bytes += uint64(len(w.chunk))
-	w.chunk = w.chunk[:0]
-	if w.bytes-w.synced >= syncBytes {
-		w.sync()
-	}
-}
-
-func (w *checkpointWriter) sync() {
-	if w.err != nil {
-		return
-	}
-	w.synced = w.bytes
-	w.disk.syncs.Add(1)
-	if err := w.file.Sync(); err != nil {
-		w.err = w.disk.failCheckpoint(err)
-	}
-}
-
-func (w *checkpointWriter) put(data []byte) {
-	if w.err != nil {
-		return
-	}
-	w.whole = crc32.Update(w.whole, castagnoli, data)
-	if _, err := w.file.Write(data); err != nil {
-		w.err = w.disk.failCheckpoint(err)
+	if len(w.chunk) > 0 {
+		w.add(encodeChunkHeader(w.chunks, w.chunk), w.chunk)
+		w.chunk = w.chunk[:0]
 	}
 }
 
@@ -164,46 +141,11 @@ func (w *checkpointWriter) Commit() error {
 		return fmt.Errorf("storage: checkpoint of operation %d: %w", w.meta.Op, os.ErrClosed)
 	}
 	w.flushChunk()
-	w.put(encodeCheckpointEnd(w.chunks, w.bytes, w.whole))
-	if w.err != nil {
+	if w.end(); w.err != nil {
 		return errors.Join(w.err, w.Abort())
 	}
-	if w.sync(); w.err != nil {
-		return errors.Join(w.err, w.Abort())
-	}
-	return w.publish()
-}
-
-// publish gives the synced file its name. When it does not come to that, the file goes.
-func (w *checkpointWriter) publish() error {
 	w.done = true
-	temporary, d := w.file.Name(), w.disk
-	if err := w.file.Close(); err != nil {
-		return errors.Join(d.failCheckpoint(err), os.Remove(temporary))
-	}
-	d.publishing.Lock()
-	defer d.publishing.Unlock()
-	if err := d.usable(); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	if newest := d.newest(); w.meta.Op < newest.Op {
-		return errors.Join(fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, w.meta.Op, newest.Op),
-			os.Remove(temporary))
-	}
-	if err := os.Rename(temporary, w.path); err != nil {
-		return errors.Join(d.failCheckpoint(err), os.Remove(temporary))
-	}
-	d.syncs.Add(1)
-	if err := syncDirectory(d.directory); err != nil {
-		return d.fail(err) // whether the name is durable is not known, and the log may come to depend on it
-	}
-	d.mu.Lock()
-	d.checkpoint = w.meta
-	d.mu.Unlock()
-	if err := removeOlder(d.directory, w.meta.Op); err != nil {
-		return d.fail(err)
-	}
-	return nil
+	return w.publish()
 }
 
 // Abort drops the checkpoint.
@@ -212,8 +154,5 @@ func (w *checkpointWriter) Abort() error {
 		return nil
 	}
 	w.done = true
-	if err := errors.Join(w.file.Close(), os.Remove(w.file.Name())); err != nil {
-		return fmt.Errorf("storage: checkpoint: %w", err)
-	}
-	return nil
+	return w.drop()
 }

@@ -74,8 +74,14 @@ type Disk struct {
 	// wait for the directory's fsync and for the removal of a large file.
 	publishing sync.Mutex
 
+	// closing ends what cuts removed files, cutting waits for that.
+	closing chan struct{}
+	cutting sync.WaitGroup
+
 	mu         sync.Mutex // guards what follows; publishing comes before it
 	checkpoint core.CheckpointMeta
+	partial    partial              // of a checkpoint of another replica; the zero value: none
+	files      map[string]*readFile // checkpoints that are being read, by path
 	failure    error
 	closed     bool
 }
@@ -176,14 +182,19 @@ func openDisk(directory string, options Options) (*Disk, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", path, err)
 	}
-	d := &Disk{directory: directory, durability: options.Durability, database: database}
+	d := &Disk{
+		directory: directory, durability: options.Durability, database: database, closing: make(chan struct{}), files: map[string]*readFile{},
+	}
 	if err = d.readState(); err == nil && options.Durability == DurabilitySync && !d.mark.whole() {
 		err = &DurabilityError{File: path, Found: d.mark.durability, Want: options.Durability}
 	}
 	if err != nil {
 		return nil, errors.Join(err, database.Close())
 	}
-	if d.checkpoint, err = newestCheckpoint(directory); err != nil && !errors.As(err, &d.spoiled) {
+	if d.checkpoint, err = newestCheckpoint(directory); err == nil || errors.As(err, &d.spoiled) {
+		err = d.findPartial()
+	}
+	if err != nil {
 		return nil, errors.Join(err, database.Close())
 	}
 	return d, nil
@@ -284,6 +295,8 @@ func (d *Disk) Close() error {
 	if closed {
 		return nil
 	}
+	close(d.closing)
+	d.cutting.Wait()
 	if closing := d.database.Close(); closing != nil {
 		err = errors.Join(err, fmt.Errorf("storage: close: %w", closing))
 	}

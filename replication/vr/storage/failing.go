@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
 )
@@ -29,13 +30,19 @@ const (
 	CallOpenCheckpoint
 	CallCheckpointRead
 	CallMarkClean
+	CallHoldCheckpoint
+	CallChunkRead
+	CallReceiveCheckpoint
+	CallChunkWrite
+	CallReceiverCommit
 	callKinds
 )
 
 // needsSpace: the call fails while the disk is full.
 func (c Call) needsSpace() bool {
 	switch c {
-	case CallWrite, CallCreateCheckpoint, CallCheckpointWrite, CallCheckpointCommit, CallMarkClean:
+	case CallWrite, CallCreateCheckpoint, CallCheckpointWrite, CallCheckpointCommit, CallMarkClean, CallReceiveCheckpoint, CallChunkWrite,
+		CallReceiverCommit:
 		return true
 	default:
 		return false
@@ -44,7 +51,12 @@ func (c Call) needsSpace() bool {
 
 // ofCheckpoint: the call writes a checkpoint.
 func (c Call) ofCheckpoint() bool {
-	return c == CallCreateCheckpoint || c == CallCheckpointWrite || c == CallCheckpointCommit
+	switch c {
+	case CallCreateCheckpoint, CallCheckpointWrite, CallCheckpointCommit, CallReceiveCheckpoint, CallChunkWrite, CallReceiverCommit:
+		return true
+	default:
+		return false
+	}
 }
 
 // Fault strikes one call.
@@ -181,6 +193,33 @@ func (f *Failing) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
 	return meta, &failingReader{ReadCloser: body, failing: f}, nil
 }
 
+// HoldCheckpoint is the inner one's.
+func (f *Failing) HoldCheckpoint() (vr.HeldCheckpoint, error) {
+	if failure, _ := f.strike(CallHoldCheckpoint); failure != nil {
+		return nil, failure
+	}
+	held, err := f.inner.HoldCheckpoint()
+	if err != nil {
+		return nil, err
+	}
+	return &failingHeld{HeldCheckpoint: held, failing: f}, nil
+}
+
+// Unfinished is the inner one's.
+func (f *Failing) Unfinished() (vr.CheckpointIdentity, bool) { return f.inner.Unfinished() }
+
+// ReceiveCheckpoint is the inner one's.
+func (f *Failing) ReceiveCheckpoint(identity vr.CheckpointIdentity) (vr.CheckpointReceiver, error) {
+	if failure, _ := f.strike(CallReceiveCheckpoint); failure != nil {
+		return nil, failure
+	}
+	receiver, err := f.inner.ReceiveCheckpoint(identity)
+	if err != nil {
+		return nil, err
+	}
+	return &failingReceiver{CheckpointReceiver: receiver, failing: f}, nil
+}
+
 // Durability is the inner one's.
 func (f *Failing) Durability() Durability { return f.inner.Durability() }
 
@@ -229,4 +268,29 @@ func (r *failingReader) Read(data []byte) (int, error) {
 		return 0, failure
 	}
 	return r.ReadCloser.Read(data)
+}
+
+type failingHeld struct {
+	vr.HeldCheckpoint
+	failing *Failing
+}
+
+func (h *failingHeld) Chunk(index uint64) (replication.Chunk, error) {
+	if failure, _ := h.failing.strike(CallChunkRead); failure != nil {
+		return replication.Chunk{}, failure
+	}
+	return h.HeldCheckpoint.Chunk(index)
+}
+
+type failingReceiver struct {
+	vr.CheckpointReceiver
+	failing *Failing
+}
+
+func (r *failingReceiver) Write(chunk replication.Chunk) error {
+	return r.failing.perform(CallChunkWrite, func() error { return r.CheckpointReceiver.Write(chunk) })
+}
+
+func (r *failingReceiver) Commit() error {
+	return r.failing.perform(CallReceiverCommit, r.CheckpointReceiver.Commit)
 }

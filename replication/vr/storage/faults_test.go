@@ -37,6 +37,17 @@ func TestFaultsSayWhatADiskSays(t *testing.T) {
 			}
 			return err
 		},
+		CallHoldCheckpoint: func(storage vr.Storage) error { _, err := storage.HoldCheckpoint(); return err },
+		CallChunkRead: func(storage vr.Storage) error {
+			held, err := storage.HoldCheckpoint()
+			if err == nil {
+				_, err = held.Chunk(0)
+			}
+			return err
+		},
+		CallReceiveCheckpoint: tryReceive,
+		CallChunkWrite:        tryReceive,
+		CallReceiverCommit:    tryReceive,
 	}
 	require.Len(t, calls, int(callKinds))
 	for call, perform := range calls {
@@ -67,6 +78,19 @@ func tryCheckpoint(storage vr.Storage, meta core.CheckpointMeta, state []byte) e
 		err = writer.Commit()
 	}
 	return errors.Join(err, writer.Abort())
+}
+
+// tryReceive receives a checkpoint of operation 3.
+func tryReceive(storage vr.Storage) error {
+	identity, chunks := made(core.CheckpointMeta{Op: 3}, []byte("received"))
+	receiver, err := storage.ReceiveCheckpoint(identity)
+	if err != nil {
+		return err
+	}
+	if err = receiver.Write(chunks[0]); err == nil {
+		err = receiver.Commit()
+	}
+	return errors.Join(err, receiver.Abort())
 }
 
 // TestAFullDiskStaysFull until it is cleared: what needs space fails, what reads does not.

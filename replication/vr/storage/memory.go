@@ -23,6 +23,8 @@ type Memory struct {
 	syncs   uint64
 	lying   bool
 	lies    uint64
+	// partial is what was kept of another replica's checkpoint; nil: nothing. It is durable.
+	partial *partialState
 	// spoiled are current's bytes, once a test has changed some.
 	spoiled *spoiled
 }
@@ -236,6 +238,7 @@ func (w *memoryWriter) Commit() error {
 	} else {
 		m.spoiled = nil
 	}
+	m.dropPartial(w.meta.Op)
 	m.syncs++
 	if m.lying {
 		m.lies++

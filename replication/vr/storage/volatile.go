@@ -96,6 +96,20 @@ func (v *volatile) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) 
 	return v.memory.OpenCheckpoint()
 }
 
+// HoldCheckpoint opens the newest one.
+func (v *volatile) HoldCheckpoint() (vr.HeldCheckpoint, error) { return v.memory.HoldCheckpoint() }
+
+// Unfinished is what is in memory of another replica's checkpoint.
+func (v *volatile) Unfinished() (vr.CheckpointIdentity, bool) { return v.memory.Unfinished() }
+
+// ReceiveCheckpoint takes a checkpoint into memory.
+func (v *volatile) ReceiveCheckpoint(identity vr.CheckpointIdentity) (vr.CheckpointReceiver, error) {
+	if err := v.disk.usable(); err != nil {
+		return nil, err
+	}
+	return v.memory.ReceiveCheckpoint(identity)
+}
+
 // Durability is that of memory.
 func (v *volatile) Durability() Durability { return DurabilityMemory }
 

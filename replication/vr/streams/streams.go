@@ -10,8 +10,8 @@ package streams
 
 import (
 	"context"
-	"io"
 
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/transport"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
@@ -36,17 +36,17 @@ func (e end) Receive(deliver func(from core.ReplicaID, payload []byte)) {
 }
 
 // ServeCheckpoints sets the function that opens checkpoints for peers.
-func (e end) ServeCheckpoints(open func(core.ReplicaID, core.OpNumber) ([]byte, io.ReadCloser, error)) {
+func (e end) ServeCheckpoints(open vr.OpenFunc) {
 	if open == nil {
 		e.group.ServeCheckpoints(nil)
 		return
 	}
-	e.group.ServeCheckpoints(func(from uint32, atLeast uint64) ([]byte, io.ReadCloser, error) {
-		return open(core.ReplicaID(from), core.OpNumber(atLeast))
+	e.group.ServeCheckpoints(func(from uint32, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+		return open(core.ReplicaID(from), request)
 	})
 }
 
-// FetchCheckpoint asks a peer for its newest checkpoint.
-func (e end) FetchCheckpoint(ctx context.Context, from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
-	return e.group.FetchCheckpoint(ctx, uint32(from), uint64(atLeast))
+// FetchCheckpoint asks a peer for a checkpoint.
+func (e end) FetchCheckpoint(ctx context.Context, from core.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+	return e.group.FetchCheckpoint(ctx, uint32(from), request)
 }

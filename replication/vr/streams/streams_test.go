@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/transport"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
@@ -74,22 +74,46 @@ func TestMessages(t *testing.T) {
 
 func TestCheckpoints(t *testing.T) {
 	ends, _ := pair(t)
-	ends[1].ServeCheckpoints(func(from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
-		return fmt.Appendf(nil, "for %d, at least %d", from, atLeast), io.NopCloser(strings.NewReader("the state")), nil
+	request := replication.CheckpointRequest{AtLeast: 77}
+	ends[1].ServeCheckpoints(func(from core.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+		if len(request.Resume) > 0 {
+			return nil, nil, replication.ErrCheckpointGone
+		}
+		return fmt.Appendf(nil, "for %d, at least %d", from, request.AtLeast), &oneChunk{chunk: replication.Chunk{Checksum: 7, Data: []byte("the state")}}, nil
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	header, body, err := ends[0].FetchCheckpoint(ctx, 2, 77)
+	header, chunks, err := ends[0].FetchCheckpoint(ctx, 2, request)
 	require.NoError(t, err)
 	require.Equal(t, "for 1, at least 77", string(header))
-	state, err := io.ReadAll(body)
+	chunk, err := chunks.Next()
 	require.NoError(t, err)
-	require.Equal(t, "the state", string(state))
-	require.NoError(t, body.Close())
+	require.Equal(t, replication.Chunk{Checksum: 7, Data: []byte("the state")}, chunk)
+	_, err = chunks.Next()
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, chunks.Close())
+	_, _, err = ends[0].FetchCheckpoint(ctx, 2, replication.CheckpointRequest{Resume: []byte("another")})
+	require.ErrorIs(t, err, replication.ErrCheckpointGone)
 
 	ends[1].ServeCheckpoints(nil)
-	_, _, err = ends[0].FetchCheckpoint(ctx, 2, 77)
+	_, _, err = ends[0].FetchCheckpoint(ctx, 2, request)
 	require.Error(t, err)
-	_, _, err = ends[0].FetchCheckpoint(ctx, 3, 77)
+	_, _, err = ends[0].FetchCheckpoint(ctx, 3, request)
 	require.ErrorIs(t, err, transport.ErrUnknownPeer)
 }
+
+// oneChunk is a checkpoint of one chunk.
+type oneChunk struct {
+	chunk replication.Chunk
+	given bool
+}
+
+func (c *oneChunk) Next() (replication.Chunk, error) {
+	if c.given {
+		return replication.Chunk{}, io.EOF
+	}
+	c.given = true
+	return c.chunk, nil
+}
+
+func (c *oneChunk) Close() error { return nil }

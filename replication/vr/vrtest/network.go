@@ -3,7 +3,6 @@ package vrtest
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 
 	"github.com/viewline/viewline/replication"
@@ -71,9 +70,6 @@ func (n *Network) way(from *end, to core.ReplicaID) *end {
 	return n.ends[to]
 }
 
-// openFunc opens a replica's newest checkpoint for another one.
-type openFunc = func(from core.ReplicaID, atLeast core.OpNumber) (header []byte, body io.ReadCloser, err error)
-
 // end is one replica's vr.Transport.
 type end struct {
 	network *Network
@@ -81,7 +77,7 @@ type end struct {
 
 	mu      sync.RWMutex                              // held for reading while deliver is being called
 	deliver func(from core.ReplicaID, payload []byte) // guarded by mu
-	open    openFunc                                  // guarded by mu
+	open    vr.OpenFunc                               // guarded by mu
 }
 
 // Send delivers at once.
@@ -105,14 +101,14 @@ func (e *end) Receive(deliver func(from core.ReplicaID, payload []byte)) {
 }
 
 // ServeCheckpoints sets who opens checkpoints for others.
-func (e *end) ServeCheckpoints(open openFunc) {
+func (e *end) ServeCheckpoints(open vr.OpenFunc) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.open = open
 }
 
 // FetchCheckpoint reads the other replica's own file.
-func (e *end) FetchCheckpoint(_ context.Context, from core.ReplicaID, atLeast core.OpNumber) ([]byte, io.ReadCloser, error) {
+func (e *end) FetchCheckpoint(_ context.Context, from core.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
 	other := e.network.way(e, from)
 	if other == nil {
 		return nil, nil, ErrCut
@@ -123,5 +119,5 @@ func (e *end) FetchCheckpoint(_ context.Context, from core.ReplicaID, atLeast co
 	if open == nil {
 		return nil, nil, ErrCut
 	}
-	return open(e.id, atLeast)
+	return open(e.id, request)
 }
