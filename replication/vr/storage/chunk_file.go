@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -106,9 +107,13 @@ func (f *chunkFile) publish() error {
 	return nil
 }
 
-// drop removes the file.
+// drop removes the file. Where the disk is full, the log needs the space at once.
 func (f *chunkFile) drop() error {
-	if err := errors.Join(f.file.Close(), f.disk.remove(f.file.Name())); err != nil {
+	remove := f.disk.remove
+	if errors.Is(f.err, vr.ErrNoSpace) {
+		remove = os.Remove
+	}
+	if err := errors.Join(f.file.Close(), remove(f.file.Name())); err != nil {
 		return fmt.Errorf("storage: checkpoint: %w", err)
 	}
 	return nil
