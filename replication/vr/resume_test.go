@@ -138,7 +138,7 @@ func TestADamagedChunkIsFetchedAgain(t *testing.T) {
 // TestACheckpointIsHeldWhileItIsFetched: newer ones take its place, and the fetch ends with it and goes on with the log
 // above it.
 func TestACheckpointIsHeldWhileItIsFetched(t *testing.T) {
-	g, late := lateGroup(t, nil)
+	g, late := lateGroup(t, func(o *vr.Options) { o.HoldCheckpointsMax = 1000 })
 	var taken atomic.Int64
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	g.tamper(func(header []byte, chunks replication.ChunkReader) ([]byte, replication.ChunkReader, error) {

@@ -74,7 +74,7 @@ func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
 		r.log.reset(meta)
 		r.compacted = meta.Op + 1
 	}
-	r.checkpoint, r.applied, r.fetched = meta, meta.Op, meta.Op
+	r.checkpoint, r.applied, r.fetched, r.spared = meta, meta.Op, meta.Op, 0
 	r.commit = max(r.commit, meta.Op)
 	r.commitMax = max(r.commitMax, r.commit)
 	r.overtaken(same)

@@ -48,12 +48,13 @@ type Replica struct {
 	leads      bool
 	handedOver *Handover
 	fetch      *FetchCheckpoint
-	fetching   bool     // a checkpoint is on its way, by the driver: one at a time
-	compacted  OpNumber // first op-number to keep, when it has risen
-	retained   OpNumber // see RetainAbove
-	ready      bool     // a Ready is with the driver
-	handed     OpNumber // last op-number of Committed in it
-	applyMax   OpNumber // when dropped is not empty: the last op-number that Committed may go to
+	fetching   bool       // a checkpoint is on its way, by the driver: one at a time
+	compacted  OpNumber   // first op-number to keep, when it has risen
+	retained   OpNumber   // see RetainAbove
+	spared     ViewNumber // the one whose primary was spared; see sparePrimary
+	ready      bool       // a Ready is with the driver
+	handed     OpNumber   // last op-number of Committed in it
+	applyMax   OpNumber   // when dropped is not empty: the last op-number that Committed may go to
 }
 
 // New makes a replica from what its storage held; the zero Restored the first time. Errors are ErrConfig and

@@ -1,5 +1,7 @@
 package core
 
+import "slices"
+
 // transferKind says what a state transfer is for.
 type transferKind uint8
 
@@ -100,12 +102,7 @@ func (r *Replica) tickTransfer() {
 		return
 	}
 	if t.kind != gather {
-		for i, id := range r.others {
-			if id == t.from {
-				t.from = r.others[(i+1)%len(r.others)]
-				break
-			}
-		}
+		r.askNext()
 	}
 	if len(t.buffer) == 0 {
 		r.restartTransfer()
@@ -158,7 +155,9 @@ func (r *Replica) onNewState(m *Message) {
 		r.commitMax = max(r.commitMax, m.Commit)
 	}
 	if m.Checkpoint.Op > 0 {
-		r.fetchCheckpoint(m)
+		if !r.sparePrimary(m) {
+			r.fetchCheckpoint(m)
+		}
 		return
 	}
 	switch t.kind {
@@ -166,6 +165,26 @@ func (r *Replica) onNewState(m *Message) {
 		r.takeMissing(m)
 	default:
 		r.takeLog(m)
+	}
+}
+
+// sparePrimary asks the other members in turn for what the primary would give of its checkpoint: it has the group's work to
+// do. Once in a view, so that the primary's is fetched when no other member can answer; again after a checkpoint came.
+func (r *Replica) sparePrimary(m *Message) bool {
+	t := r.transfer
+	if t.kind == gather || m.From != r.primaryOf(t.view) || m.Checkpoint.Op <= r.applied || r.spared >= t.view || len(r.others) < 2 {
+		return false
+	}
+	r.spared = t.view
+	r.askNext()
+	r.restartTransfer()
+	return true
+}
+
+// askNext goes on to the next member.
+func (r *Replica) askNext() {
+	if at := slices.Index(r.others, r.transfer.from); at >= 0 {
+		r.transfer.from = r.others[(at+1)%len(r.others)]
 	}
 }
 

@@ -117,8 +117,13 @@ func TestCheckpointInPlaceOfEntries(t *testing.T) {
 	require.NoError(t, b.Step(Message{
 		Kind: KindNewState, From: 2, To: 1, View: 1, Op: 4, Nonce: asked.Nonce, First: 1, Commit: 3, Checkpoint: meta,
 	}))
+	asked = of(b.act(), KindGetState)[0]
+	require.Equal(t, ReplicaID(3), asked.To, "the primary has the group's work to do")
+	require.NoError(t, b.Step(Message{
+		Kind: KindNewState, From: 3, To: 1, View: 1, Op: 4, Nonce: asked.Nonce, First: 1, Commit: 3, Checkpoint: meta,
+	}))
 	ready := b.Ready()
-	require.Equal(t, &FetchCheckpoint{From: 2, Meta: meta}, ready.FetchCheckpoint)
+	require.Equal(t, &FetchCheckpoint{From: 3, Meta: meta}, ready.FetchCheckpoint)
 	b.Advance()
 	b.CheckpointInstalled(meta)
 	require.NoError(t, b.Failure())
@@ -127,6 +132,41 @@ func TestCheckpointInPlaceOfEntries(t *testing.T) {
 	require.Equal(t, OpNumber(4), of(ready.Messages, KindGetState)[0].First)
 	b.Advance()
 	require.Equal(t, OpNumber(3), b.Status().Applied)
+}
+
+// The primary's checkpoint is fetched when no other member answers, and at once when it was so before in this view.
+func TestThePrimarysCheckpointIsTheLastResort(t *testing.T) {
+	whole := entries("a", 1, 1, 1, 1)
+	meta := CheckpointMeta{Op: 3, View: 1, Hash: hashOf(whole, 3)}
+	b := backup1(t, nil)
+	sent := of(b.step(suffix(KindPrepare, 2, 1, whole, 4)), KindGetState)
+	answer := func() *FetchCheckpoint {
+		asked := sent[len(sent)-1]
+		require.Equal(t, ReplicaID(2), asked.To)
+		require.NoError(t, b.Step(Message{
+			Kind: KindNewState, From: 2, To: 1, View: 1, Op: 4, Nonce: asked.Nonce, First: 1, Commit: 3, Checkpoint: meta,
+		}))
+		ready := b.Ready()
+		sent = of(ready.Messages, KindGetState)
+		b.Advance()
+		return ready.FetchCheckpoint
+	}
+	silence := func() {
+		for sent = nil; len(sent) == 0; {
+			b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 4})
+			b.Tick()
+			sent = of(b.act(), KindGetState)
+		}
+	}
+	require.Nil(t, answer())
+	require.Equal(t, ReplicaID(3), sent[0].To)
+	silence()
+	require.Equal(t, &FetchCheckpoint{From: 2, Meta: meta}, answer())
+	b.CheckpointFailed()
+	silence()
+	require.Equal(t, ReplicaID(3), sent[0].To)
+	silence()
+	require.Equal(t, &FetchCheckpoint{From: 2, Meta: meta}, answer())
 }
 
 // The log is kept one checkpoint behind.
