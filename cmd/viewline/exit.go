@@ -128,6 +128,16 @@ func refusals() []verdict {
 			"set a new cluster up with: viewline init CLUSTER.toml; the directory of a replica that lost it has to be restored",
 		},
 		{
+			[]error{errNotForced},
+			exitRefused,
+			"read what may be lost; to go on: --accept-loss",
+		},
+		{
+			[]error{cluster.ErrForce},
+			exitRefused,
+			"give the directories of all the group's nodes that there are: viewline force --help",
+		},
+		{
 			[]error{node.ErrInUse},
 			exitRefused,
 			"another process runs this replica: stop it first",

@@ -93,6 +93,9 @@ func (a *app) writeStatus(replicas []survey.Replica, assessment survey.Assessmen
 		case r.Serving:
 			state += ", serving"
 		}
+		if r.Counters["forced"] > 0 {
+			state += ", was forced"
+		}
 		rows[i] = []any{group, r.Replica, r.Address, r.Role, state, r.Durability, r.View, r.Op, r.Commit, r.Lag}
 	}
 	if err := a.table([]string{"group", "replica", "address", "role", "state", "durability", "view", "op", "commit", "lag"}, rows); err != nil {

@@ -54,6 +54,7 @@ func ofReplicas() []metric {
 		counters("replication_received_bytes_total", "kind", "bytes_received.", "Bytes of the messages received, by kind."),
 		counters("replication_messages_refused_total", "reason", "messages_refused.", "Messages that no correct member sends, by what is wrong with them."),
 		counter("replication_messages_dropped_total", "messages_dropped", "Messages for which the mailbox had no room."),
+		gauge("replication_forced", "forced", "Times that an operator had this replica start from what it had, since its beginning."),
 		counter("replication_damages_total", "damages", "Damaged parts that were found in the log or the checkpoint."),
 		counter("replication_repairs_total", "repairs", "Recoveries from damage that are over."),
 		counter("replication_overloads_total", "overloads", "Operations and reads for which the queue had no room."),

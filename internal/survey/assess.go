@@ -170,7 +170,7 @@ func sentence(groups []GroupHealth) string {
 func (g *GroupHealth) sentence() string {
 	why := strings.Join(g.troubles, ", ")
 	if mayLose := (g.Members - 1) / 2; len(g.recovering) > mayLose {
-		return fmt.Sprintf("%s stays stopped: %s may have lost what they had acknowledged, and with its durability no more than %d of its %d replicas may at a time",
+		return fmt.Sprintf("%s stays stopped: %s may have lost what they had acknowledged, and no more than %d of its %d replicas may at a time (if that is lost for good: viewline force --help)",
 			g.name(), list(g.recovering), mayLose, g.Members)
 	}
 	switch g.Health {

@@ -167,8 +167,8 @@ func TestAssessRecovering(t *testing.T) {
 		},
 		{
 			"more than f recover", cluster(change(3, func(r *Replica) { r.Status = "recovering" }), change(4, func(r *Replica) { r.Status = "recovering" })), Down,
-			"Shard 1 stays stopped: replicas 1 and 2 may have lost what they had acknowledged, and with its durability no more than 1 of its " +
-				"3 replicas may at a time; every other group can lose 1 replica and go on.",
+			"Shard 1 stays stopped: replicas 1 and 2 may have lost what they had acknowledged, and no more than 1 of its " +
+				"3 replicas may at a time (if that is lost for good: viewline force --help); every other group can lose 1 replica and go on.",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

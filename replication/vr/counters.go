@@ -33,6 +33,8 @@ type counters struct {
 	handovers [core.HandoverUnknown + 1]atomic.Uint64
 	// damages are the damaged parts that were found in the storage, repairs the recoveries from them that are over.
 	damages, repairs atomic.Uint64
+	// forced is how often an operator had it start from what it had, over all its lives.
+	forced atomic.Uint64
 	// commitHeard is the largest commit-number heard of.
 	commitHeard atomic.Uint64
 }
@@ -63,6 +65,7 @@ func (c *counters) all() map[string]uint64 {
 		"overloads":                    c.overloads.Load(),
 		"damages":                      c.damages.Load(),
 		"repairs":                      c.repairs.Load(),
+		"forced":                       c.forced.Load(),
 	}
 }
 

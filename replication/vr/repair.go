@@ -11,6 +11,10 @@ import (
 // judgeDamage says loudly what a storage has lost, and whether this replica may start all the same. What the others
 // have it recovers from them; nobody has what a group of one has lost.
 func (r *Replica) judgeDamage(loaded *Loaded) error {
+	r.counters.forced.Store(uint64(len(loaded.Forced)))
+	for _, line := range loaded.Forced {
+		r.options.Logger.Warn("this replica was forced to start from what it had", "group", r.options.Group, "replica", r.options.Self, "when", line)
+	}
 	if len(loaded.Damage) == 0 {
 		return nil
 	}

@@ -50,6 +50,8 @@ type Loaded struct {
 	// Damage is what does not verify and other replicas have; nil: nothing. All else is what is sound without it, and
 	// the disk was left exactly as it was found.
 	Damage []Damage
+	// Forced says each time that an operator had this replica start from what it had, one line each.
+	Forced []string
 }
 
 // Damage is a part of a log or a checkpoint that does not hold what was written. Which operations it concerns is known.

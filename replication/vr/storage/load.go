@@ -99,6 +99,18 @@ func (d *Disk) Load() (vr.Loaded, error) {
 	if err := d.usable(); err != nil {
 		return vr.Loaded{}, err
 	}
+	loaded, err := d.readAll()
+	if err == nil && len(loaded.Damage) == 0 {
+		err = d.settle()
+	}
+	if err != nil {
+		return vr.Loaded{}, err
+	}
+	return loaded, nil
+}
+
+// readAll verifies and returns everything, and writes nothing.
+func (d *Disk) readAll() (vr.Loaded, error) {
 	findings, err := d.verifyCheckpoint()
 	if err != nil {
 		return vr.Loaded{}, err
@@ -108,18 +120,16 @@ func (d *Disk) Load() (vr.Loaded, error) {
 	if err = d.checkBase(loaded.Checkpoint); err != nil {
 		return vr.Loaded{}, err
 	}
+	if loaded.Forced, err = readForced(d.directory); err != nil {
+		return vr.Loaded{}, err
+	}
 	err = d.database.View(func(tx *bbolt.Tx) error {
 		entries, damage := readLog(d.databasePath(), d.extent, runsOf(tx.Bucket([]byte(bucketLog))))
 		loaded.Entries, findings = entries, append(findings, damage...)
 		return nil
 	})
-	if loaded.Damage = describe(salvage(d.directory, d.extent, &loaded, findings)); err == nil && len(loaded.Damage) == 0 {
-		err = d.settle()
-	}
-	if err != nil {
-		return vr.Loaded{}, err
-	}
-	return loaded, nil
+	loaded.Damage = describe(salvage(d.directory, d.extent, &loaded, findings))
+	return loaded, err
 }
 
 // settle brings to the disk what was just read, which may be in the kernel's memory only: the process before this
