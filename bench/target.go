@@ -50,7 +50,7 @@ type Own struct {
 
 // StartOwn starts three coordinators and the given number of shards, three replicas each, from a viewline
 // binary. Close ends them and removes the directory.
-func StartOwn(ctx context.Context, binary string, shards int) (*Own, error) {
+func StartOwn(ctx context.Context, binary string, shards int, leases bool) (*Own, error) {
 	directory, err := os.MkdirTemp("", "viewline-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
@@ -58,6 +58,7 @@ func StartOwn(ctx context.Context, binary string, shards int) (*Own, error) {
 	own := &Own{directory: directory}
 	layout, err := cluster.LocalLayout(directory, 3, shards, 3)
 	if err == nil {
+		layout.Leases = &leases
 		own.cluster, err = process.Start(ctx, process.Options{Binary: binary, Layout: layout})
 	}
 	if err != nil {

@@ -93,7 +93,7 @@ func (l *Layout) nodes(id string) []*NodeConfig {
 		for _, member := range members {
 			config := &NodeConfig{
 				Cluster: id, Group: group, Replica: member.Replica, Listen: member.Address, Data: dataDirectory, Placement: l.Placement,
-				Backend: l.Backend, Durability: l.Durability, Members: members, Coordinators: l.Coordinator,
+				Backend: l.Backend, Durability: l.Durability, Leases: l.Leases, Members: members, Coordinators: l.Coordinator,
 			}
 			if group == CoordinatorGroup {
 				config.Shards = l.Shards

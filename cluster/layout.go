@@ -29,6 +29,9 @@ type Layout struct {
 	// Durability says what an acknowledged write survives: sync (the default: it is on the disks of a majority before
 	// anyone is told), async or memory; see vr.Durability. The last two need groups of at least 3 replicas.
 	Durability string `toml:"durability,omitempty"`
+	// Leases lets a primary answer reads by itself while a majority has promised to leave it for no other; see vr.Options.
+	// nil: it does. false: every read takes a round of messages.
+	Leases *bool `toml:"leases,omitempty"`
 
 	Coordinator []Member      `toml:"coordinator"`
 	Shards      []ShardLayout `toml:"shard"`

@@ -43,6 +43,24 @@ func TestReadLayout(t *testing.T) {
 	require.Len(t, layout.Groups(), 2)
 }
 
+// TestLeasesGoFromTheLayoutToEveryNode: who says nothing has them.
+func TestLeasesGoFromTheLayoutToEveryNode(t *testing.T) {
+	off := false
+	for text, want := range map[string]*bool{"": nil, "leases = false\n": &off} {
+		layout, err := ReadLayout(writeLayout(t, text+goodLayout))
+		require.NoError(t, err)
+		set, err := Initialise(layout)
+		require.NoError(t, err)
+		require.Len(t, set.Nodes, 3)
+		for _, file := range set.Nodes {
+			config, err := ReadNodeConfig(file)
+			require.NoError(t, err)
+			require.Equal(t, want, config.Leases)
+			require.Equal(t, want != nil, config.leaseDuration() < 0)
+		}
+	}
+}
+
 func TestReadLayoutRefuses(t *testing.T) {
 	shard := "\n[[shard]]\nid = %s\n[[shard.replica]]\nreplica = 1\naddress = \"127.0.0.1:1\"\n"
 	for name, text := range map[string]string{

@@ -217,7 +217,8 @@ func (n *RunningNode) openReplica(
 		members[i] = replication.ReplicaID(member.Replica)
 	}
 	return vr.Open(vr.Options{
-		Group: replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members,
+		LeaseDuration: n.config.leaseDuration(),
+		Group:         replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members,
 		Transport: via, Storage: disk, Durability: durability, RefuseDamage: options.RefuseDamage, StateMachine: machine, Logger: options.Logger,
 		HeartbeatInterval: options.Tuning.HeartbeatInterval, ViewChangeTimeoutMin: options.Tuning.ViewChangeTimeoutMin,
 		ViewChangeTimeoutMax: options.Tuning.ViewChangeTimeoutMax, CheckpointEvery: options.Tuning.CheckpointEvery,

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/viewline/viewline/internal/node"
 	"github.com/viewline/viewline/internal/placement"
@@ -30,6 +31,8 @@ type NodeConfig struct {
 	Placement  string `toml:"placement"`
 	Backend    string `toml:"backend"`
 	Durability string `toml:"durability"`
+	// Leases is the layout's; nil: true.
+	Leases *bool `toml:"leases,omitempty"`
 	// Members are all replicas of the group, this one included.
 	Members []Member `toml:"member"`
 	// Peers are members that this node reaches elsewhere than at the addresses among Members, which everyone else uses:
@@ -51,6 +54,14 @@ func ReadNodeConfig(path string) (*NodeConfig, error) {
 		config.Data = filepath.Join(filepath.Dir(path), config.Data)
 	}
 	return config, inFile(path, config.Validate())
+}
+
+// leaseDuration is what vr.Options takes: its default, or none.
+func (c *NodeConfig) leaseDuration() time.Duration {
+	if c.Leases != nil && !*c.Leases {
+		return -1
+	}
+	return 0
 }
 
 // Validate names the first thing that is wrong, or returns nil.

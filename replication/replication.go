@@ -35,8 +35,9 @@ type Replicator interface {
 	Submit(view ViewNumber, operation []byte, done func(Result))
 
 	// ReadBarrier calls done with nil once everything that was acknowledged by anyone before the call is
-	// applied here and this replica was still the primary of that view at some moment after the call. All
-	// who wait share one round that began after they asked. It never blocks; done must not block.
+	// applied here and this replica was still the primary of that view at some moment after the call. It may be
+	// answered by a lease; else all who wait share one round that began after they asked. It never blocks; done
+	// must not block and may be called before ReadBarrier returns.
 	ReadBarrier(view ViewNumber, done func(error))
 
 	// Events tells when this replica starts to lead and when it stops. Only the newest event is kept for a

@@ -21,6 +21,7 @@ type benchFlags struct {
 	callers       []int
 	thetas        []float64
 	clusterShards int
+	clusterLeases bool
 	echo          bool
 }
 
@@ -53,6 +54,7 @@ code 8. Frames and fsyncs are those of all nodes together.`,
 	flags.DurationVar(&f.Duration, "duration", 5*time.Second, "of the measured part of each run")
 	flags.Uint64Var(&f.Seed, "seed", 1, "draws the keys")
 	flags.IntVar(&f.clusterShards, "shards", 2, "shards of the cluster that is started")
+	flags.BoolVar(&f.clusterLeases, "leases", true, "let the primaries of the cluster that is started read under leases")
 	flags.BoolVar(&f.echo, "echo", false, "measure plain unary gRPC calls too, as a baseline")
 	return command
 }
@@ -65,7 +67,7 @@ func (a *app) bench(cmd *cobra.Command, f *benchFlags) (err error) {
 			return usageError{err}
 		}
 	}
-	target, end, err := a.benchTarget(cmd, f.clusterShards)
+	target, end, err := a.benchTarget(cmd, f)
 	if err != nil {
 		return interrupted(ctx, err, cleanedUp)
 	}
@@ -108,7 +110,7 @@ func (f *benchFlags) runs() []bench.Options {
 }
 
 // benchTarget is the cluster that the flags name, or one of its own.
-func (a *app) benchTarget(cmd *cobra.Command, shards int) (target bench.Target, end func() error, err error) {
+func (a *app) benchTarget(cmd *cobra.Command, f *benchFlags) (target bench.Target, end func() error, err error) {
 	ctx := cmd.Context()
 	if cmd.Flags().Changed("coordinators") {
 		limited, cancel := context.WithTimeout(ctx, a.timeout)
@@ -123,7 +125,7 @@ func (a *app) benchTarget(cmd *cobra.Command, shards int) (target bench.Target, 
 	if err != nil {
 		return bench.Target{}, nil, err
 	}
-	own, err := bench.StartOwn(ctx, binary, shards)
+	own, err := bench.StartOwn(ctx, binary, f.clusterShards, f.clusterLeases)
 	if err != nil {
 		return bench.Target{}, nil, err
 	}

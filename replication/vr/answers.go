@@ -212,6 +212,7 @@ func (o *owner) answerReads(answers []core.Read) {
 	for _, answer := range answers {
 		waiting := o.reads[answer.Token]
 		delete(o.reads, answer.Token)
+		o.counters.countReads(answer, len(waiting))
 		var err error
 		if !answer.OK {
 			err = o.notPrimary()

@@ -35,6 +35,8 @@ type counters struct {
 	damages, repairs atomic.Uint64
 	// forced is how often an operator had it start from what it had, over all its lives.
 	forced atomic.Uint64
+	// Reads that were answered, by a lease and by a round, and leases granted to primaries.
+	readsByLease, readsByRound, leasesGranted atomic.Uint64
 	// commitHeard is the largest commit-number heard of.
 	commitHeard atomic.Uint64
 }
@@ -90,6 +92,9 @@ func (r *Replica) Measure() replication.Measures {
 		{"transfers_begun", &c.transfersBegun},
 		{"transfers_ended", &c.transfersEnded},
 		{"transfer_entries", &c.transferEntries},
+		{"reads.lease", &c.readsByLease},
+		{"reads.round", &c.readsByRound},
+		{"leases_granted", &c.leasesGranted},
 	} {
 		values[count.name] = count.value.Load()
 	}
@@ -105,14 +110,35 @@ func (r *Replica) Measure() replication.Measures {
 	r.mailbox.describe(values)
 	values["checkpoints_held"] = uint64(r.serving.count())
 	r.mu.Lock()
-	applied, transferring := uint64(r.status.Applied), r.status.Transferring
+	applied, transferring, lease := uint64(r.status.Applied), r.status.Transferring, r.lease
 	r.mu.Unlock()
 	heard := max(c.commitHeard.Load(), applied)
-	values["commit_heard"], values["lag"], values["transferring"] = heard, heard-applied, 0
-	if transferring {
-		values["transferring"] = 1
-	}
+	values["commit_heard"], values["lag"] = heard, heard-applied
+	values["transferring"], values["lease"] = oneIf(transferring), oneIf(lease)
 	return replication.Measures{Values: values, Histograms: map[string]replication.Histogram{"durable_write_seconds": c.durableWrites.histogram()}}
+}
+
+func oneIf(so bool) uint64 {
+	if so {
+		return 1
+	}
+	return 0
+}
+
+// countReads counts so many reads that were answered together.
+func (c *counters) countReads(answer core.Read, count int) {
+	switch {
+	case answer.Lease:
+		c.readsByLease.Add(uint64(count))
+	case answer.OK:
+		c.readsByRound.Add(uint64(count))
+	}
+}
+
+func (c *counters) countGrant(m *core.Message) {
+	if m.Kind == core.KindCommitOK && m.Lease > 0 {
+		c.leasesGranted.Add(1)
+	}
 }
 
 // describe adds what waits. Operations and reads count until they are answered.

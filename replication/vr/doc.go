@@ -68,9 +68,36 @@
 //
 // A read of the primary's state may be old: another view may have begun. ReadBarrier (AwaitReadBarrier for a caller that
 // waits) answers nil when everything that anyone was acknowledged before the call is applied here, so that a read which
-// follows is linearizable. It costs one round of messages and no disk, and all who wait share it. Its errors are
-// ErrNotPrimary, ErrOverloaded (Options.ReadsMax) and ErrClosed. A read at a backup may be as old as the network allows,
+// follows is linearizable. Under a lease it is answered at once, and otherwise it costs one round of messages, which all
+// who wait share; it never costs a disk. Its errors are ErrNotPrimary, ErrOverloaded (Options.ReadsMax) and ErrClosed. A read at a backup may be as old as the network allows,
 // without a bound.
+//
+// # Leases
+//
+// A backup that answers the primary's COMMIT grants it a lease: for Options.LeaseDuration from the receipt, by its own
+// clock, it takes part in no change to a later view. The primary counts from the sending, less LeaseMarginPercent. While
+// a lease that f backups granted is valid, ReadBarrier is answered without asking anybody. Heartbeats renew it; a primary
+// that is cut off has none within two thirds of ViewChangeTimeoutMin, and before another leads.
+//
+// Such a read is linearizable. It takes effect when the clock is read, which is after the caller asked. At that time the
+// lease was valid, so that no f+1 replicas could have left the view: each f+1 have among them one who granted the lease,
+// and by the margin his promise lasts longer by any clock, or the primary itself, which drops its lease first. So nothing
+// had been acknowledged in a later view, and what was in this one or before, this primary has applied. What the caller
+// reads afterwards is at least as new.
+//
+//   - A message of a later view waits while a lease stands, at most for LeaseDuration; the primary's own, from a restart
+//     or a handover, does not. Who has left the view for good is followed then, whatever the primary does.
+//   - What was granted is in memory. So a replica that starts in a view whose backup it was joins no change of it for
+//     ViewChangeTimeoutMin, unless the primary does. A primary that starts anew waits for nothing.
+//   - A lease ends with the view, with a handover, and when the primary has heard from too few for
+//     ViewChangeTimeoutMin. A primary that does not lead yet has none. A group of one needs none.
+//
+// The clock is CLOCK_MONOTONIC, which nobody sets, and which goes on while a process is stopped (SIGSTOP, a debugger, a
+// slow disk): one that goes on finds its lease over. It does not go on while the machine is suspended, or a virtual
+// machine stopped or moved with its clock: a primary in it may take an old lease for valid, for as long as was left of
+// it, and read what is old. Where that can happen, or a clock be slower than another by more than the margin, leases are
+// to be off: LeaseDuration is negative. The duration may be changed from one restart to the next, on or off; but
+// ViewChangeTimeoutMin must not fall below a lease that was in force when the replica last ran.
 //
 // # Events and views
 //
@@ -177,8 +204,8 @@
 //
 //	PREPARE             primary to backup      entries, linked to the one below; commit-number              4.1
 //	PREPAREOK           backup to primary      my log of this view is durable up to here                    4.1
-//	COMMIT              primary to all         I am here; commit-number; the number of a round              4.1
-//	COMMITOK            backup to primary      that round reached me; my log's end                          ours
+//	COMMIT              primary to all         I am here; commit-number; the number of a round; a lease?    4.1
+//	COMMITOK            backup to primary      that round reached me; my log's end; the lease               ours
 //	STARTVIEWCHANGE     all to all             I have left the earlier views for this one                   4.2
 //	DOVIEWCHANGE        all to new primary     my log's end, its last-normal view, commit-number            4.2
 //	STARTVIEW           new primary to all     the view's log begins like this                              4.2
@@ -230,7 +257,7 @@
 //	                                      primary takes the best log of a majority instead of having to have it
 //	PreVote, LeaderLeaseTimeout           PROBE, and the quorum that a primary has to hear; always on
 //
-// Reads need no lease and no clock. Duplicates are a wrapper's affair (replication/sessions) and not everyone's own.
+// Reads under a lease go by clocks, and can be had without (Leases, above). Duplicates are a wrapper's affair (replication/sessions) and not everyone's own.
 //
 // # Limits
 //

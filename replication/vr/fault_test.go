@@ -68,12 +68,11 @@ func TestPartitionedPrimary(t *testing.T) {
 	for i := range 20 {
 		waiting.submit(g.replicas[old], view, fmt.Appendf(nil, "lost %d", i))
 	}
-	barrier := make(chan error, 1)
-	g.replicas[old].ReadBarrier(view, func(err error) { barrier <- err })
-
 	leader, later := g.primary(old)
 	require.Greater(t, later, view)
 	g.mustCommit(11, 30, old)
+	barrier := make(chan error, 1)
+	g.replicas[old].ReadBarrier(view, func(err error) { barrier <- err })
 	for _, result := range waiting.wait(t, 20) {
 		require.Error(t, result.Err, "nothing commits without a quorum")
 		if replication.DidNotHappen(result.Err) {
@@ -106,7 +105,7 @@ func TestDeafPrimary(t *testing.T) {
 func TestOverload(t *testing.T) {
 	g := newMemoryGroup(t, 3, func(o *vr.Options) {
 		o.QueueMax, o.QueueBytesMax, o.OperationBytesMax, o.ReadsMax = 10, 1000, 500, 3
-		o.ViewChangeTimeoutMin = time.Minute
+		o.ViewChangeTimeoutMin, o.LeaseDuration = time.Minute, -1
 	})
 	g.mustCommit(1, 1)
 	leader, view := g.primary()
@@ -147,7 +146,7 @@ func TestOverload(t *testing.T) {
 }
 
 func TestCloseWithOperationsWaiting(t *testing.T) {
-	g := newGroup(t, 3, nil)
+	g := newGroup(t, 3, func(o *vr.Options) { o.LeaseDuration = -1 }) // else the read might not wait
 	g.mustCommit(1, 3)
 	leader, view := g.primary()
 	replica := g.replicas[leader]

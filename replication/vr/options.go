@@ -17,6 +17,7 @@ const (
 	HeartbeatIntervalDefault    = 50 * time.Millisecond
 	ViewChangeTimeoutMinDefault = 300 * time.Millisecond
 	ViewChangeTimeoutMaxDefault = 600 * time.Millisecond
+	LeaseMarginPercentDefault   = 10
 	ResendIntervalDefault       = 100 * time.Millisecond
 	FetchTimeoutDefault         = 5 * time.Second
 	HoldTimeoutDefault          = 30 * time.Second
@@ -69,6 +70,15 @@ type Options struct {
 	// A backup takes the primary for lost after a time drawn between these two, the first above
 	// HeartbeatInterval.
 	ViewChangeTimeoutMin, ViewChangeTimeoutMax time.Duration
+	// LeaseDuration is for how long a backup that has answered the primary leaves it for no other; the primary answers
+	// reads by itself meanwhile, and less. 0: two thirds of ViewChangeTimeoutMin; negative: every read takes a round of
+	// messages. It is less than ViewChangeTimeoutMin, so that a lost primary is replaced as soon as without leases, and
+	// above HeartbeatInterval to be of any use. It may differ among the replicas of a group; ViewChangeTimeoutMin may
+	// not, where leases are on.
+	LeaseDuration time.Duration
+	// LeaseMarginPercent is by how many hundredths less the primary counts on a lease than was granted: no replica's
+	// clock may be slower than another's by more than that. 0: 10; at most 90.
+	LeaseMarginPercent int
 	// ResendInterval is how long an answer is waited for before the question is sent again.
 	ResendInterval time.Duration
 	// FetchTimeout is how long a checkpoint that is being fetched may stand still. Then it is asked for again, from
@@ -132,6 +142,7 @@ func (o Options) Validate() error {
 		{"QueueMax", int64(o.QueueMax)},
 		{"QueueBytesMax", int64(o.QueueBytesMax)},
 		{"ReadsMax", int64(o.ReadsMax)},
+		{"LeaseMarginPercent", int64(o.LeaseMarginPercent)},
 		{"MessagesMax", int64(o.MessagesMax)},
 		{"MessagesBytesMax", int64(o.MessagesBytesMax)},
 		{"BatchEntriesMax", int64(o.BatchEntriesMax)},
@@ -148,6 +159,9 @@ func (o Options) Validate() error {
 	if pace := o.ServeBytesPerSecond; pace != 0 && pace < ServeBytesPerSecondMin {
 		return fmt.Errorf("%w: ServeBytesPerSecond %d is less than %d", ErrOptions, pace, ServeBytesPerSecondMin)
 	}
+	if err := o.validateLeases(); err != nil {
+		return err
+	}
 	if err := o.core().Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
@@ -159,6 +173,8 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.HeartbeatInterval, HeartbeatIntervalDefault)
 	setDefault(&o.ViewChangeTimeoutMin, ViewChangeTimeoutMinDefault)
 	setDefault(&o.ViewChangeTimeoutMax, max(ViewChangeTimeoutMaxDefault, 2*o.ViewChangeTimeoutMin))
+	setDefault(&o.LeaseDuration, o.ViewChangeTimeoutMin*2/3)
+	setDefault(&o.LeaseMarginPercent, LeaseMarginPercentDefault)
 	setDefault(&o.ResendInterval, ResendIntervalDefault)
 	setDefault(&o.FetchTimeout, FetchTimeoutDefault)
 	setDefault(&o.HoldTimeout, HoldTimeoutDefault)
@@ -211,5 +227,8 @@ func (o Options) core() core.Config {
 		ProposalsBytesMax:  o.QueueBytesMax,
 		ReadsMax:           o.ReadsMax,
 		Durability:         o.Durability,
+		LeaseDuration:      uint64(max(o.LeaseDuration, 0)),
+		LeaseMargin:        uint64(o.leaseMargin()),
+		LeaseLongest:       uint64(o.ViewChangeTimeoutMin),
 	}
 }

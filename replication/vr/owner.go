@@ -91,6 +91,8 @@ func (o *owner) feed(taken *work, ticked bool) error {
 			return err
 		}
 	}
+	// After everything has arrived that was taken, and before the core sees any of it.
+	o.core.SetTime(o.clock())
 	for i := range taken.messages {
 		o.step(&taken.messages[i])
 	}
@@ -172,6 +174,7 @@ func (o *owner) send(messages []core.Outgoing, beforePersist bool) {
 			last, payload = m, encodeMessage(m)
 		}
 		o.counters.sent.add(m.Kind, len(payload))
+		o.counters.countGrant(m)
 		o.traceMessage(TraceSent, m, nil)
 		o.options.Transport.Send(m.To, payload)
 	}
@@ -246,7 +249,7 @@ func (o *owner) publish() {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.status = status
+	o.status, o.lease = status, o.core.HoldsLease()
 }
 
 // finish ends the replica's part in the group and answers everyone who waits: for good when err is not nil.
@@ -262,7 +265,7 @@ func (o *owner) finish(err error) {
 	o.cancel()
 	o.serving.close()
 	o.mu.Lock()
-	o.failure, o.status.Leading = err, false
+	o.failure, o.status.Leading, o.lease = err, false, false
 	o.mu.Unlock()
 	o.refuseWork(&rest, refusal)
 	if err == nil {

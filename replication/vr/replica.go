@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/viewline/viewline/internal/notice"
 	"github.com/viewline/viewline/replication"
@@ -25,6 +26,7 @@ type Replica struct {
 	counters counters
 	notices  *notice.Log
 	serving  serving
+	opened   time.Time
 	events   chan replication.Event
 
 	stopping chan struct{} // closed by the first Close
@@ -43,6 +45,7 @@ type Replica struct {
 	mu      sync.Mutex // guards what follows
 	status  core.ReplicaStatus
 	failure error
+	lease   bool
 }
 
 // Open restores a replica from its storage and starts it. When it fails nothing of it runs, and the storage is
@@ -53,7 +56,7 @@ func Open(options Options) (*Replica, error) {
 		return nil, err
 	}
 	r := &Replica{
-		options: options.withDefaults(), events: make(chan replication.Event, 1),
+		options: options.withDefaults(), opened: time.Now(), events: make(chan replication.Event, 1),
 		stopping: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}),
 	}
 	r.mailbox, r.notices, r.serving = newMailbox(r.options), notice.New(r.options.Logger), newServing(r.options)

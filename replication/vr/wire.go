@@ -31,6 +31,7 @@ const (
 	fieldFirst
 	fieldAgree
 	fieldHash
+	fieldLease
 )
 
 // The numbers of VREntry's fields.
@@ -45,7 +46,7 @@ const (
 	varintBytesMax = 10
 	// messageBytesMin is room for every field of a message but its entries, entryBytesMin for those of an entry
 	// but its payload.
-	messageBytesMin = 16 * (2 + varintBytesMax)
+	messageBytesMin = 17 * (2 + varintBytesMax)
 	entryBytesMin   = 5 * (1 + varintBytesMax)
 	// checkpointVersion is the version of a checkpoint's header.
 	checkpointVersion = 1
@@ -77,7 +78,8 @@ func encodeMessage(m *core.Message) []byte {
 	if m.Agree {
 		data = appendNumber(data, fieldAgree, 1)
 	}
-	return appendHash(data, fieldHash, m.Hash)
+	data = appendHash(data, fieldHash, m.Hash)
+	return appendNumber(data, fieldLease, m.Lease)
 }
 
 func appendWireEntry(data []byte, e *core.Entry) []byte {
@@ -127,6 +129,6 @@ func sameContent(a, b *core.Message) bool {
 		return false
 	}
 	return a.Kind == b.Kind && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit && a.LastNormalView == b.LastNormalView &&
-		a.Nonce == b.Nonce && a.Round == b.Round && a.First == b.First && a.PreviousHash == b.PreviousHash &&
+		a.Nonce == b.Nonce && a.Round == b.Round && a.Lease == b.Lease && a.First == b.First && a.PreviousHash == b.PreviousHash &&
 		a.Hash == b.Hash && a.Checkpoint == b.Checkpoint && a.Agree == b.Agree
 }

@@ -117,6 +117,8 @@ func (d *messageDecoder) number(field protowire.Number, value uint64) error {
 		m.Checkpoint.View = core.ViewNumber(value)
 	case fieldFirst:
 		m.First = core.OpNumber(value)
+	case fieldLease:
+		m.Lease = value
 	case fieldAgree:
 		m.Agree = value != 0
 	default: // a later version's

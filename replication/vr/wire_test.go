@@ -21,7 +21,7 @@ func generated(m *core.Message) *pb.VRMessage {
 		Kind: pb.VRKind(m.Kind), View: uint64(m.View), Op: uint64(m.Op), Commit: uint64(m.Commit),
 		LastNormalView: uint64(m.LastNormalView), Nonce: m.Nonce, Round: m.Round, PreviousHash: uint64(m.PreviousHash),
 		CheckpointOp: uint64(m.Checkpoint.Op), CheckpointHash: uint64(m.Checkpoint.Hash), CheckpointView: uint64(m.Checkpoint.View),
-		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash),
+		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease,
 	}
 	for _, e := range m.Entries {
 		wire.Entries = append(wire.Entries, &pb.VREntry{Op: uint64(e.Op), View: uint64(e.View), Payload: e.Payload, Hash: uint64(e.Hash)})
@@ -39,7 +39,7 @@ func randomMessage(random *rand.Rand) core.Message {
 	}
 	m := core.Message{
 		Kind: core.Kind(1 + random.IntN(int(core.KindRecoveryResponse))), From: 1, To: 2, View: core.ViewNumber(number()), Op: core.OpNumber(number()),
-		Commit: core.OpNumber(number()), LastNormalView: core.ViewNumber(number()), Nonce: number(), Round: number(),
+		Commit: core.OpNumber(number()), LastNormalView: core.ViewNumber(number()), Nonce: number(), Round: number(), Lease: number(),
 		PreviousHash: core.Hash(number()), First: core.OpNumber(1 + number()/2), Hash: core.Hash(number()), Agree: random.IntN(2) == 0,
 		Checkpoint: core.CheckpointMeta{Op: core.OpNumber(number()), View: core.ViewNumber(number()), Hash: core.Hash(number())},
 	}
@@ -90,7 +90,7 @@ func TestWireFormat(t *testing.T) {
 
 // TestEveryFieldOfVRMessageTravels: a field that is added to the .proto is added here too.
 func TestEveryFieldOfVRMessageTravels(t *testing.T) {
-	require.Equal(t, int(fieldHash), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
+	require.Equal(t, int(fieldLease), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
 	require.Equal(t, int(entryFieldHash), (&pb.VREntry{}).ProtoReflect().Descriptor().Fields().Len())
 }
 

@@ -180,6 +180,8 @@ func (c *checks) answered(h *host, read core.Read, floor core.OpNumber) {
 		return
 	}
 	c.s.covered.count(EventReadOK)
+	c.s.countIf(read.Lease, EventReadByLease)
+	c.s.countIf(!read.Lease, EventReadByRound)
 	if h.machine.applied < floor {
 		c.s.violated(claimReads, "r%d answers read %d at %d; %d was told before it was asked for", h.id, read.Token, h.machine.applied, floor)
 	}
@@ -201,6 +203,7 @@ func (c *checks) leadership(h *host, now *core.Leadership) {
 		return
 	}
 	c.s.covered.count(EventLed)
+	h.led = now.View
 	if other, led := c.leaders[now.View]; led && other != h.id {
 		c.s.violated(claimPrimary, "r%d leads view %d, which r%d led", h.id, now.View, other)
 	}

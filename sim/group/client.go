@@ -28,7 +28,7 @@ func (s *simulation) request() {
 		s.liveRequest()
 		return
 	}
-	if s.askOldPrimary() {
+	if s.askOldPrimary() || s.askFormerPrimary() {
 		return
 	}
 	h := s.target()

@@ -54,6 +54,7 @@ const (
 	EventCleanStop
 	EventCrashSpared
 	EventRestartClean
+	EventPrimaryFrozen
 	EventHandoverAsked
 	EventHandoverRefused
 	EventHandoverDone
@@ -110,11 +111,16 @@ const (
 	EventReadOK
 	EventReadFailed
 	EventReadRefused
+	EventReadByLease
+	EventReadByRound
+	EventGrantHeldBack
 	EventOldPrimaryAsked
+	EventFormerPrimaryAsked
 	EventGroupOfOne
 	EventGroupOfSeven
 	EventGroupInAsync
 	EventGroupInMemory
+	EventGroupWithLeases
 	EventHealed
 	EventLeftDead
 	EventLeftAlone
@@ -148,7 +154,7 @@ func eventNames() [eventCount]string {
 		"restart in view change", "restart of a primary", "restart with checkpoint above log",
 		"transfer lost", "transfer done", "crash after install",
 		"clean stop", "clean stop in place of a crash too many", "restart after a clean stop",
-		"handover asked", "handover refused", "handover done", "handover given up", "handover overtaken",
+		"primary frozen", "handover asked", "handover refused", "handover done", "handover given up", "handover overtaken",
 		"entries spoiled", "checkpoint spoiled", "restart before a repair was durable", "repaired",
 		"PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW",
 		"GETSTATE", "NEWSTATE", "PROBE", "probe agreed", "probe refused",
@@ -159,7 +165,8 @@ func eventNames() [eventCount]string {
 		"checkpoint created", "view entered", "view abandoned", "led", "stepped down by check-quorum",
 		"log truncated above", "log truncated below", "inherited operation committed", "committed",
 		"acknowledged", "proposal dropped", "proposal refused, not primary", "proposal refused, overload",
-		"read ok", "read failed", "read refused", "old primary asked", "group of one", "group of seven", "group in async", "group in memory", "healed",
+		"read ok", "read failed", "read refused",
+		"read answered by a lease", "read answered by a round", "view change held back by a grant", "old primary asked", "former primary asked", "group of one", "group of seven", "group in async", "group in memory", "group with leases", "healed",
 		"left dead", "left alone", "left deaf", "left mute",
 		"calm watched", "calm with a backup that misses its primary", "stayed stopped", "handed over while it worked",
 	}

@@ -12,6 +12,7 @@ func (s *simulation) strike() {
 	s.strikeNetwork()
 	s.strikeProcesses()
 	s.strikeHandover()
+	s.strikeLeases()
 }
 
 func (s *simulation) strikeNetwork() {

@@ -44,6 +44,10 @@ type host struct {
 	// status is the last one seen; leading is what the replica last reported.
 	status  core.ReplicaStatus
 	leading bool
+	// led is the last view that a client may take this replica for the primary of.
+	led core.ViewNumber
+	// clockRate is what its clock shows more in a moment, clockAhead what it showed in the first.
+	clockRate, clockAhead uint64
 	// sent is what this replica has sent to each other one.
 	sent [membersMax]sentBefore
 }
@@ -83,6 +87,7 @@ func newHost(s *simulation, number int) *host {
 	if s.mixture.fault.drift {
 		h.tickEvery = s.faultRandom.span(momentsPerTick-2, momentsPerTick+3)
 	}
+	h.clockRate, h.clockAhead = s.drawClock()
 	h.disk.durability = s.mixture.durability
 	h.disk.inspect = func(b *batch) { s.checks.aboutToChange(h, b) }
 	return h
@@ -95,6 +100,7 @@ func (s *simulation) boot(h *host) {
 	config := s.mixture.limits.config
 	config.Self, config.Rand, config.Omit = h.id, h.random.source.Uint64, s.options.Omit
 	config.Durability = s.mixture.durability
+	s.leaseConfig(h, &config)
 	for member := range s.mixture.members {
 		config.Members = append(config.Members, core.ReplicaID(member+1))
 	}
@@ -281,6 +287,7 @@ func (s *simulation) pump(h *host) {
 
 // takeInputs tells the replica some of what waits; false: it died on the way.
 func (s *simulation) takeInputs(h *host) bool {
+	h.replica.SetTime(s.clock(h))
 	if h.tickOwed {
 		h.tickOwed = false
 		h.replica.Tick()
@@ -324,6 +331,7 @@ func (s *simulation) step(h *host, m *core.Message) {
 	err := h.replica.Step(*m)
 	s.countIf(m.Kind == core.KindRecovery && before.Status == core.StatusNormal && before.View > 0 && h.replica.Status().View > before.View,
 		EventRecoveryRaisesView)
+	s.countIf(h.replica.Status().Awaited > before.Awaited, EventGrantHeldBack)
 	if s.tracing() {
 		s.trace(h, "<- %s", describe(m))
 	}

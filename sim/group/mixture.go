@@ -21,6 +21,7 @@ type mixture struct {
 	limits   limits
 	handover handoverMixture
 	damage   damageMixture
+	leases   leaseMixture
 }
 
 // networkMixture is what happens to messages and links. Lengths of time are in moments.

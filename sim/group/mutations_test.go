@@ -32,6 +32,8 @@ type mutant struct {
 	rule omit.Rule
 	// lossy: it is looked for in async and memory; the others in sync.
 	lossy bool
+	// leases: it is looked for in groups with leases; the others in those without.
+	leases bool
 	// directed names the test in the core that shows what the rule is for, where seeds do not reach it within
 	// the budget.
 	directed string
@@ -66,6 +68,14 @@ func mutants() []mutant {
 		{name: "RuleRecoveryHash", rule: core.RuleRecoveryHash, lossy: true, directed: "TestRecoveredLogIsThePrimarys"},
 		{name: "RuleHandoverFinished", rule: core.RuleHandoverFinished},
 		{name: "RuleRepair", rule: core.RuleRepair},
+		{name: "RuleLeaseGrant", rule: core.RuleLeaseGrant, leases: true},
+		{name: "RuleLeaseAfterStart", rule: core.RuleLeaseAfterStart, leases: true},
+		{name: "RuleLeaseQuorum", rule: core.RuleLeaseQuorum, leases: true, directed: "TestLeaseNeedsAQuorum"},
+		{name: "RuleLeaseFromSending", rule: core.RuleLeaseFromSending, leases: true},
+		{name: "RuleLeaseMargin", rule: core.RuleLeaseMargin, leases: true},
+		{name: "RuleLeaseLeads", rule: core.RuleLeaseLeads, leases: true, directed: "TestLeaseOnlyWhenLeading"},
+		{name: "RuleLeaseDropped", rule: core.RuleLeaseDropped, leases: true},
+		{name: "RuleLeaseClock", rule: core.RuleLeaseClock, leases: true},
 	}
 }
 
@@ -169,7 +179,10 @@ func TestMutations(t *testing.T) {
 			fmt.Fprintf(rows, "%s\t\t\t\t\t%s\n", m.name, m.directed)
 			continue
 		}
-		options := Options{Omit: omit.Of(m.rule), Durability: ChoiceSync}
+		options := Options{Omit: omit.Of(m.rule), Durability: ChoiceSync, Leases: LeasesOff}
+		if m.leases {
+			options.Leases = LeasesOn
+		}
 		if m.lossy {
 			options.Durability = ChoiceLossy
 		}

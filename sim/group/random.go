@@ -19,6 +19,7 @@ const (
 	streamDurability        = streamReplica + membersMax
 	streamDamage     uint64 = 1 << 33
 	streamHandover   uint64 = 1 << 32
+	streamLeases     uint64 = 1 << 34
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

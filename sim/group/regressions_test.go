@@ -27,10 +27,10 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 	} {
 		t.Run(test.bug, func(t *testing.T) {
 			for _, seed := range test.seeds {
-				// They were found before disks were damaged.
+				// They were found before disks were damaged and primaries had leases.
 				calm, err := ParseCalm("damage")
 				require.NoError(t, err)
-				options := Options{Seed: seed, Durability: ChoiceSync, Calm: calm}
+				options := Options{Seed: seed, Durability: ChoiceSync, Leases: LeasesOff, Calm: calm}
 				if test.lossy {
 					options.Durability = ChoiceLossy
 				}
@@ -39,6 +39,18 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestClocksThatAreApart: a lease allows for clocks whose rates differ by its margin. Where they differ by more, reads
+// are stale, and seeds see it.
+func TestClocksThatAreApart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays thousands of seeds")
+	}
+	seen := hunt(Options{Leases: LeasesOn, Durability: ChoiceSync, ClocksApart: true}, mutantSeedsMax, false)
+	require.NotZero(t, seen.found, "%s", seen)
+	require.Equal(t, claimReads, seen.claim)
+	t.Logf("%s: %s", seen, seen.claim)
 }
 
 // TestSameSeedSameRun: with or without a trace, and beside other runs, a seed goes one way.

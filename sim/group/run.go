@@ -23,6 +23,10 @@ type Options struct {
 	// BeyondF lets more replicas lose what they acknowledged than the durability survives. The group may then stop for
 	// good; it must do nothing wrong, and if it lost too much it must stay stopped.
 	BeyondF bool
+	// Leases says whether primaries have leases; zero: as the seed draws it. ClocksApart lets the hosts' clocks differ
+	// by more than the leases allow for: then reads are not safe.
+	Leases      LeaseChoice
+	ClocksApart bool
 	// Calm is what of the seed's troubles the run does without; TroubleTicks is how long they go on at the most, zero:
 	// as long as the seed drew. Reduce finds them.
 	Calm         Calm
@@ -74,7 +78,7 @@ type simulation struct {
 	happened  uint64
 	liveness  liveness
 
-	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom stream
+	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom stream
 }
 
 // eventsMax ends a run that goes round in circles.
@@ -84,6 +88,7 @@ const eventsMax = 2_000_000
 func Run(options Options) Report {
 	drawn := drawMixture(options.Seed)
 	drawn.drawDurability(options.Seed, options.Durability)
+	drawn.drawLeases(&options)
 	options.Calm.apply(&drawn)
 	if options.TroubleTicks > 0 {
 		drawn.safetyTicks = min(drawn.safetyTicks, options.TroubleTicks)
@@ -118,6 +123,7 @@ func newSimulation(options Options, mixture mixture) *simulation {
 		options: options, mixture: mixture, hash: seed,
 		diskRandom: newStream(seed, streamDisk), faultRandom: newStream(seed, streamFaults),
 		transferRandom: newStream(seed, streamTransfer), handoverRandom: newStream(seed, streamHandover+1), damageRandom: newStream(seed, streamDamage+1),
+		leaseRandom: newStream(seed, streamLeases+1),
 	}
 	s.network = newNetwork(seed, s.mixture.members, s.mixture.network)
 	s.client = newClient(seed)
@@ -143,6 +149,7 @@ func (s *simulation) start() {
 		s.covered.count(EventGroupInMemory)
 	case core.DurabilitySync:
 	}
+	s.countIf(s.mixture.leases.duration > 0, EventGroupWithLeases)
 	for _, h := range s.hosts {
 		s.boot(h)
 		if h.tickEvery != momentsPerTick {

@@ -20,6 +20,8 @@ var (
 	seedFlag       = flag.Uint64("seed", 0, "the seed that TestSeed replays, with a trace when -v is given")
 	durabilityFlag = flag.Uint("durability", 0, "0: as each seed draws it; 1 sync, 2 async, 3 memory, 4 async or memory")
 	beyondFlag     = flag.Bool("beyond", false, "let more than f lose what they acknowledged")
+	leasesFlag     = flag.Uint("leases", 0, "0: as each seed draws it; 1 without, 2 with")
+	apartFlag      = flag.Bool("clocks-apart", false, "let clocks differ by more than leases allow for")
 	omitFlag       = flag.Uint64("omit", 0, "the rules, as bits, that TestSeed takes out")
 	calmFlag       = flag.String("calm", "", "troubles that TestSeed does without; reduce finds them")
 	ticksFlag      = flag.Int("trouble-ticks", 0, "how long, at most, TestSeed lets the troubles go on")
@@ -35,6 +37,7 @@ func TestSeed(t *testing.T) {
 	require.NoError(t, err)
 	options := Options{
 		Seed: *seedFlag, Omit: omit.Set(*omitFlag), Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag, Calm: calm, TroubleTicks: *ticksFlag,
+		Leases: LeaseChoice(*leasesFlag), ClocksApart: *apartFlag,
 	}
 	if *reduceFlag > 0 {
 		options, _ = Reduce(options, *reduceFlag)
@@ -78,7 +81,9 @@ func TestSeeds(t *testing.T) {
 		count = min(count, 1000)
 	}
 	began := time.Now()
-	totals, failures := playSeeds(t, *startFlag, count, Options{Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag})
+	totals, failures := playSeeds(t, *startFlag, count, Options{
+		Durability: Choice(*durabilityFlag), BeyondF: *beyondFlag, Leases: LeaseChoice(*leasesFlag), ClocksApart: *apartFlag,
+	})
 	took := time.Since(began)
 	seeds := float64(max(totals.Seeds, 1))
 	t.Logf("%d seeds in %.1f s (%.0f a second): %.1f committed, %.1f view changes, %.0f events a seed; healed in at most %d ticks",
@@ -92,7 +97,7 @@ func TestSeeds(t *testing.T) {
 		return // too few for the rare events, and for averages
 	}
 	missing := slices.DeleteFunc(totals.Coverage.Missing(), func(e Event) bool { return e == EventStayedStopped })
-	require.True(t, len(missing) == 0 || *durabilityFlag != 0 || *beyondFlag, "these never happened: %v", missing)
+	require.True(t, len(missing) == 0 || *durabilityFlag != 0 || *beyondFlag || *leasesFlag != 0, "these never happened: %v", missing)
 	require.GreaterOrEqual(t, totals.Committed, 20*totals.Seeds, "too little is committed for the checks to mean much")
 	require.GreaterOrEqual(t, totals.ViewChanges, 2*totals.Seeds)
 }
@@ -105,6 +110,12 @@ func flagsOf(options Options) string {
 	}
 	if options.BeyondF {
 		text += " -beyond"
+	}
+	if options.Leases != LeasesDrawn {
+		text += fmt.Sprintf(" -leases=%d", options.Leases)
+	}
+	if options.ClocksApart {
+		text += " -clocks-apart"
 	}
 	if options.Omit != 0 {
 		text += fmt.Sprintf(" -omit=%d", options.Omit)

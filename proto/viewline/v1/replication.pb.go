@@ -683,7 +683,8 @@ type VRMessage struct {
 	CheckpointView uint64                 `protobuf:"varint,13,opt,name=checkpoint_view,json=checkpointView,proto3" json:"checkpoint_view,omitempty"`
 	First          uint64                 `protobuf:"varint,14,opt,name=first,proto3" json:"first,omitempty"` // the op-number of the first of entries, or the one asked from
 	Agree          bool                   `protobuf:"varint,15,opt,name=agree,proto3" json:"agree,omitempty"`
-	Hash           uint64                 `protobuf:"fixed64,16,opt,name=hash,proto3" json:"hash,omitempty"` // of the sender's log at op
+	Hash           uint64                 `protobuf:"fixed64,16,opt,name=hash,proto3" json:"hash,omitempty"`  // of the sender's log at op
+	Lease          uint64                 `protobuf:"varint,17,opt,name=lease,proto3" json:"lease,omitempty"` // nanoseconds: how long a lease a COMMIT asks for, or a COMMITOK grants
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -830,6 +831,13 @@ func (x *VRMessage) GetHash() uint64 {
 	return 0
 }
 
+func (x *VRMessage) GetLease() uint64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
 // VRCheckpoint describes the state that a FetchCheckpoint of Viewstamped Replication sends: it is the header of
 // the first response. The chunks are the state machine's own bytes.
 type VRCheckpoint struct {
@@ -970,7 +978,7 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\x04R\x04view\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\x06R\x04hash\"\xe8\x03\n" +
+	"\x04hash\x18\x04 \x01(\x06R\x04hash\"\xfe\x03\n" +
 	"\tVRMessage\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.viewline.v1.VRKindR\x04kind\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
@@ -988,7 +996,8 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x0fcheckpoint_view\x18\r \x01(\x04R\x0echeckpointView\x12\x14\n" +
 	"\x05first\x18\x0e \x01(\x04R\x05first\x12\x14\n" +
 	"\x05agree\x18\x0f \x01(\bR\x05agree\x12\x12\n" +
-	"\x04hash\x18\x10 \x01(\x06R\x04hash\"\xa4\x01\n" +
+	"\x04hash\x18\x10 \x01(\x06R\x04hash\x12\x14\n" +
+	"\x05lease\x18\x11 \x01(\x04R\x05lease\"\xa4\x01\n" +
 	"\fVRCheckpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x0e\n" +

@@ -11,6 +11,9 @@ import (
 // MembersMax bounds the size of a group.
 const MembersMax = 63
 
+// leaseMax bounds the length of a lease, 36 years, so that no clock can run over with it.
+const leaseMax = 1 << 60
+
 // Errors that Propose, ReadBarrier and Step return. All say that the call had no effect.
 var (
 	ErrConfig     = errors.New("vr: bad configuration")
@@ -51,6 +54,16 @@ type Config struct {
 	ProposalsBytesMax int
 	// ReadsMax bounds the read barriers that wait. Default 65536.
 	ReadsMax int
+
+	// The times of leases are in the unit of SetTime, nanoseconds, and 0 as they stand, with no default.
+	//
+	// LeaseDuration is how long a backup's grant of a lease lasts; 0: this primary asks for none, and every read
+	// takes a round. LeaseMargin is by how much less the primary counts on it: as much as two replicas' clocks may
+	// come apart in that time. LeaseLongest bounds what a backup grants, and is for how long a replica holds back from
+	// view changes after a start; no replica of the group may have granted for longer, in this life or the one before.
+	LeaseDuration, LeaseMargin, LeaseLongest uint64
+	// Now is what the clock shows when the replica is made.
+	Now uint64
 
 	// Durability is what the driver's storage does: outside of DurabilitySync only what promises a view must reach the
 	// disk before the messages that depend on it.
@@ -108,6 +121,10 @@ func (c Config) Validate() error {
 	}
 	if c.ResendTicks < 1 || c.InFlightMax < 1 || c.BatchEntriesMax < 1 || c.BatchBytesMax < 1 || c.ProposalsBytesMax < 1 || c.ReadsMax < 1 {
 		return fmt.Errorf("%w: a bound below 1", ErrConfig)
+	}
+	if c.LeaseDuration > c.LeaseLongest || c.LeaseDuration > 0 && c.LeaseMargin >= c.LeaseDuration || c.LeaseLongest > leaseMax {
+		return fmt.Errorf("%w: lease of %d less %d, at most %d and %d: they have to ascend", ErrConfig,
+			c.LeaseDuration, c.LeaseMargin, c.LeaseLongest, uint64(leaseMax))
 	}
 	return nil
 }

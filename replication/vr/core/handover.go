@@ -85,9 +85,8 @@ func (r *Replica) HandOver(to ReplicaID) error {
 	}
 	p := r.primary
 	p.round++
-	p.heartbeat = 0
 	r.handover = &handingOver{to: to, from: r.view, round: p.round}
-	r.broadcast(Message{Kind: KindCommit, Op: r.log.last(), Commit: r.commit, Round: p.round})
+	r.sendRound()
 	return nil
 }
 

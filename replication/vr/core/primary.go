@@ -35,7 +35,8 @@ type backup struct {
 	// quiet counts ticks since it was heard, stuck those since its match rose while something was in flight, and
 	// resent how often that was sent again since.
 	quiet, stuck, resent int
-	round                uint64
+	// round is the last one that it answered, granted the last one that it answered with a lease.
+	round, granted uint64
 }
 
 // becomePrimary starts the view as its primary, with the log as it stands (VRR 4.2, step 3).
@@ -84,6 +85,7 @@ func (r *Replica) abdicate() {
 // retire ends the leading, though perhaps not yet the view.
 func (r *Replica) retire() {
 	p := r.primary
+	r.dropLease()
 	for _, a := range append(p.waiting, p.asked...) {
 		r.reads = append(r.reads, Read{Token: a.token})
 	}
@@ -195,8 +197,10 @@ func (r *Replica) tickPrimary() {
 		return
 	}
 	if p.heartbeat++; p.heartbeat >= r.config.HeartbeatTicks {
-		p.heartbeat = 0
-		r.broadcast(Message{Kind: KindCommit, Op: r.log.last(), Commit: r.commit, Round: p.round})
+		if r.config.LeaseDuration > 0 {
+			p.round++
+		}
+		r.sendRound()
 	}
 }
 

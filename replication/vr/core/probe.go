@@ -13,7 +13,7 @@ type probing struct {
 
 // tickProbe begins to ask when the time-out is over, and asks again what was not answered.
 func (r *Replica) tickProbe() {
-	if r.primary != nil && !r.primary.deaf || r.elapsed < r.timeout {
+	if r.primary != nil && !r.primary.deaf || r.elapsed < r.timeout || r.grants() {
 		return
 	}
 	if r.probe != nil {
@@ -50,7 +50,7 @@ func (r *Replica) lost() bool {
 	case r.view == 0:
 		return true
 	default:
-		return r.elapsed >= r.config.ViewChangeTicksMin
+		return r.elapsed >= r.config.ViewChangeTicksMin && !r.grants()
 	}
 }
 

@@ -102,6 +102,8 @@ type ReplicaStatus struct {
 	// HandingOver: a handover is under way. Successor is who this replica has left its view for; 0 before that.
 	HandingOver bool
 	Successor   ReplicaID
+	// Awaited is a later view that a lease which this replica granted keeps it from; 0: none.
+	Awaited ViewNumber
 }
 
 // Status describes the replica.
@@ -110,6 +112,9 @@ func (r *Replica) Status() ReplicaStatus {
 		Status: r.status, View: r.view, LastNormalView: r.lastNormalView, Primary: r.primaryOf(r.view), Op: r.log.last(),
 		Commit: r.commit, Applied: r.applied, FirstRetained: r.log.base.Op + 1, Checkpoint: r.checkpoint, Leading: r.leads,
 		Transferring: r.transfer != nil, HandingOver: r.handover != nil,
+	}
+	if r.leasing.awaited > r.view {
+		status.Awaited = r.leasing.awaited
 	}
 	if h := r.handover; h != nil && h.view > 0 {
 		status.Successor = h.to

@@ -8,13 +8,17 @@ type asked struct {
 	round uint64
 }
 
-// ReadBarrier asks for a Read with the token: OK once a quorum has confirmed this primary's view in a round of
-// COMMITs that began after the call. The state that the caller then reads has everything that anyone had
-// acknowledged before it asked: a later primary can have acknowledged nothing as long as the quorum was still
-// in this view. Errors are ErrNotPrimary, ErrOverloaded and ErrStopped.
+// ReadBarrier asks for a Read with the token: OK at once under a lease, or else once a quorum has confirmed this
+// primary's view in a round of COMMITs that began after the call. The state that the caller then reads has everything
+// that anyone had acknowledged before it asked: a later primary can have acknowledged nothing as long as the quorum was
+// still in this view, or the lease not over. Errors are ErrNotPrimary, ErrOverloaded and ErrStopped.
 func (r *Replica) ReadBarrier(view ViewNumber, token uint64) error {
 	if r.failure != nil {
 		return ErrStopped
+	}
+	if r.holdsLease(view) {
+		r.reads = append(r.reads, Read{Token: token, OK: true, Lease: true})
+		return nil
 	}
 	if !r.leadsView(view) {
 		return fmt.Errorf("%w: view %d, primary %d", ErrNotPrimary, r.view, r.primaryOf(r.view))
@@ -34,13 +38,12 @@ func (r *Replica) flushReads() {
 		return
 	}
 	p.round++
-	p.heartbeat = 0
 	for _, a := range p.asked {
 		a.round = p.round
 		p.waiting = append(p.waiting, a)
 	}
 	p.asked = p.asked[:0]
-	r.broadcast(Message{Kind: KindCommit, Op: r.log.last(), Commit: r.commit, Round: p.round})
+	r.sendRound()
 	r.finishReads()
 }
 
@@ -53,6 +56,10 @@ func (r *Replica) onCommitOK(m *Message) {
 	b := p.backup(m.From)
 	r.acknowledged(b, m.Op)
 	b.round = max(b.round, m.Round)
+	if m.Lease >= r.config.LeaseDuration {
+		b.granted = max(b.granted, m.Round)
+	}
+	r.takeLease()
 	r.finishReads()
 }
 

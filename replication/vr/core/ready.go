@@ -14,6 +14,8 @@ type Read struct {
 	// OK: everything acknowledged before the read was asked for is in Committed of this Ready or an earlier
 	// one, and this replica was primary of the view after it was asked. Otherwise: not the primary.
 	OK bool
+	// Lease: it was answered by a lease, at the time that SetTime told last before it was asked for.
+	Lease bool
 }
 
 // Dropped is a proposal that this replica accepted and whose fate it no longer follows: it may still be

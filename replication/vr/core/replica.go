@@ -38,6 +38,7 @@ type Replica struct {
 	recovery   *recovery // while status is recovering
 	primary    *leading  // while this replica is primary and status is normal
 	handover   *handingOver
+	leasing    leasing
 
 	// What the next Ready will hold.
 	hardState  HardState // as storage has it
@@ -80,6 +81,7 @@ func New(config Config, restored Restored) (*Replica, error) {
 	r.hardState, r.renew = restored.HardState, restored.Damaged
 	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
 	r.commitMax, r.applied, r.fetched = r.commit, r.checkpoint.Op, r.checkpoint.Op
+	r.startLeases()
 	if r.recovers(restored) {
 		if len(r.others) == 0 {
 			return nil, fmt.Errorf("%w: the only replica of its group may have lost what it acknowledged, and nobody has it", ErrRestored)
@@ -192,7 +194,7 @@ func (r *Replica) Step(m Message) error {
 	switch {
 	case r.status == StatusRecovering:
 		r.stepRecovering(&m)
-	case r.withinReach(&m):
+	case r.withinReach(&m) && !r.heldBack(&m):
 		r.handle(&m)
 	}
 	r.advanceHandover()
@@ -321,6 +323,7 @@ func (r *Replica) Tick() {
 		r.elapsed++
 	}
 	r.tickProbe()
+	r.tickLeases()
 	r.tickViewChange()
 	r.tickTransfer()
 	r.tickHandover()

@@ -57,4 +57,20 @@ const (
 	RuleHandoverFinished
 	// RuleRepair: a replica whose log or checkpoint is damaged recovers before it takes part.
 	RuleRepair
+	// RuleLeaseGrant: a lease that a replica granted keeps it from changes to later views.
+	RuleLeaseGrant
+	// RuleLeaseAfterStart: after a start a replica changes the view only when no lease of before can stand.
+	RuleLeaseAfterStart
+	// RuleLeaseQuorum: a lease needs the grants of f backups.
+	RuleLeaseQuorum
+	// RuleLeaseFromSending: a primary counts a lease from when it sent the COMMIT that asked for it.
+	RuleLeaseFromSending
+	// RuleLeaseMargin: a primary counts on less than was granted, since clocks differ.
+	RuleLeaseMargin
+	// RuleLeaseLeads: only a primary that leads has a lease.
+	RuleLeaseLeads
+	// RuleLeaseDropped: a primary drops its lease when it leaves its view or stops leading.
+	RuleLeaseDropped
+	// RuleLeaseClock: the clock is read after what it is compared for has arrived.
+	RuleLeaseClock
 )

@@ -109,6 +109,8 @@ type Message struct {
 	LastNormalView ViewNumber
 	Nonce          uint64
 	Round          uint64
+	// Lease is for how long a COMMIT asks for a lease, or a COMMITOK grants one.
+	Lease uint64
 	// First is the op-number of Entries[0] (or, in a GETSTATE, the first one wanted); PreviousHash is the
 	// hash of the entry below it.
 	First        OpNumber
