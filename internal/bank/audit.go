@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/viewline/viewline/clerk"
 )
@@ -22,6 +23,7 @@ type Audit struct {
 // Audit holds everything the clerk ever answered against what is stored, as a clerk of its own sees it. Run
 // must have ended. The error is ErrBooks when anything disagrees.
 func (l *Ledger) Audit(ctx context.Context, c *clerk.Clerk) (Audit, error) {
+	settling := l.Settle(ctx, c)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	audit := Audit{Accounts: l.accounts, Committed: len(l.committed), Aborted: len(l.aborted)}
@@ -35,24 +37,42 @@ func (l *Ledger) Audit(ctx context.Context, c *clerk.Clerk) (Audit, error) {
 	if want := int64(l.accounts) * Initial; audit.Total != want {
 		return audit, fmt.Errorf("%w: the accounts hold %d, not %d", ErrBooks, audit.Total, want)
 	}
-	committed, aborted := l.committed, l.aborted
-	for _, lost := range l.unknown {
-		happened, err := settle(ctx, c, lost)
-		switch {
-		case err != nil:
-			return audit, err
-		case happened:
-			audit.UnknownCommitted++
-			committed = append(committed, lost.transfer)
-		default:
-			audit.UnknownAborted++
-			aborted = append(aborted, lost.transfer)
-		}
+	if settling != nil {
+		return audit, settling
 	}
+	audit.UnknownCommitted, audit.UnknownAborted = len(l.settledCommitted), len(l.settledAborted)
+	committed, aborted := slices.Concat(l.committed, l.settledCommitted), slices.Concat(l.aborted, l.settledAborted)
 	if err := compare(ctx, c, committed, true); err != nil {
 		return audit, err
 	}
 	return audit, compare(ctx, c, aborted, false)
+}
+
+// Settle asks what became of the transfers whose outcome is unknown. Shards remember outcomes for a time only, so that
+// a long run has to ask now and then; Run may go on meanwhile, and only one may settle or audit at a time. What was not
+// answered is asked again by the next.
+func (l *Ledger) Settle(ctx context.Context, c *clerk.Clerk) error {
+	l.mu.Lock()
+	open := l.unknown
+	l.unknown = nil
+	l.mu.Unlock()
+	for i, lost := range open {
+		happened, err := settle(ctx, c, lost)
+		l.mu.Lock()
+		switch {
+		case err != nil:
+			l.unknown = append(l.unknown, open[i:]...)
+		case happened:
+			l.settledCommitted = append(l.settledCommitted, lost.transfer)
+		default:
+			l.settledAborted = append(l.settledAborted, lost.transfer)
+		}
+		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle asks what became of a transfer whose outcome was unknown.

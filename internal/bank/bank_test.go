@@ -114,6 +114,9 @@ func testUnknown(t *testing.T, c *cluster.Cluster) {
 	unsent := committed.Attempt
 	unsent.ID.Sequence += 100
 	ledger.note(never, time.Now(), &clerk.UnknownError{Attempt: unsent})
+	require.NoError(t, ledger.Settle(t.Context(), connected))
+	require.Empty(t, ledger.unknown, "a long run does not wait for the audit to ask")
+	require.Equal(t, Counts{Unknown: 2}, ledger.Counts())
 	audit, err := ledger.Audit(t.Context(), connected)
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 1, 2}, []int{audit.UnknownCommitted, audit.UnknownAborted, ledger.Counts().Unknown})
@@ -128,6 +131,18 @@ func TestLedgerBoundsWhatItKeepsOfErrors(t *testing.T) {
 	ledger.note(Transfer{ID: "t"}, time.Now(), ErrBooks)
 	_, err := ledger.Audit(t.Context(), nil)
 	require.ErrorIs(t, err, ErrBooks, "an impossible balance is found by the audit, whatever else is in order")
+}
+
+func TestWhatIsNotSettledStays(t *testing.T) {
+	ledger := NewLedger(2)
+	ledger.note(Transfer{ID: "t"}, time.Now(), &clerk.UnknownError{})
+	c := clustertest.Clerk(t, clustertest.Start(t, cluster.Options{Coordinators: 1, Replicas: 1}))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, ledger.Settle(ctx, c))
+	require.Equal(t, Counts{Unknown: 1}, ledger.Counts())
+	_, err := ledger.Audit(ctx, c)
+	require.Error(t, err)
 }
 
 func TestNextCommitGivesUp(t *testing.T) {

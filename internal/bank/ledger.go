@@ -28,9 +28,11 @@ type Ledger struct {
 	committed []Transfer
 	aborted   []Transfer
 	unknown   []unknown
-	failures  map[string]int // at most failuresMax
-	broken    error          // the first transfer that met an impossible balance
-	waiting   []*waiting
+	// settled are those whose outcome was unknown at first: there and not there.
+	settledCommitted, settledAborted []Transfer
+	failures                         map[string]int // at most failuresMax
+	broken                           error          // the first transfer that met an impossible balance
+	waiting                          []*waiting
 }
 
 // waiting is somebody who waits for a commit on a shard.
@@ -162,7 +164,7 @@ type Counts struct{ Committed, Aborted, Unknown int }
 func (l *Ledger) Counts() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Counts{Committed: len(l.committed), Aborted: len(l.aborted), Unknown: len(l.unknown)}
+	return Counts{Committed: len(l.committed), Aborted: len(l.aborted), Unknown: len(l.unknown) + len(l.settledCommitted) + len(l.settledAborted)}
 }
 
 // Failures are the errors of transfers that did not happen, with how often each was met.

@@ -113,6 +113,9 @@ func (r *run) suffer(ctx context.Context, f fault) error {
 	if err != nil {
 		return err
 	}
+	if err := r.ledger.Settle(limited, r.clerks[0]); err != nil {
+		return err
+	}
 	r.result.Faults = append(r.result.Faults, done)
 	r.result.Kinds[done.Kind]++
 	r.say("%s.", done.story())

@@ -33,7 +33,10 @@ type transferring struct {
 	// commit is the largest commit-number heard from that view. It says nothing about this replica's log
 	// before the transfer is complete: a log of an earlier view may have other operations there.
 	commit OpNumber
-	ticks  int
+	// ticks count since the question was sent, resent how often it was sent again without an answer: each time it waits
+	// longer. An answer counts only for the newest question, so that one that takes longer than the wait never would,
+	// and a slow link would carry nothing but repeated answers.
+	ticks, resent int
 }
 
 // catchUp asks for what is missing within the view.
@@ -98,9 +101,10 @@ func (r *Replica) tickTransfer() {
 	if t == nil || r.fetching {
 		return
 	}
-	if t.ticks++; t.ticks < r.config.ResendTicks {
+	if t.ticks++; t.ticks < r.config.ResendTicks<<min(t.resent, resendDoublingsMax) {
 		return
 	}
+	t.resent++
 	if t.kind != gather {
 		r.askNext()
 	}
@@ -143,7 +147,7 @@ func (r *Replica) onNewState(m *Message) {
 		r.transfer = nil
 		return
 	}
-	t.ticks = 0
+	t.ticks, t.resent = 0, 0
 	if len(m.Entries) > 0 {
 		r.elapsed = 0 // the transfer gets on
 		if r.recovery != nil {

@@ -56,6 +56,28 @@ func TestStateTransferIsOneStep(t *testing.T) {
 	require.Equal(t, ViewNumber(2), broken.Status().LastNormalView, "normal with a part of what the view inherited")
 }
 
+// An answer that takes longer than a question waits at first comes in time for a later one: each waits longer.
+func TestASlowAnswerIsTaken(t *testing.T) {
+	whole := entries("b", 2, 2, 2)
+	b := backup1(t, entries("a", 1))
+	asked := b.step(suffix(KindPrepare, 3, 2, whole, 3))
+	const late = 35 // ticks that an answer takes; the first questions wait 10 and 20
+	due := map[int]Message{late: askedState(t, asked, whole)}
+	questions := 1
+	for tick := 1; b.Status().View != 2 || b.Status().Status != StatusNormal; tick++ {
+		require.Less(t, tick, 200, "every answer is too late")
+		if sent := b.ticks(1); len(of(sent, KindGetState)) > 0 {
+			questions++
+			due[tick+late] = askedState(t, sent, whole)
+		}
+		if answer, arrives := due[tick]; arrives {
+			b.step(answer)
+		}
+	}
+	require.Equal(t, whole, b.log)
+	require.LessOrEqual(t, questions, 5, "they do not fill the link")
+}
+
 // A commit-number of a later view says nothing about the log of this one.
 func TestCommitOfALaterViewIsNotThisLogs(t *testing.T) {
 	b := backup1(t, entries("dead", 1, 1))
