@@ -2,7 +2,9 @@ package vr_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/storage"
 )
 
 func TestCommitInGroupsOfEverySize(t *testing.T) {
@@ -234,4 +237,39 @@ func TestCheckpointNow(t *testing.T) {
 	g.stop(0)
 	g.start(0)
 	g.converged(11)
+}
+
+// TestACheckpointThatTheLogDoesNotKnowOf is what a kill leaves between the end of a fetch and the log's going on from
+// there: the next life goes on. (The log that it had is left out; the others are a quorum without its promises.)
+func TestACheckpointThatTheLogDoesNotKnowOf(t *testing.T) {
+	g := newGroup(t, 3, func(o *vr.Options) { o.CheckpointEvery = 20 })
+	g.mustCommit(1, 10)
+	leader, _ := g.primary()
+	late := g.backups(leader)[0]
+	g.stop(late)
+	g.mustCommit(11, 100)
+	g.stop(g.backups(leader)[0])
+	g.stop(leader)
+
+	g.directories[late] = t.TempDir()
+	require.NoError(t, storage.Create(g.directories[late]))
+	from, err := storage.Open(g.directories[leader], storage.Options{})
+	require.NoError(t, err)
+	to, err := storage.Open(g.directories[late], storage.Options{})
+	require.NoError(t, err)
+	meta, state, err := from.OpenCheckpoint()
+	require.NoError(t, err)
+	writer, err := to.CreateCheckpoint(meta)
+	require.NoError(t, err)
+	_, err = io.Copy(writer, state)
+	require.NoError(t, errors.Join(err, writer.Commit(), state.Close(), to.Close(), from.Close()))
+
+	for i := range g.replicas {
+		g.start(i)
+	}
+	g.mustCommit(101, 110)
+	g.converged(110)
+	g.stop(late)
+	g.start(late)
+	g.converged(110)
 }

@@ -12,7 +12,7 @@ import (
 func TestDamageIsFoundUntilTheLogIsReplaced(t *testing.T) {
 	d := disk{}
 	d.install(checkpoint{meta: core.CheckpointMeta{Op: 4}})
-	d.write(batch{entries: entriesOf(3, 4, 5, 6)})
+	d.write(batch{entries: entriesOf(1, 2, 3, 4, 5, 6), truncateBelow: 3})
 	require.NoError(t, d.sync())
 	d.entryFrom = 6
 	require.Equal(t, entriesOf(3, 4, 5), d.restored().Entries)
@@ -24,7 +24,7 @@ func TestDamageIsFoundUntilTheLogIsReplaced(t *testing.T) {
 	d.install(checkpoint{meta: core.CheckpointMeta{Op: 5}})
 	require.EqualValues(t, 5, d.restored().Checkpoint.Op)
 	require.True(t, d.restored().Damaged)
-	d.write(batch{replace: true, entries: entriesOf(6, 7)})
+	d.write(batch{replace: true, base: 5, entries: entriesOf(6, 7)})
 	require.NoError(t, d.sync())
 	require.False(t, d.restored().Damaged)
 	require.Equal(t, entriesOf(6, 7), d.restored().Entries)

@@ -13,8 +13,9 @@ type batch struct {
 	truncateAbove core.OpNumber
 	entries       []core.Entry
 	truncateBelow core.OpNumber
-	// replace: the entries take the place of the whole log, and of its damage.
+	// replace: the entries, which begin above base, take the place of the whole log, and of its damage.
 	replace bool
+	base    core.OpNumber
 }
 
 func (b *batch) empty() bool {
@@ -27,6 +28,8 @@ type image struct {
 	checkpoint checkpoint
 	// entries are the log, without a gap. Invariant: the first is at most one above the checkpoint.
 	entries []core.Entry
+	// end is where the log ends: the next entry is one above, unless the log goes on from a checkpoint.
+	end core.OpNumber
 	damage
 }
 
@@ -131,7 +134,7 @@ func (d *disk) carryOut(on *image, b *batch, inspected bool) {
 }
 
 func (d *image) clone() image {
-	return image{hardState: d.hardState, checkpoint: d.checkpoint, entries: append([]core.Entry(nil), d.entries...), damage: d.damage}
+	return image{hardState: d.hardState, checkpoint: d.checkpoint, entries: append([]core.Entry(nil), d.entries...), end: d.end, damage: d.damage}
 }
 
 // change applies one batch. An error is a batch that no storage could carry out.
@@ -140,10 +143,20 @@ func (d *image) change(b *batch) error {
 		d.hardState = *b.hardState
 	}
 	if b.replace {
-		d.entries, d.damage = nil, damage{}
+		d.entries, d.damage, d.end = nil, damage{}, b.base
 	}
 	if b.truncate {
 		d.keepTo(b.truncateAbove)
+		d.end = min(d.end, b.truncateAbove)
+	}
+	if b.truncateBelow > d.end+1 && (len(b.entries) == 0 || b.entries[0].Op != d.end+1) {
+		d.entries, d.end = nil, b.truncateBelow-1 // it goes on from a checkpoint
+	}
+	if len(b.entries) > 0 {
+		if first := b.entries[0].Op; first != d.end+1 {
+			return fmt.Errorf("entry %d written where %d belongs", first, d.end+1)
+		}
+		d.end = b.entries[len(b.entries)-1].Op
 	}
 	d.entries = append(d.entries, b.entries...)
 	if b.truncateBelow > 0 {

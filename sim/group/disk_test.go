@@ -58,10 +58,20 @@ func TestDiskRefusesAGap(t *testing.T) {
 	d := disk{}
 	d.write(batch{entries: entriesOf(1, 2)})
 	d.write(batch{entries: entriesOf(4)})
-	require.ErrorContains(t, d.sync(), "entry 4 written after entry 2")
+	require.ErrorContains(t, d.sync(), "entry 4 written where 3 belongs")
 	d = disk{}
-	d.write(batch{entries: entriesOf(2)})
+	d.write(batch{entries: entriesOf(1, 3)})
+	require.ErrorContains(t, d.sync(), "entry 3 written after entry 1")
+	d = disk{}
+	d.write(batch{entries: entriesOf(2), truncateBelow: 2})
 	require.ErrorContains(t, d.sync(), "nothing below")
+	d = disk{image: image{checkpoint: checkpoint{meta: core.CheckpointMeta{Op: 4}}}}
+	d.write(batch{entries: entriesOf(5)})
+	require.ErrorContains(t, d.sync(), "entry 5 written where 1 belongs", "the log was not told to go on from there")
+	d = disk{image: image{checkpoint: checkpoint{meta: core.CheckpointMeta{Op: 4}}}}
+	d.write(batch{truncateBelow: 5})
+	d.write(batch{entries: entriesOf(5)})
+	require.NoError(t, d.sync())
 }
 
 func TestRestartSeesItsOwnCopyOfTheLog(t *testing.T) {

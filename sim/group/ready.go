@@ -31,6 +31,9 @@ func (s *simulation) startReady(h *host) {
 		hardState: h.ready.HardState, truncate: h.ready.Truncate, truncateAbove: h.ready.TruncateAbove,
 		entries: h.ready.Entries, truncateBelow: h.ready.TruncateBelow, replace: h.ready.Replace != nil,
 	}
+	if b.replace {
+		b.base = h.ready.Replace.Op
+	}
 	if b.empty() {
 		s.finishReady(h)
 		return

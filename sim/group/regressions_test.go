@@ -7,7 +7,7 @@ import (
 )
 
 // TestSeedsThatFoundBugs plays seeds that find the bugs of docs/BUGS.md, by their numbers there: each fails when
-// its bug is put back into the core (bugs 3, 7, 8 and 9 are met too rarely or never; the core has tests). What a seed
+// its bug is put back into the core (bugs 3, 7, 8, 9 and 10 are met too rarely or never; the core has tests). What a seed
 // does changes with the simulator and with the core: when it does, put the bugs back, look for the seeds that find
 // them now, and write those down here.
 func TestSeedsThatFoundBugs(t *testing.T) {
@@ -21,6 +21,7 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 		{"4: a lost acknowledgement of a new view was never repeated", []uint64{340, 643, 677}, false},
 		{"5: a transfer waited for entries that only a dead primary had named", []uint64{16269}, false},
 		{"6: a checkpoint of a later view contradicted the views between", []uint64{613, 1784, 2017, 2194, 2394}, false},
+		{"11: a log went on from a fetched checkpoint that storage's log did not know of", []uint64{509, 938, 1320, 1674, 4721}, false},
 		{"none, but a claim that was too strict", []uint64{22883}, false},
 		{"none, but handovers under a primary that is left deaf", []uint64{500125}, true},
 		{"none, but the simulator's own in async and memory", []uint64{2109, 10819, 11656, 30261}, true},

@@ -110,6 +110,11 @@ func (r *Replica) restoreLog(restored Restored) error {
 	}
 	r.log = log{base: r.checkpoint, unstable: r.checkpoint.Op + 1, persisted: r.checkpoint.Op}
 	if len(entries) == 0 {
+		// A checkpoint of another replica may have become durable just before the restart: then storage's log still
+		// ends somewhere below it, and has to be told to go on from there.
+		if r.checkpoint.Op > 0 {
+			r.compacted = r.checkpoint.Op + 1
+		}
 		return nil
 	}
 	first, last := entries[0], entries[len(entries)-1]

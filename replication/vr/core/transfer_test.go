@@ -323,3 +323,16 @@ func TestALogIsTakenOverAboveWhatIsCollectedMeanwhile(t *testing.T) {
 	require.NoError(t, b.Failure())
 	require.Equal(t, ViewNumber(2), b.Status().LastNormalView)
 }
+
+// A checkpoint of another replica became durable, and then the process died: storage's log knows nothing of it, and is
+// told to go on from there.
+func TestACheckpointThatTheLogDoesNotKnowOf(t *testing.T) {
+	log := entries("a", 1, 1, 1)
+	meta := CheckpointMeta{Op: 2, View: 1, Hash: hashOf(log, 2)}
+	b := newBench(t, 1, Restored{Checkpoint: meta})
+	ready := b.Ready()
+	require.Equal(t, OpNumber(3), ready.TruncateBelow)
+	b.Advance()
+	b.step(suffix(KindStartView, 2, 1, log, 3))
+	require.Equal(t, log[2:], b.log)
+}
