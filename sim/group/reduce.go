@@ -39,6 +39,7 @@ func calmings() []calming {
 		{"crash-at-step", func(m *mixture) { m.fault.crashAtStep = 0 }},
 		{"crash", func(m *mixture) { m.fault.crash = 0 }},
 		{"handover", func(m *mixture) { m.handover = handoverMixture{} }},
+		{"freeze", func(m *mixture) { m.leases.frozen = 0 }},
 		{"damage", func(m *mixture) { m.damage = damageMixture{} }},
 		{"gather", func(m *mixture) { m.fault.gather = 0 }},
 		{"transfer-loss", func(m *mixture) { m.fault.transferLoss = 0 }},
