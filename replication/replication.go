@@ -108,8 +108,8 @@ type Status struct {
 // StateMachine is what a group replicates. Apply, Snapshot and Restore are never called at the same time as
 // each other.
 type StateMachine interface {
-	// Apply executes operations first, first+1 ... in this order and returns one result for each. It is
-	// deterministic and total: an operation that makes no sense has a result that says so. The results and
+	// Apply executes operations first, first+1 ... in this order and returns one result for each. From one call to the
+	// next op-numbers rise, and may leave some out, which are the group's own. It is deterministic and total: an operation that makes no sense has a result that says so. The results and
 	// the operations belong to the caller and the log: neither side changes them afterwards.
 	Apply(first OpNumber, operations [][]byte) [][]byte
 

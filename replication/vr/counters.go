@@ -151,7 +151,7 @@ func (m *mailbox) describe(values map[string]uint64) {
 }
 
 // lastKind is the last kind of message that is known here.
-const lastKind = core.KindRecoveryResponse
+const lastKind = core.KindNewCommitted
 
 // kindCounts count messages and their bytes by kind; 0 stands for what is not known, which the core refuses.
 type kindCounts [lastKind + 1]struct{ messages, bytes atomic.Uint64 }

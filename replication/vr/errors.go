@@ -15,8 +15,8 @@ var (
 
 // Errors of the wire decoder.
 var (
-	errMalformed = errors.New("vr: malformed message")
 	errEpoch     = errors.New("vr: message of another epoch")
+	errMalformed = errors.New("vr: malformed message")
 )
 
 // errStateMachine: a state machine broke its contract.

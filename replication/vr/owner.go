@@ -200,8 +200,26 @@ func (o *owner) persist(ready *core.Ready) error {
 	return nil
 }
 
-// apply executes a contiguous run and answers for those operations that were proposed here.
+// apply executes what is committed. A RECONFIGURATION is the group's own: the state machine's op-numbers skip it.
 func (o *owner) apply(entries []core.Entry) error {
+	for len(entries) > 0 {
+		run := 0
+		for run < len(entries) && entries[run].Kind == core.EntryOperation {
+			run++
+		}
+		if err := o.applyRun(entries[:run]); err != nil {
+			return err
+		}
+		if entries = entries[run:]; len(entries) > 0 {
+			o.applied = entries[0].Op
+			entries = entries[1:]
+		}
+	}
+	return nil
+}
+
+// applyRun executes a contiguous run of operations and answers for those that were proposed here.
+func (o *owner) applyRun(entries []core.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}

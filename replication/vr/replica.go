@@ -167,7 +167,7 @@ func (r *Replica) Status() replication.Status {
 	status, failure := r.status, r.failure
 	r.mu.Unlock()
 	described := replication.Status{
-		Group: r.options.Group, Replica: r.options.Self, Protocol: status.Status.String(), Epoch: epoch,
+		Group: r.options.Group, Replica: r.options.Self, Protocol: status.Status.String(), Epoch: uint64(status.Epoch),
 		View: replication.ViewNumber(status.View), Primary: replication.ReplicaID(status.Primary),
 		Op: replication.OpNumber(status.Op), Commit: replication.OpNumber(status.Commit), Applied: replication.OpNumber(status.Applied),
 		Checkpoint: replication.OpNumber(status.Checkpoint.Op), Members: append([]replication.ReplicaID(nil), r.options.Members...),

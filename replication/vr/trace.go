@@ -92,6 +92,9 @@ func (o *owner) trace(event TraceEvent) {
 // step gives the core a message, and counts and tells what came of it.
 func (o *owner) step(m *core.Message) {
 	o.traceMessage(TraceReceived, m, nil)
+	if own := o.core.Membership().Epoch; m.Kind < core.KindStartEpoch && m.Epoch != own {
+		o.refuse(m.From, fmt.Errorf("%w: %d, this is %d", errEpoch, m.Epoch, own)) // the core asks or tells, at most
+	}
 	err := o.core.Step(*m)
 	if err != nil && !errors.Is(err, core.ErrStopped) {
 		o.refuse(m.From, err)

@@ -10,9 +10,6 @@ import (
 // types between: an entry's payload is copied once on its way out and not at all on its way in. The tests hold
 // both directions against the generated code.
 
-// epoch is the only one there is: a group's members do not change.
-const epoch = 0
-
 // The numbers of VRMessage's fields.
 const (
 	fieldKind protowire.Number = iota + 1
@@ -32,6 +29,8 @@ const (
 	fieldAgree
 	fieldHash
 	fieldLease
+	fieldMembership
+	fieldCheckpointMembership
 )
 
 // The numbers of VREntry's fields.
@@ -40,27 +39,28 @@ const (
 	entryFieldView
 	entryFieldPayload
 	entryFieldHash
+	entryFieldKind
 )
 
 const (
 	varintBytesMax = 10
 	// messageBytesMin is room for every field of a message but its entries, entryBytesMin for those of an entry
 	// but its payload.
-	messageBytesMin = 17 * (2 + varintBytesMax)
-	entryBytesMin   = 5 * (1 + varintBytesMax)
+	messageBytesMin = 19 * (2 + varintBytesMax)
+	entryBytesMin   = 6 * (1 + varintBytesMax)
 	// checkpointVersion is the version of a checkpoint's header.
 	checkpointVersion = 1
 )
 
 // encodeMessage returns a message's bytes. Who sends it to whom is the transport's to say.
 func encodeMessage(m *core.Message) []byte {
-	size := messageBytesMin
+	size := messageBytesMin + len(m.Membership) + len(m.Checkpoint.Membership)
 	for i := range m.Entries {
 		size += entryBytesMin + len(m.Entries[i].Payload)
 	}
 	data := make([]byte, 0, size)
 	data = appendNumber(data, fieldKind, uint64(m.Kind))
-	data = appendNumber(data, fieldEpoch, epoch)
+	data = appendNumber(data, fieldEpoch, uint64(m.Epoch))
 	data = appendNumber(data, fieldView, uint64(m.View))
 	data = appendNumber(data, fieldOp, uint64(m.Op))
 	data = appendNumber(data, fieldCommit, uint64(m.Commit))
@@ -79,7 +79,16 @@ func encodeMessage(m *core.Message) []byte {
 		data = appendNumber(data, fieldAgree, 1)
 	}
 	data = appendHash(data, fieldHash, m.Hash)
-	return appendNumber(data, fieldLease, m.Lease)
+	data = appendNumber(data, fieldLease, m.Lease)
+	data = appendMembership(data, fieldMembership, m.Membership)
+	return appendMembership(data, fieldCheckpointMembership, m.Checkpoint.Membership)
+}
+
+func appendMembership(data []byte, field protowire.Number, membership core.EncodedMembership) []byte {
+	if membership == "" {
+		return data
+	}
+	return protowire.AppendString(protowire.AppendTag(data, field, protowire.BytesType), string(membership))
 }
 
 func appendWireEntry(data []byte, e *core.Entry) []byte {
@@ -90,6 +99,7 @@ func appendWireEntry(data []byte, e *core.Entry) []byte {
 	if e.Hash != 0 {
 		size += protowire.SizeTag(entryFieldHash) + protowire.SizeFixed64()
 	}
+	size += numberBytes(entryFieldKind, uint64(e.Kind))
 	data = protowire.AppendTag(data, fieldEntries, protowire.BytesType)
 	data = protowire.AppendVarint(data, uint64(size))
 	data = appendNumber(data, entryFieldOp, uint64(e.Op))
@@ -98,7 +108,8 @@ func appendWireEntry(data []byte, e *core.Entry) []byte {
 		data = protowire.AppendTag(data, entryFieldPayload, protowire.BytesType)
 		data = protowire.AppendBytes(data, e.Payload)
 	}
-	return appendHash(data, entryFieldHash, e.Hash)
+	data = appendHash(data, entryFieldHash, e.Hash)
+	return appendNumber(data, entryFieldKind, uint64(e.Kind))
 }
 
 // appendNumber appends a varint field; zero is left out, as proto3 has it.
@@ -128,7 +139,16 @@ func sameContent(a, b *core.Message) bool {
 	if len(a.Entries) != len(b.Entries) || len(a.Entries) > 0 && &a.Entries[0] != &b.Entries[0] {
 		return false
 	}
-	return a.Kind == b.Kind && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit && a.LastNormalView == b.LastNormalView &&
-		a.Nonce == b.Nonce && a.Round == b.Round && a.Lease == b.Lease && a.First == b.First && a.PreviousHash == b.PreviousHash &&
+	return a.Kind == b.Kind && a.Epoch == b.Epoch && a.Membership == b.Membership && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit &&
+		a.LastNormalView == b.LastNormalView && a.Nonce == b.Nonce && a.Round == b.Round && a.Lease == b.Lease && a.First == b.First && a.PreviousHash == b.PreviousHash &&
 		a.Hash == b.Hash && a.Checkpoint == b.Checkpoint && a.Agree == b.Agree
+}
+
+// epochOf is the epoch of a membership; one that is not known is that of epoch 0.
+func epochOf(membership core.EncodedMembership) core.EpochNumber {
+	m, err := membership.Decode()
+	if err != nil {
+		return 0
+	}
+	return m.Epoch
 }

@@ -28,11 +28,8 @@ func decodeMessage(from, to core.ReplicaID, data []byte) (core.Message, error) {
 		data = data[n:]
 	}
 	m := d.message
-	if m.Kind < core.KindPrepare || m.Kind > core.KindRecoveryResponse {
+	if m.Kind < core.KindPrepare || m.Kind > core.KindNewCommitted {
 		return core.Message{}, fmt.Errorf("%w: kind %d", errMalformed, m.Kind)
-	}
-	if d.epoch != epoch {
-		return core.Message{}, fmt.Errorf("%w: %d", errEpoch, d.epoch)
 	}
 	for i := range m.Entries {
 		if want := m.First + core.OpNumber(i); want < m.First || m.Entries[i].Op != want || want == 0 {
@@ -56,7 +53,6 @@ func consumeTag(data []byte) (protowire.Number, protowire.Type, int, error) {
 
 type messageDecoder struct {
 	message core.Message
-	epoch   uint64
 }
 
 // field takes one field's value off data and returns how far it goes, tag included.
@@ -68,6 +64,13 @@ func (d *messageDecoder) field(field protowire.Number, kind protowire.Type, data
 		var value []byte
 		if value, n = protowire.ConsumeBytes(data); n >= 0 {
 			err = d.entry(value)
+		}
+	case (field == fieldMembership || field == fieldCheckpointMembership) && kind == protowire.BytesType:
+		var value []byte
+		if value, n = protowire.ConsumeBytes(data); n >= 0 && field == fieldMembership {
+			d.message.Membership = core.EncodedMembership(value)
+		} else if n >= 0 {
+			d.message.Checkpoint.Membership = core.EncodedMembership(value)
 		}
 	case kind == protowire.VarintType:
 		var value uint64
@@ -93,12 +96,12 @@ func (d *messageDecoder) number(field protowire.Number, value uint64) error {
 	m := &d.message
 	switch field {
 	case fieldKind:
-		if value > uint64(core.KindRecoveryResponse) {
+		if value > uint64(core.KindNewCommitted) {
 			return fmt.Errorf("%w: kind %d", errMalformed, value)
 		}
 		m.Kind = core.Kind(value)
 	case fieldEpoch:
-		d.epoch = value
+		m.Epoch = core.EpochNumber(value)
 	case fieldView:
 		m.View = core.ViewNumber(value)
 	case fieldOp:
@@ -152,12 +155,18 @@ func (d *messageDecoder) entry(data []byte) error {
 		var number uint64
 		var m int
 		switch {
-		case kind == protowire.VarintType && (field == entryFieldOp || field == entryFieldView):
+		case kind == protowire.VarintType && (field == entryFieldOp || field == entryFieldView || field == entryFieldKind):
 			number, m = protowire.ConsumeVarint(value)
-			if field == entryFieldOp {
+			switch field {
+			case entryFieldOp:
 				e.Op = core.OpNumber(number)
-			} else {
+			case entryFieldView:
 				e.View = core.ViewNumber(number)
+			default:
+				if number > uint64(core.EntryReconfiguration) {
+					return fmt.Errorf("%w: entry of kind %d", errMalformed, number)
+				}
+				e.Kind = core.EntryKind(number)
 			}
 		case kind == protowire.BytesType && field == entryFieldPayload:
 			e.Payload, m = protowire.ConsumeBytes(value)

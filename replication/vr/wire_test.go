@@ -21,12 +21,24 @@ func generated(m *core.Message) *pb.VRMessage {
 		Kind: pb.VRKind(m.Kind), View: uint64(m.View), Op: uint64(m.Op), Commit: uint64(m.Commit),
 		LastNormalView: uint64(m.LastNormalView), Nonce: m.Nonce, Round: m.Round, PreviousHash: uint64(m.PreviousHash),
 		CheckpointOp: uint64(m.Checkpoint.Op), CheckpointHash: uint64(m.Checkpoint.Hash), CheckpointView: uint64(m.Checkpoint.View),
-		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease,
+		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease, Epoch: uint64(m.Epoch),
+	}
+	if m.Membership != "" {
+		wire.Membership = []byte(m.Membership)
+	}
+	if m.Checkpoint.Membership != "" {
+		wire.CheckpointMembership = []byte(m.Checkpoint.Membership)
 	}
 	for _, e := range m.Entries {
-		wire.Entries = append(wire.Entries, &pb.VREntry{Op: uint64(e.Op), View: uint64(e.View), Payload: e.Payload, Hash: uint64(e.Hash)})
+		wire.Entries = append(wire.Entries, &pb.VREntry{Op: uint64(e.Op), View: uint64(e.View), Payload: e.Payload, Hash: uint64(e.Hash), Kind: uint32(e.Kind)})
 	}
 	return wire
+}
+
+// membershipOf is a membership's bytes.
+func membershipOf(epoch core.EpochNumber, op core.OpNumber) core.EncodedMembership {
+	m := core.Membership{Epoch: epoch, Op: op, View: 1, LargestID: 3, Members: []core.Member{{ID: 3, Address: "somewhere"}}}
+	return m.Encode()
 }
 
 // randomMessage has random fields, about a third of them zero.
@@ -38,13 +50,17 @@ func randomMessage(random *rand.Rand) core.Message {
 		return random.Uint64() >> random.IntN(64)
 	}
 	m := core.Message{
-		Kind: core.Kind(1 + random.IntN(int(core.KindRecoveryResponse))), From: 1, To: 2, View: core.ViewNumber(number()), Op: core.OpNumber(number()),
+		Kind: core.Kind(1 + random.IntN(int(core.KindNewCommitted))), From: 1, To: 2, View: core.ViewNumber(number()), Op: core.OpNumber(number()),
 		Commit: core.OpNumber(number()), LastNormalView: core.ViewNumber(number()), Nonce: number(), Round: number(), Lease: number(),
 		PreviousHash: core.Hash(number()), First: core.OpNumber(1 + number()/2), Hash: core.Hash(number()), Agree: random.IntN(2) == 0,
 		Checkpoint: core.CheckpointMeta{Op: core.OpNumber(number()), View: core.ViewNumber(number()), Hash: core.Hash(number())},
 	}
+	m.Epoch = core.EpochNumber(number())
+	if random.IntN(2) == 0 {
+		m.Membership, m.Checkpoint.Membership = membershipOf(m.Epoch, 1), membershipOf(m.Epoch+1, 2)
+	}
 	for i := range random.IntN(5) {
-		e := core.Entry{Op: m.First + core.OpNumber(i), View: core.ViewNumber(number()), Hash: core.Hash(number())}
+		e := core.Entry{Op: m.First + core.OpNumber(i), View: core.ViewNumber(number()), Hash: core.Hash(number()), Kind: core.EntryKind(random.IntN(2))}
 		if n := random.IntN(300); n > 20 {
 			e.Payload = make([]byte, n)
 			for k := range e.Payload {
@@ -90,8 +106,8 @@ func TestWireFormat(t *testing.T) {
 
 // TestEveryFieldOfVRMessageTravels: a field that is added to the .proto is added here too.
 func TestEveryFieldOfVRMessageTravels(t *testing.T) {
-	require.Equal(t, int(fieldLease), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
-	require.Equal(t, int(entryFieldHash), (&pb.VREntry{}).ProtoReflect().Descriptor().Fields().Len())
+	require.Equal(t, int(fieldCheckpointMembership), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
+	require.Equal(t, int(entryFieldKind), (&pb.VREntry{}).ProtoReflect().Descriptor().Fields().Len())
 }
 
 func TestMalformedMessages(t *testing.T) {
@@ -108,7 +124,7 @@ func TestMalformedMessages(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"empty":            {},
 		"no kind":          wire(func(m *pb.VRMessage) { m.Kind = 0 }),
-		"unknown kind":     wire(func(m *pb.VRMessage) { m.Kind = 14 }),
+		"unknown kind":     wire(func(m *pb.VRMessage) { m.Kind = 18 }),
 		"huge kind":        wire(func(m *pb.VRMessage) { m.Kind = 256 + 1 }),
 		"negative kind":    wire(func(m *pb.VRMessage) { m.Kind = -1 }),
 		"gap":              wire(func(m *pb.VRMessage) { m.Entries[1].Op = 7 }),
@@ -118,6 +134,7 @@ func TestMalformedMessages(t *testing.T) {
 		"cut off":          wire(func(*pb.VRMessage) {})[:10],
 		"cut in an entry":  append(wire(func(m *pb.VRMessage) { m.Entries = nil }), 0x52, 0x04, 0x08),
 		"bad tag":          {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"unknown entry":    wire(func(m *pb.VRMessage) { m.Entries[0].Kind = 2 }),
 		"bad tag in entry": append(wire(func(m *pb.VRMessage) { m.Entries = nil }), 0x52, 0x01, 0xff),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,8 +142,6 @@ func TestMalformedMessages(t *testing.T) {
 			require.ErrorIs(t, err, errMalformed)
 		})
 	}
-	_, err = decodeMessage(1, 2, wire(func(m *pb.VRMessage) { m.Epoch = 1 }))
-	require.ErrorIs(t, err, errEpoch)
 }
 
 func TestEntriesOfOneMessageAreBounded(t *testing.T) {
@@ -177,8 +192,13 @@ func TestCheckpointHeader(t *testing.T) {
 		_, _, err = decodeCheckpointHeader(bad)
 		require.ErrorIs(t, err, errMalformed)
 	}
-	_, _, err = decodeCheckpointHeader([]byte{8, 1, 16, 1, 24, 1})
-	require.ErrorIs(t, err, errEpoch)
+	of1 := CheckpointIdentity{Meta: core.CheckpointMeta{Op: 5, View: 6, Hash: 7, Membership: membershipOf(1, 5)}}
+	back, _, err = decodeCheckpointHeader(encodeCheckpointHeader(of1, 1))
+	require.NoError(t, err)
+	require.Equal(t, of1, back)
+	of1.Meta.Membership = membershipOf(1, 6)
+	_, _, err = decodeCheckpointHeader(encodeCheckpointHeader(of1, 1))
+	require.ErrorIs(t, err, errMalformed, "it is of an epoch that begins above it")
 }
 
 // FuzzDecodeMessage: what the decoder accepts, the generated code accepts and reads alike, and it is written and

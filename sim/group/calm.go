@@ -36,7 +36,7 @@ func (s *simulation) beginCalm() bool {
 	s.liveness.calm.begun, s.liveness.calm.view = true, s.liveness.calm.primary.status.View
 	s.liveness.calm.until = s.now + instant(calmTimeouts*s.mixture.limits.config.ViewChangeTicksMax)*momentsPerTick
 	s.trace(nil, "everything is finished; now nothing may change")
-	if len(s.liveness.core) > len(s.hosts)/2+1 {
+	if len(s.liveness.core) > s.checks.newest().quorum() {
 		s.disturb()
 	}
 	return true
@@ -51,7 +51,7 @@ func (s *simulation) disturb() {
 	}
 	s.covered.count(EventCalmDisturbed)
 	s.trace(backup, "hears r%d no more", primary.id)
-	s.network.blocked[primary.number*len(s.hosts)+backup.number]++
+	s.network.block(primary.number, backup.number)
 }
 
 // stayCalm checks that nothing has changed, and ends the run when that was long enough.

@@ -1,6 +1,8 @@
 package group
 
 import (
+	"slices"
+
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -29,6 +31,7 @@ const (
 	claimAnswered     = "a replica recovers by the answers of f+1 others to its last question"
 	claimStopped      = "a group that lost too much stays stopped"
 	claimLeads        = "who leads has applied everything inherited"
+	claimEpochs       = "epochs follow one another, each begun by the one before, and no id comes back"
 	claimHandover     = "a handover ends as it says, and a group that works loses no proposal by it"
 )
 
@@ -38,6 +41,18 @@ type commitRecord struct {
 	view      core.ViewNumber
 	operation operation
 	state     uint64
+}
+
+// reign is a view of an epoch.
+type reign struct {
+	epoch core.EpochNumber
+	view  core.ViewNumber
+}
+
+// leader is who led a view, and in which epoch.
+type leader struct {
+	epoch core.EpochNumber
+	id    core.ReplicaID
 }
 
 // operationRecord is the fate of one proposed operation, as far as it is certain.
@@ -59,16 +74,19 @@ type checks struct {
 	committed  []commitRecord // that of op-number 1 first
 	operations []operationRecord
 	viewstamps map[viewstamp]core.Hash
-	primaries  map[core.ViewNumber]core.ReplicaID
-	leaders    map[core.ViewNumber]core.ReplicaID
+	primaries  map[reign]core.ReplicaID
+	// Leading views ascend over the epochs, so that a view that leads needs no epoch to be told by.
+	leaders map[core.ViewNumber]leader
+	epochs  []epochRecord // that of epoch 0 first
+	pending []pendingEpoch
 	// visible is the last op-number of which a client was told, by an acknowledgement or by a read.
 	visible core.OpNumber
 }
 
 func newChecks(s *simulation) checks {
 	return checks{
-		s: s, viewstamps: map[viewstamp]core.Hash{}, primaries: map[core.ViewNumber]core.ReplicaID{},
-		leaders: map[core.ViewNumber]core.ReplicaID{},
+		s: s, viewstamps: map[viewstamp]core.Hash{}, primaries: map[reign]core.ReplicaID{},
+		leaders: map[core.ViewNumber]leader{}, epochs: make([]epochRecord, 1),
 	}
 }
 
@@ -80,7 +98,14 @@ func (c *checks) newOperation() operation {
 // viewChanges counts the views that got a leader, but for the first of them.
 func (c *checks) viewChanges() int { return max(len(c.leaders)-1, 0) }
 
-func (c *checks) primaryOf(view core.ViewNumber) core.ReplicaID { return c.primaries[view] }
+func (c *checks) primaryOf(epoch core.EpochNumber, view core.ViewNumber) core.ReplicaID {
+	return c.primaries[reign{epoch, view}]
+}
+
+// hadPrimary reports whether a replica was the primary of a view, in one epoch or another.
+func (c *checks) hadPrimary(view core.ViewNumber, id core.ReplicaID) bool {
+	return slices.ContainsFunc(c.epochs, func(e epochRecord) bool { return c.primaryOf(e.epoch, view) == id })
+}
 
 func (c *checks) stateHash() uint64 {
 	hash := mix(uint64(len(c.committed)), uint64(len(c.operations)))
@@ -108,11 +133,16 @@ func (c *checks) applied(h *host, entry *core.Entry) {
 	}
 	c.committed = append(c.committed, now)
 	c.s.covered.count(EventCommitted)
-	if c.primaries[h.status.View] != 0 && entry.View < h.status.View {
+	if c.primaryOf(h.status.Epoch, h.status.View) != 0 && entry.View < h.status.View {
 		c.s.covered.count(EventInheritedCommitted)
 	}
-	c.firstApplied(h, entry.Op, now.operation)
-	if holders := c.holders(entry.Op, entry.Hash); holders <= len(c.s.hosts)/2 && !c.s.options.OutcomesOnly {
+	if entry.Kind == core.EntryReconfiguration {
+		c.begins(h, entry)
+	} else {
+		c.firstApplied(h, entry.Op, now.operation)
+	}
+	if group := c.epochAt(entry.Op); c.holders(group, entry.Op, entry.Hash, nil) < group.quorum() && !c.s.options.OutcomesOnly {
+		holders := c.holders(group, entry.Op, entry.Hash, nil)
 		c.s.violated(claimQuorum, "r%d applies %d/v%d, which %d replicas have", h.id, entry.Op, entry.View, holders)
 	}
 }
@@ -142,11 +172,14 @@ func (c *checks) firstApplied(h *host, op core.OpNumber, applied operation) {
 	record.appliedAt = op
 }
 
-// holders counts the replicas on whose disks an entry is, whether they run or not. One that lost something may have
-// had it, and takes no part before it has it again.
-func (c *checks) holders(op core.OpNumber, hash core.Hash) int {
+// holders counts the replicas of a group, but for one, on whose disks an entry is, whether they run or not. One that
+// lost something may have had it, and takes no part before it has it again.
+func (c *checks) holders(group *epochRecord, op core.OpNumber, hash core.Hash, but *host) int {
 	count := 0
 	for _, h := range c.s.hosts {
+		if h == but || !group.has(h) {
+			continue
+		}
 		if h.lossy || h.disk.holds(op, hash) {
 			count++
 		}
@@ -204,10 +237,19 @@ func (c *checks) leadership(h *host, now *core.Leadership) {
 	}
 	c.s.covered.count(EventLed)
 	h.led = now.View
-	if other, led := c.leaders[now.View]; led && other != h.id {
-		c.s.violated(claimPrimary, "r%d leads view %d, which r%d led", h.id, now.View, other)
+	own := leader{epoch: h.status.Epoch, id: h.id}
+	if h.running() {
+		own.epoch = h.replica.Status().Epoch
 	}
-	c.leaders[now.View] = h.id
+	if other, led := c.leaders[now.View]; led && other != own {
+		c.s.violated(claimPrimary, "%+v leads view %d, which %+v led", own, now.View, other)
+	}
+	for view, other := range c.leaders {
+		if view < now.View && other.epoch > own.epoch || view > now.View && other.epoch < own.epoch {
+			c.s.violated(claimPrimary, "%+v leads view %d, and %+v led view %d", own, now.View, other, view)
+		}
+	}
+	c.leaders[now.View] = own
 	inherited := len(c.committed)
 	for inherited > 0 && c.committed[inherited-1].view >= now.View {
 		inherited--

@@ -27,6 +27,9 @@ func (c *checks) installs(h *host, from checkpoint) {
 		c.s.violated(claimState, "r%d takes a checkpoint at %d of view %d and state %x; committed are view %d and state %x",
 			h.id, op, from.meta.View, from.state, at.view, at.state)
 	}
+	if epoch := c.epochAt(op + 1); from.meta.Membership != epoch.record {
+		c.s.violated(claimState, "r%d takes a checkpoint at %d with the membership %x of epoch %d", h.id, op, from.meta.Membership, epoch.epoch)
+	}
 }
 
 // observe compares a replica's status with the one seen before, in this life, and with its disk.
@@ -36,25 +39,32 @@ func (c *checks) observe(h *host) {
 		c.s.violated(claimRuns, "r%d has stopped: %v", h.id, failure)
 		return
 	}
-	if now.View < before.View || now.Commit < before.Commit || now.View < h.disk.hardState.View {
-		c.s.violated(claimNumbers, "r%d goes from view %d commit %d to view %d commit %d, with view %d on its disk",
-			h.id, before.View, before.Commit, now.View, now.Commit, h.disk.hardState.View)
+	durable := reign{epochOf(h.disk.hardState.Membership), h.disk.hardState.View}
+	was, is := reign{before.Epoch, before.View}, reign{now.Epoch, now.View}
+	if is.before(was) || now.Commit < before.Commit || is.before(durable) {
+		c.s.violated(claimNumbers, "r%d goes from view %v commit %d to view %v commit %d, with view %v on its disk",
+			h.id, was, before.Commit, is, now.Commit, durable)
 		return
 	}
-	if now.View != before.View || c.primaries[now.View] == 0 {
-		if primary := c.primaries[now.View]; primary != 0 && primary != now.Primary {
-			c.s.violated(claimPrimary, "r%d takes r%d for the primary of view %d, another takes r%d", h.id, now.Primary, now.View, primary)
+	if now.Status < core.StatusStopped && (is != was || c.primaries[is] == 0) {
+		if primary := c.primaries[is]; primary != 0 && primary != now.Primary {
+			c.s.violated(claimPrimary, "r%d takes r%d for the primary of view %v, another takes r%d", h.id, now.Primary, is, primary)
 			return
 		}
-		c.primaries[now.View] = now.Primary
+		c.primaries[is] = now.Primary
 	}
-	if now.Status == core.StatusNormal && (before.Status != core.StatusNormal || before.View != now.View) {
+	if now.Status == core.StatusNormal && (before.Status != core.StatusNormal || was != is) {
 		c.s.covered.count(EventViewEntered)
 	}
-	if before.Status == core.StatusViewChange && before.View < now.View {
+	if before.Status == core.StatusViewChange && was.before(is) {
 		c.s.covered.count(EventViewAbandoned)
 	}
+	c.s.countIf(now.Status == core.StatusLeft && before.Status != core.StatusLeft, EventLeft)
 	h.status = now
+}
+
+func (r reign) before(other reign) bool {
+	return r.epoch < other.epoch || r.epoch == other.epoch && r.view < other.view
 }
 
 // sent checks a message that leaves: whoever speaks for a view is its primary, and what is promised is
@@ -64,19 +74,19 @@ func (c *checks) sent(h *host, m *core.Message) {
 		c.s.violated(claimReady, "r%d sends %s", h.id, describe(m))
 		return
 	}
-	if h.running() && h.replica.Status().Status == core.StatusRecovering && m.Kind != core.KindRecovery && m.Kind != core.KindGetState {
+	if h.running() && h.replica.Status().Status == core.StatusRecovering && takesPart(m.Kind) {
 		c.s.violated(claimNoPart, "r%d recovers, and sends %s", h.id, describe(m))
 		return
 	}
 	switch m.Kind {
 	case core.KindPrepare, core.KindCommit, core.KindStartView:
-		if c.primaries[m.View] != h.id {
-			c.s.violated(claimPrimary, "r%d sends %s; the primary of view %d is r%d", h.id, describe(m), m.View, c.primaries[m.View])
+		if primary := c.primaryOf(m.Epoch, m.View); primary != h.id {
+			c.s.violated(claimPrimary, "r%d sends %s; the primary of that view is r%d", h.id, describe(m), primary)
 			return
 		}
 	case core.KindPrepareOK, core.KindStartViewChange, core.KindDoViewChange, core.KindNewState, core.KindCommitOK,
-		core.KindRecoveryResponse:
-	case core.KindGetState, core.KindProbe, core.KindProbeOK, core.KindRecovery:
+		core.KindRecoveryResponse, core.KindEpochStarted:
+	case core.KindStartEpoch, core.KindGetCommitted, core.KindNewCommitted, core.KindGetState, core.KindProbe, core.KindProbeOK, core.KindRecovery:
 		return // they promise nothing
 	default:
 		c.s.violated(claimReady, "r%d sends %s", h.id, describe(m))
@@ -87,10 +97,24 @@ func (c *checks) sent(h *host, m *core.Message) {
 	}
 }
 
+// takesPart reports whether a message of a kind is more than a question, or what is certain in any epoch.
+func takesPart(kind core.Kind) bool {
+	switch kind {
+	case core.KindRecovery, core.KindGetState, core.KindStartEpoch, core.KindGetCommitted:
+		return false
+	default:
+		return true
+	}
+}
+
 // promised checks a message that promises something about its sender against the sender's disk.
 func (c *checks) promised(h *host, m *core.Message) {
 	durable := h.disk.promised()
+	epoch := epochOf(durable.Membership)
 	switch {
+	case m.Epoch > epoch:
+		c.s.violated(claimPromise, "r%d sends %s of epoch %d with epoch %d on its disk", h.id, describe(m), m.Epoch, epoch)
+	case m.Epoch < epoch: // an epoch that it has left
 	case m.View > durable.View:
 		c.s.violated(claimPromise, "r%d sends %s with view %d on its disk", h.id, describe(m), durable.View)
 	case m.Kind == core.KindDoViewChange && m.LastNormalView > durable.LastNormalView:
@@ -106,7 +130,9 @@ func (c *checks) aboutToChange(h *host, b *batch) {
 		return
 	}
 	if state, durable := b.hardState, &h.disk.hardState; state != nil {
-		if state.View < durable.View || state.LastNormalView < durable.LastNormalView || state.Commit < durable.Commit && !b.replace || state.LastNormalView > state.View {
+		was, is := epochOf(durable.Membership), epochOf(state.Membership)
+		fell := is < was || is == was && (state.View < durable.View || state.LastNormalView < durable.LastNormalView)
+		if fell || state.Commit < durable.Commit && !b.replace || state.LastNormalView > state.View {
 			c.s.violated(claimDurable, "r%d goes from %+v to %+v", h.id, *durable, *state)
 			return
 		}
@@ -144,7 +170,9 @@ func (c *checks) truncates(h *host, b *batch) {
 		if !h.disk.holds(op, committed) || contains(b.entries, op, committed) {
 			continue
 		}
-		if others := c.holders(op, committed) - 1; others <= len(c.s.hosts)/2 {
+		group, newest := c.epochAt(op), c.newest()
+		others := c.holders(group, op, committed, h)
+		if others < group.quorum() && c.holders(newest, op, committed, h) < newest.quorum() {
 			c.s.violated(claimKept, "r%d removes %d from its log, which is committed and which %d others have", h.id, op, others)
 			return
 		}

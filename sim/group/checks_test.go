@@ -261,7 +261,7 @@ func TestChecksOfMessages(t *testing.T) {
 			send(s, core.Message{Kind: core.KindPrepareOK, View: 1, Op: 2})
 		}},
 		{"a PREPARE by a backup", claimPrimary, func(_ *testing.T, s *simulation) {
-			s.checks.primaries[2] = 3
+			s.checks.primaries[reign{0, 2}] = 3
 			send(s, core.Message{Kind: core.KindPrepare, View: 2})
 		}},
 		{"a message in another's name", claimReady, func(_ *testing.T, s *simulation) {

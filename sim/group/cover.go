@@ -8,7 +8,7 @@ import (
 
 // sentBefore is what a replica has sent to another, to tell what it sends again.
 type sentBefore struct {
-	view    [core.KindRecoveryResponse + 1]core.ViewNumber
+	view    [core.KindNewCommitted + 1]core.ViewNumber
 	prepare core.OpNumber
 }
 
@@ -20,7 +20,9 @@ func (s *simulation) coverSent(h *host, m *core.Message) {
 		core.KindDoViewChange: EventDoViewChangeSent, core.KindStartView: EventStartViewSent,
 		core.KindGetState: EventGetStateSent, core.KindNewState: EventNewStateSent, core.KindProbe: EventProbeSent,
 		core.KindProbeOK: EventProbeRefused, core.KindRecovery: EventRecoverySent,
-		core.KindRecoveryResponse: EventRecoveryResponseSent,
+		core.KindRecoveryResponse: EventRecoveryResponseSent, core.KindStartEpoch: EventStartEpochSent,
+		core.KindEpochStarted: EventEpochStartedSent, core.KindGetCommitted: EventGetCommittedSent,
+		core.KindNewCommitted: EventNewCommittedSent,
 	}
 	if int(m.Kind) >= len(kinds) || int(m.To) > len(s.hosts) {
 		return
@@ -90,16 +92,20 @@ func (s *simulation) coverRecovery(h *host) {
 
 // recovered notes that a replica has everything again, and by what. It is after a whole Ready, so that its disk has.
 func (s *simulation) recovered(h *host) {
-	if !h.lossy || h.status.Status == core.StatusRecovering {
+	if !h.lossy || h.status.Status == core.StatusRecovering || h.lacksItsEpoch() {
 		return
 	}
 	h.lossy = false
 	s.trace(h, "has recovered")
-	if answered := bits.OnesCount64(h.answered); answered <= s.failuresMax() && !s.options.OutcomesOnly {
+	// An epoch that it has made no promise in needs no answers.
+	entered := h.status.Epoch > h.lostIn
+	if answered := bits.OnesCount64(h.answered); answered <= (len(h.status.Members)-1)/2 && !entered && h.status.Status <= core.StatusStopped && !s.options.OutcomesOnly {
 		s.violated(claimAnswered, "r%d recovers in view %d; %d have answered", h.id, h.status.View, answered)
 	}
 	s.covered.count(EventRecovered)
 	switch {
+	case entered:
+		s.covered.count(EventRecoveredByEpoch)
 	case h.installed:
 		s.covered.count(EventRecoveredByCheckpoint)
 	case h.asked:

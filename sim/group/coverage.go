@@ -130,6 +130,37 @@ const (
 	EventCalmDisturbed
 	EventStayedStopped
 	EventSmooth
+	EventNewcomer
+	EventReconfigurationDry
+	EventReconfigurationBusy
+	EventReconfigurationSenseless
+	EventNewcomerNotReady
+	EventNextQuorumMissing
+	EventGrow
+	EventShrink
+	EventReplace
+	EventReplaceAll
+	EventPrimaryRemoved
+	EventShrinkToOne
+	EventEpoch
+	EventReconfigurationDone
+	EventReconfigurationOvertaken
+	EventReconfigurationUnknown
+	EventStartEpochSent
+	EventEpochStartedSent
+	EventGetCommittedSent
+	EventNewCommittedSent
+	EventEnteredByCommit
+	EventEnteredByLearning
+	EventEnteredByCheckpoint
+	EventEnteredOverTwo
+	EventEnteredAsNewcomer
+	EventEnteredRecovering
+	EventLeft
+	EventLeftShutDown
+	EventRestartLeaving
+	EventRestartByCheckpointsEpoch
+	EventRecoveredByEpoch
 
 	eventCount
 )
@@ -169,6 +200,13 @@ func eventNames() [eventCount]string {
 		"read answered by a lease", "read answered by a round", "view change held back by a grant", "old primary asked", "former primary asked", "group of one", "group of seven", "group in async", "group in memory", "group with leases", "healed",
 		"left dead", "left alone", "left deaf", "left mute",
 		"calm watched", "calm with a backup that misses its primary", "stayed stopped", "handed over while it worked",
+		"newcomer started", "reconfiguration only tried", "reconfiguration refused, one under way", "reconfiguration refused, senseless",
+		"reconfiguration refused, newcomer not ready", "reconfiguration refused, no quorum next", "change: only newcomers",
+		"change: only leavers", "change: both", "change: everybody", "change: the primary leaves", "change: to one member",
+		"epoch", "reconfiguration done", "reconfiguration overtaken", "reconfiguration's fate unknown",
+		"STARTEPOCH", "EPOCHSTARTED", "GETCOMMITTED", "NEWCOMMITTED", "epoch entered by its own log", "epoch entered by what it learnt",
+		"epoch entered by checkpoint", "epoch entered over others", "epoch entered by a newcomer", "epoch entered while recovering",
+		"left", "shut down after it left", "restart of one who leaves", "restart into the epoch of a checkpoint", "recovered by an epoch",
 	}
 }
 

@@ -46,14 +46,19 @@ func (s *simulation) spoil(h *host) {
 	if s.mixture.durability != core.DurabilitySync {
 		h.disk.left = h.disk.clone() // at a start they are the same
 	}
-	h.spoiled, h.lossy = true, true
+	h.spoiled, h.lossy, h.lostIn = true, true, epochOf(h.disk.promised().Membership)
 	s.trace(h, "finds entry %d and checkpoint %d damaged", h.disk.entryFrom, h.disk.checkpointAt)
 }
 
 // mayDamage reports whether the group is to survive that this replica's disk is damaged.
 func (s *simulation) mayDamage(h *host) bool {
 	beyond := s.options.BeyondF && len(s.hosts) > 1 && s.mixture.durability != core.DurabilitySync
-	return beyond || s.failuresMax() > 0 && (h.lossy || s.lossy() < s.failuresMax())
+	for _, group := range s.checks.groups() {
+		if group.has(h) && s.lossyOf(&group, h) >= (len(group.members)-1)/2 {
+			return beyond
+		}
+	}
+	return true
 }
 
 // install makes a checkpoint the newest. A damaged one of a later operation stays beside it.

@@ -111,6 +111,7 @@ func (d *disk) install(c checkpoint) {
 func (d *disk) settle(count int) error {
 	if d.durability == core.DurabilityMemory {
 		d.left.hardState.View, d.left.hardState.LastNormalView = d.hardState.View, d.hardState.LastNormalView
+		d.left.hardState.Membership = d.hardState.Membership
 		return d.failed
 	}
 	for i := range count {

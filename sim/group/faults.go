@@ -13,6 +13,7 @@ func (s *simulation) strike() {
 	s.strikeProcesses()
 	s.strikeHandover()
 	s.strikeLeases()
+	s.strikeMembers()
 }
 
 func (s *simulation) strikeNetwork() {

@@ -63,13 +63,13 @@ func (c *checks) handoverEnded(h *host, ended *core.Handover) {
 	switch ended.Outcome {
 	case core.HandoverDone:
 		c.s.covered.count(EventHandoverDone)
-		if c.primaries[ended.View] != ended.To {
-			c.s.violated(claimHandover, "r%d has handed over to r%d, but the primary of view %d is r%d", h.id, ended.To, ended.View, c.primaries[ended.View])
+		if !c.hadPrimary(ended.View, ended.To) {
+			c.s.violated(claimHandover, "r%d has handed over to r%d, which is not the primary of view %d", h.id, ended.To, ended.View)
 		}
 	case core.HandoverBehind, core.HandoverCancelled:
 		c.s.covered.count(EventHandoverGivenUp)
-		if c.primaries[ended.View] != h.id {
-			c.s.violated(claimHandover, "r%d keeps its role in view %d, whose primary is r%d", h.id, ended.View, c.primaries[ended.View])
+		if !c.hadPrimary(ended.View, h.id) {
+			c.s.violated(claimHandover, "r%d keeps its role in view %d, whose primary is another", h.id, ended.View)
 		}
 	default:
 		c.s.covered.count(EventHandoverOvertaken)

@@ -19,6 +19,14 @@ type host struct {
 	incarnation uint32
 	paused      bool
 	dead        bool
+	// joins: it was started as a newcomer, and told these members. gone: it has left, and was shut down.
+	joins, gone bool
+	told        []core.ReplicaID
+	// reconfigures is which of all pending RECONFIGURATIONs is its own newest, from 1; lostIn is the epoch it was in when
+	// it lost something.
+	reconfigures int
+	lostIn       core.EpochNumber
+	entered      core.EpochNumber // as coverEpoch saw it last
 	// lossy: it may lack what it acknowledged, until it has recovered. What follows tells how it does: answered has a
 	// bit for each replica that answered its last question.
 	lossy            bool
@@ -49,7 +57,7 @@ type host struct {
 	// clockRate is what its clock shows more in a moment, clockAhead what it showed in the first.
 	clockRate, clockAhead uint64
 	// sent is what this replica has sent to each other one.
-	sent [membersMax]sentBefore
+	sent [hostsMax]sentBefore
 }
 
 // inputKind is what a replica is told.
@@ -64,6 +72,7 @@ const (
 	inputRead
 	inputHandOver
 	inputCancelHandover
+	inputReconfigure
 )
 
 // input is one thing that a replica is told.
@@ -77,11 +86,17 @@ type input struct {
 	token      uint64
 	floor      core.OpNumber
 	to         core.ReplicaID // of a handover
+	members    []core.Member  // of a reconfiguration
+	dry        bool
 }
 
 func newHost(s *simulation, number int) *host {
+	random := streamReplica + uint64(number)
+	if number >= membersMax {
+		random = streamNewcomers + uint64(number)
+	}
 	h := &host{
-		number: number, id: core.ReplicaID(number + 1), random: newStream(s.options.Seed, streamReplica+uint64(number)),
+		number: number, id: core.ReplicaID(number + 1), random: newStream(s.options.Seed, random),
 		tickEvery: momentsPerTick, crashStep: -1,
 	}
 	if s.mixture.fault.drift {
@@ -101,8 +116,9 @@ func (s *simulation) boot(h *host) {
 	config.Self, config.Rand, config.Omit = h.id, h.random.source.Uint64, s.options.Omit
 	config.Durability = s.mixture.durability
 	s.leaseConfig(h, &config)
-	for member := range s.mixture.members {
-		config.Members = append(config.Members, core.ReplicaID(member+1))
+	config.Members, config.Joining = h.told, h.joins
+	if !h.joins {
+		config.Members = s.checks.epochs[0].members
 	}
 	again := h.incarnation > 0
 	if again {
@@ -120,7 +136,7 @@ func (s *simulation) boot(h *host) {
 	if again {
 		s.coverRestart(h)
 	}
-	h.lossy = h.lossy && h.replica.Status().Status == core.StatusRecovering
+	h.lossy = h.lossy && (h.replica.Status().Status == core.StatusRecovering || h.lacksItsEpoch())
 	h.disk.clean = false
 	s.trace(h, "started, incarnation %d", h.incarnation)
 	s.checks.restarted(h)
@@ -130,11 +146,13 @@ func (s *simulation) boot(h *host) {
 func (s *simulation) coverRestart(h *host) {
 	s.covered.count(EventRestart)
 	state := &h.disk.hardState
+	s.countIf(h.replica.Status().Status == core.StatusLeaving, EventRestartLeaving)
+	s.countIf(epochOf(h.disk.checkpoint.meta.Membership) > epochOf(state.Membership), EventRestartByCheckpointsEpoch)
 	if state.View > state.LastNormalView {
 		s.covered.count(EventRestartInViewChange)
 	}
 	s.coverRecovery(h)
-	if s.checks.primaryOf(state.View) == h.id {
+	if s.checks.primaryOf(epochOf(state.Membership), state.View) == h.id {
 		s.covered.count(EventRestartOfPrimary)
 	}
 	if last, any := h.disk.last(); any && last < h.disk.checkpoint.meta.Op {
@@ -145,25 +163,43 @@ func (s *simulation) coverRestart(h *host) {
 // mayLose reports whether the group is to survive that a replica loses what a crash takes: f of them at a time. (A
 // group of one that has lost something does not start any more, whatever is tried.)
 func (s *simulation) mayLose(h *host) bool {
-	if s.mixture.durability == core.DurabilitySync || s.options.BeyondF && len(s.hosts) > 1 || h.lossy || h.disk.hardState.LastNormalView == 0 {
+	if s.mixture.durability == core.DurabilitySync || s.options.BeyondF && len(s.hosts) > 1 || h.disk.hardState.LastNormalView == 0 {
 		return true
 	}
-	return s.lossy() < s.failuresMax()
+	// One that has lost something has no more to lose, until it has entered another epoch.
+	if epochOf(h.disk.promised().Membership) <= h.lostIn && h.lossy {
+		return true
+	}
+	for _, group := range s.checks.groups() {
+		if group.has(h) && s.lossyOf(&group, h) >= (len(group.members)-1)/2 {
+			return false
+		}
+	}
+	return true
 }
 
-// lossy counts the replicas that may lack what they acknowledged.
-func (s *simulation) lossy() int {
+// lossyOf counts the replicas of a group, but for one, that may lack what they acknowledged.
+func (s *simulation) lossyOf(group *epochRecord, but *host) int {
 	count := 0
 	for _, h := range s.hosts {
-		if h.lossy {
+		if h.lossy && h != but && group.has(h) {
 			count++
 		}
 	}
 	return count
 }
 
-// failuresMax is the paper's f.
-func (s *simulation) failuresMax() int { return (len(s.hosts) - 1) / 2 }
+// lossy counts those of the newest epoch.
+func (s *simulation) lossy() int { return s.lossyOf(s.checks.newest(), nil) }
+
+// failuresMax is the paper's f, of the newest epoch.
+func (s *simulation) failuresMax() int { return (len(s.checks.newest().members) - 1) / 2 }
+
+// lacksItsEpoch reports whether this replica has left its group, and lost the beginning of the epoch that it left it in.
+func (h *host) lacksItsEpoch() bool {
+	status := h.replica.Status()
+	return status.Status == core.StatusLeaving && status.Commit < h.replica.Membership().Op
+}
 
 // crash kills the process, and with the power all that was not synced, and reports that it has. Where that would be
 // one crash more than the durability survives, the process ends cleanly, if it can.
@@ -189,7 +225,9 @@ func (s *simulation) crash(h *host, restart bool) bool {
 	if err := h.disk.crash(survivors); err != nil {
 		s.violated(claimDisk, "r%d: %v", h.id, err)
 	}
-	h.lossy = h.lossy || h.disk.lossy()
+	if h.disk.lossy() {
+		h.lossy, h.lostIn = true, epochOf(h.disk.hardState.Membership)
+	}
 	if h.creating {
 		s.covered.count(EventCrashDuringCheckpoint)
 	}
@@ -322,6 +360,8 @@ func (s *simulation) take(h *host, in *input) {
 		s.handOver(h, in.to)
 	case inputCancelHandover:
 		h.replica.CancelHandover()
+	case inputReconfigure:
+		s.reconfigure(h, in)
 	}
 }
 
@@ -329,6 +369,7 @@ func (s *simulation) step(h *host, m *core.Message) {
 	s.hash = mix(s.hash, uint64(m.Kind)<<56^uint64(m.From)<<48^uint64(m.View)<<32^uint64(m.Op)<<16^uint64(m.Commit))
 	before := h.replica.Status()
 	err := h.replica.Step(*m)
+	s.coverEntry(h, &before, m.Kind)
 	s.countIf(m.Kind == core.KindRecovery && before.Status == core.StatusNormal && before.View > 0 && h.replica.Status().View > before.View,
 		EventRecoveryRaisesView)
 	s.countIf(h.replica.Status().Awaited > before.Awaited, EventGrantHeldBack)

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/viewline/viewline/replication/vr/core"
 )
@@ -49,7 +50,7 @@ const (
 func (s *simulation) heal() {
 	s.covered.count(EventHealed)
 	random := newStream(s.options.Seed, streamLiveness)
-	order := append([]*host(nil), s.hosts...)
+	order := slices.DeleteFunc(slices.Clone(s.hosts), func(h *host) bool { return h.gone })
 	for i := len(order) - 1; i > 0; i-- {
 		j := random.below(i + 1)
 		order[i], order[j] = order[j], order[i]
@@ -72,7 +73,7 @@ func (s *simulation) heal() {
 		h.incarnation++ // a restart that was to come later does not come twice
 		s.boot(h)
 	}
-	if s.liveness.doomed = s.lossy() > s.failuresMax(); !s.liveness.doomed {
+	if s.liveness.doomed = s.options.BeyondF && s.lossy() > s.failuresMax(); !s.liveness.doomed {
 		s.waitForLiveness()
 	}
 }
@@ -81,17 +82,32 @@ func (s *simulation) heal() {
 // f at most.
 func (s *simulation) sustained(order []*host, healed int) int {
 	for ; healed < len(order); healed++ {
-		failed := len(order) - healed
-		for _, h := range order[:healed] {
-			if h.lossy {
-				failed++
-			}
+		enough := true
+		for _, group := range s.checks.groups() {
+			enough = enough && s.goesOn(&group, order[:healed])
 		}
-		if failed <= s.failuresMax() {
+		if enough {
 			break
 		}
 	}
 	return healed
+}
+
+// goesOn reports whether a group has a quorum among those who are healed, and can stand what they have lost.
+func (s *simulation) goesOn(group *epochRecord, healed []*host) bool {
+	there := 0
+	for _, h := range healed {
+		if group.has(h) && !h.lossy {
+			there++
+		}
+	}
+	return there >= group.quorum()
+}
+
+// present are those of the newest epoch among the healed.
+func (s *simulation) present() []*host {
+	newest := s.checks.newest()
+	return slices.DeleteFunc(slices.Clone(s.liveness.core), func(h *host) bool { return !newest.has(h) })
 }
 
 // condemn gives a replica outside the healed quorum its fate.
@@ -155,6 +171,7 @@ func (s *simulation) liveRequest() {
 func (s *simulation) waitForLiveness() bool {
 	if missing := s.unfinished(); missing == "" {
 		s.liveness.took = s.liveness.ticks(s.now)
+		s.liveness.core = s.present()
 		s.checks.finally(s.liveness.core)
 		s.liveness.done = !s.beginCalm() && !s.beginSmooth()
 	} else if s.liveness.ticks(s.now) > livenessTicksMax {
@@ -172,15 +189,24 @@ func (s *simulation) unfinished() string {
 	if !s.liveness.readOK {
 		return "no read was answered"
 	}
-	view := s.liveness.core[0].status.View
+	newest := s.checks.newest()
 	for _, h := range s.liveness.core {
+		if h.status.Status == core.StatusLeaving && h.status.Epoch == newest.epoch {
+			return fmt.Sprintf("r%d has not left", h.id)
+		}
+	}
+	present := s.present()
+	view := present[0].status.View
+	for _, h := range present {
 		switch {
-		case h.status.Status != core.StatusNormal || h.status.View != view:
-			return fmt.Sprintf("r%d is in status %s of view %d", h.id, h.status.Status, h.status.View)
+		case h.status.Status != core.StatusNormal || h.status.View != view || h.status.Epoch != newest.epoch:
+			return fmt.Sprintf("r%d is in status %s of view %d of epoch %d", h.id, h.status.Status, h.status.View, h.status.Epoch)
 		case int(h.machine.applied) != committed:
 			return fmt.Sprintf("r%d has applied %d of %d", h.id, h.machine.applied, committed)
 		case len(h.proposals) > 0 || len(h.reads) > 0 || h.fetching:
 			return fmt.Sprintf("r%d has %d proposals and %d reads outstanding", h.id, len(h.proposals), len(h.reads))
+		case h.status.Leading && h.status.Op > h.status.Commit:
+			return fmt.Sprintf("r%d has something uncommitted", h.id)
 		case h.status.HandingOver:
 			return fmt.Sprintf("r%d hands over", h.id)
 		}

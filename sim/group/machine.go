@@ -13,6 +13,8 @@ type machine struct {
 	view    core.ViewNumber // of the last entry applied
 	entry   core.Hash       // of the last entry applied
 	state   uint64
+	// membership is that of the last RECONFIGURATION applied.
+	membership core.EncodedMembership
 }
 
 // checkpoint is a machine's state at an op-number, with what the protocol says of it.
@@ -23,15 +25,19 @@ type checkpoint struct {
 
 func (m *machine) apply(entry *core.Entry) {
 	m.applied, m.view, m.entry = entry.Op, entry.View, entry.Hash
+	if entry.Kind == core.EntryReconfiguration {
+		m.membership, m.state = recordOf(entry), mix(m.state, mix(uint64(entry.Op), uint64(entry.Hash)))
+		return
+	}
 	m.state = mix(m.state, mix(uint64(entry.Op), uint64(operationID(entry.Payload))))
 }
 
 func (m *machine) checkpoint() checkpoint {
-	return checkpoint{meta: core.CheckpointMeta{Op: m.applied, View: m.view, Hash: m.entry}, state: m.state}
+	return checkpoint{meta: core.CheckpointMeta{Op: m.applied, View: m.view, Hash: m.entry, Membership: m.membership}, state: m.state}
 }
 
 func (m *machine) restore(c checkpoint) {
-	*m = machine{applied: c.meta.Op, view: c.meta.View, entry: c.meta.Hash, state: c.state}
+	*m = machine{applied: c.meta.Op, view: c.meta.View, entry: c.meta.Hash, membership: c.meta.Membership, state: c.state}
 }
 
 // operation is the number of one proposed operation; the client never uses one twice.

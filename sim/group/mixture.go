@@ -22,6 +22,8 @@ type mixture struct {
 	handover handoverMixture
 	damage   damageMixture
 	leases   leaseMixture
+
+	reconfiguration reconfigurationMixture
 }
 
 // networkMixture is what happens to messages and links. Lengths of time are in moments.
@@ -37,7 +39,7 @@ type networkMixture struct {
 	clogCapacity     int // messages that wait in a clogged link; more are lost
 	partitionTickMax int
 	// starved are kinds of messages of which so many are lost, or else late, beside all others.
-	starved     [core.KindRecoveryResponse + 1]bool
+	starved     [core.KindNewCommitted + 1]bool
 	starvedLoss int
 	starvedLate int
 }
@@ -108,6 +110,8 @@ func drawMixture(seed uint64) mixture {
 		limits:   drawLimits(&s),
 		handover: drawHandovers(seed),
 		damage:   drawDamage(seed),
+
+		reconfiguration: drawReconfigurations(seed),
 	}
 	drawStarved(&s, &m.network)
 	if stormy := s.chance(300); stormy {

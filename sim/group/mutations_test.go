@@ -76,6 +76,16 @@ func mutants() []mutant {
 		{name: "RuleLeaseLeads", rule: core.RuleLeaseLeads, leases: true, directed: "TestLeaseOnlyWhenLeading"},
 		{name: "RuleLeaseDropped", rule: core.RuleLeaseDropped, leases: true},
 		{name: "RuleLeaseClock", rule: core.RuleLeaseClock, leases: true},
+		{name: "RuleReconfigurationIsLast", rule: core.RuleReconfigurationIsLast},
+		{name: "RuleOneReconfiguration", rule: core.RuleOneReconfiguration},
+		{name: "RuleEpochIsCommitted", rule: core.RuleEpochIsCommitted},
+		{name: "RuleNewcomersReady", rule: core.RuleNewcomersReady, directed: "TestNewcomersAreReadyFirst"},
+		{name: "RuleNextQuorum", rule: core.RuleNextQuorum, directed: "TestTheNextEpochHasAQuorum"},
+		{name: "RuleEpochOfMessage", rule: core.RuleEpochOfMessage},
+		{name: "RuleEpochDurable", rule: core.RuleEpochDurable},
+		{name: "RuleOldMembersStay", rule: core.RuleOldMembersStay},
+		{name: "RuleLearnCommitted", rule: core.RuleLearnCommitted},
+		{name: "RuleIDsAreNew", rule: core.RuleIDsAreNew},
 	}
 }
 

@@ -137,6 +137,11 @@ func (n *network) sentBefore(moment instant) bool {
 	return slices.ContainsFunc(n.messages, func(f flight) bool { return f.message.Kind != 0 && f.since < moment })
 }
 
+func (n *network) isBlocked(from, to int) bool { return n.blocked[from*n.members+to] > 0 }
+
+// block cuts one link for good.
+func (n *network) block(from, to int) { n.blocked[from*n.members+to]++ }
+
 // cut blocks links until healed: those between the two sides, in one direction or both. It returns the
 // partition's number.
 func (n *network) cut(inside func(replica int) bool, oneWay bool) int {

@@ -20,6 +20,9 @@ const (
 	streamDamage     uint64 = 1 << 33
 	streamHandover   uint64 = 1 << 32
 	streamLeases     uint64 = 1 << 34
+	// Those of reconfigurations, and of the replicas beyond the largest first group.
+	streamReconfiguration uint64 = 1 << 35
+	streamNewcomers       uint64 = 1 << 36
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

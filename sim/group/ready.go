@@ -166,7 +166,9 @@ func (s *simulation) apply(h *host, entries []core.Entry) {
 		h.machine.apply(entry)
 		s.checks.applied(h, entry)
 		s.trace(h, "applies %d/v%d, operation %d", entry.Op, entry.View, operationID(entry.Payload))
-		s.acknowledge(h, entry)
+		if entry.Kind == core.EntryOperation {
+			s.acknowledge(h, entry)
+		}
 	}
 	s.createCheckpoint(h)
 }
@@ -207,6 +209,12 @@ func (s *simulation) answer(h *host) {
 	if leadership := h.ready.Leadership; leadership != nil {
 		s.trace(h, "leading %v in view %d", leadership.Leading, leadership.View)
 		s.checks.leadership(h, leadership)
+	}
+	if h.ready.Reconfiguration != nil {
+		s.checks.reconfigurationEnded(h, h.ready.Reconfiguration)
+	}
+	if h.ready.Membership != nil {
+		s.coverEpoch(h, h.ready.Membership)
 	}
 	if h.ready.Handover != nil {
 		s.checks.handoverEnded(h, h.ready.Handover)

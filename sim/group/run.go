@@ -78,7 +78,7 @@ type simulation struct {
 	happened  uint64
 	liveness  liveness
 
-	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom stream
+	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom stream
 }
 
 // eventsMax ends a run that goes round in circles.
@@ -89,6 +89,9 @@ func Run(options Options) Report {
 	drawn := drawMixture(options.Seed)
 	drawn.drawDurability(options.Seed, options.Durability)
 	drawn.drawLeases(&options)
+	if options.BeyondF {
+		drawn.reconfiguration = reconfigurationMixture{} // nobody would know who has to be there
+	}
 	options.Calm.apply(&drawn)
 	if options.TroubleTicks > 0 {
 		drawn.safetyTicks = min(drawn.safetyTicks, options.TroubleTicks)
@@ -123,13 +126,20 @@ func newSimulation(options Options, mixture mixture) *simulation {
 		options: options, mixture: mixture, hash: seed,
 		diskRandom: newStream(seed, streamDisk), faultRandom: newStream(seed, streamFaults),
 		transferRandom: newStream(seed, streamTransfer), handoverRandom: newStream(seed, streamHandover+1), damageRandom: newStream(seed, streamDamage+1),
-		leaseRandom: newStream(seed, streamLeases+1),
+		leaseRandom:           newStream(seed, streamLeases+1),
+		reconfigurationRandom: newStream(seed, streamReconfiguration+1),
 	}
-	s.network = newNetwork(seed, s.mixture.members, s.mixture.network)
+	room := s.mixture.members
+	if s.mixture.reconfiguration.rate > 0 {
+		room = hostsMax
+	}
+	s.network = newNetwork(seed, room, s.mixture.network)
 	s.client = newClient(seed)
 	s.checks = newChecks(s)
 	for number := range s.mixture.members {
-		s.hosts = append(s.hosts, newHost(s, number))
+		h := newHost(s, number)
+		s.hosts = append(s.hosts, h)
+		s.checks.epochs[0].members = append(s.checks.epochs[0].members, h.id)
 	}
 	return s
 }

@@ -65,7 +65,7 @@ func (s *simulation) fetchCheckpoint(h *host, wanted *core.FetchCheckpoint) {
 
 func (s *simulation) transferLost(from, to int) bool {
 	lost := s.transferRandom.chance(s.mixture.fault.transferLoss)
-	return lost || s.network.blocked[from*len(s.hosts)+to] > 0
+	return lost || s.network.isBlocked(from, to)
 }
 
 // transferFails tells the replica that wants a checkpoint, after a while, that it does not come.
@@ -126,5 +126,7 @@ func (s *simulation) installCheckpoint(h *host, c checkpoint) {
 	}
 	h.installed = true
 	h.machine.restore(c)
+	before := h.replica.Status()
 	h.replica.CheckpointInstalled(c.meta)
+	s.countIf(h.replica.Status().Epoch > before.Epoch, EventEnteredByCheckpoint)
 }

@@ -38,6 +38,10 @@ const (
 	VRKind_VR_KIND_PROBE_OK          VRKind = 11
 	VRKind_VR_KIND_RECOVERY          VRKind = 12
 	VRKind_VR_KIND_RECOVERY_RESPONSE VRKind = 13
+	VRKind_VR_KIND_START_EPOCH       VRKind = 14
+	VRKind_VR_KIND_EPOCH_STARTED     VRKind = 15
+	VRKind_VR_KIND_GET_COMMITTED     VRKind = 16
+	VRKind_VR_KIND_NEW_COMMITTED     VRKind = 17
 )
 
 // Enum value maps for VRKind.
@@ -57,6 +61,10 @@ var (
 		11: "VR_KIND_PROBE_OK",
 		12: "VR_KIND_RECOVERY",
 		13: "VR_KIND_RECOVERY_RESPONSE",
+		14: "VR_KIND_START_EPOCH",
+		15: "VR_KIND_EPOCH_STARTED",
+		16: "VR_KIND_GET_COMMITTED",
+		17: "VR_KIND_NEW_COMMITTED",
 	}
 	VRKind_value = map[string]int32{
 		"VR_KIND_UNSPECIFIED":       0,
@@ -73,6 +81,10 @@ var (
 		"VR_KIND_PROBE_OK":          11,
 		"VR_KIND_RECOVERY":          12,
 		"VR_KIND_RECOVERY_RESPONSE": 13,
+		"VR_KIND_START_EPOCH":       14,
+		"VR_KIND_EPOCH_STARTED":     15,
+		"VR_KIND_GET_COMMITTED":     16,
+		"VR_KIND_NEW_COMMITTED":     17,
 	}
 )
 
@@ -596,13 +608,14 @@ func (x *FetchCheckpointResponse) GetGone() bool {
 	return false
 }
 
-// VREntry is one operation of the log.
+// VREntry is one entry of the log: an operation, or a RECONFIGURATION.
 type VREntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Op            uint64                 `protobuf:"varint,1,opt,name=op,proto3" json:"op,omitempty"`
 	View          uint64                 `protobuf:"varint,2,opt,name=view,proto3" json:"view,omitempty"` // it was first proposed in
 	Payload       []byte                 `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
 	Hash          uint64                 `protobuf:"fixed64,4,opt,name=hash,proto3" json:"hash,omitempty"` // chained over the entry below
+	Kind          uint32                 `protobuf:"varint,5,opt,name=kind,proto3" json:"kind,omitempty"`  // 0: an operation; 1: a RECONFIGURATION, whose payload is the next epoch's membership
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -665,28 +678,37 @@ func (x *VREntry) GetHash() uint64 {
 	return 0
 }
 
+func (x *VREntry) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
 // VRMessage is every message of Viewstamped Replication; which fields count depends on kind.
 type VRMessage struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Kind           VRKind                 `protobuf:"varint,1,opt,name=kind,proto3,enum=viewline.v1.VRKind" json:"kind,omitempty"`
-	Epoch          uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	View           uint64                 `protobuf:"varint,3,opt,name=view,proto3" json:"view,omitempty"`
-	Op             uint64                 `protobuf:"varint,4,opt,name=op,proto3" json:"op,omitempty"`
-	Commit         uint64                 `protobuf:"varint,5,opt,name=commit,proto3" json:"commit,omitempty"`
-	LastNormalView uint64                 `protobuf:"varint,6,opt,name=last_normal_view,json=lastNormalView,proto3" json:"last_normal_view,omitempty"`
-	Nonce          uint64                 `protobuf:"varint,7,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	Round          uint64                 `protobuf:"varint,8,opt,name=round,proto3" json:"round,omitempty"`
-	PreviousHash   uint64                 `protobuf:"fixed64,9,opt,name=previous_hash,json=previousHash,proto3" json:"previous_hash,omitempty"` // of the entry below the first of entries
-	Entries        []*VREntry             `protobuf:"bytes,10,rep,name=entries,proto3" json:"entries,omitempty"`
-	CheckpointOp   uint64                 `protobuf:"varint,11,opt,name=checkpoint_op,json=checkpointOp,proto3" json:"checkpoint_op,omitempty"`
-	CheckpointHash uint64                 `protobuf:"fixed64,12,opt,name=checkpoint_hash,json=checkpointHash,proto3" json:"checkpoint_hash,omitempty"`
-	CheckpointView uint64                 `protobuf:"varint,13,opt,name=checkpoint_view,json=checkpointView,proto3" json:"checkpoint_view,omitempty"`
-	First          uint64                 `protobuf:"varint,14,opt,name=first,proto3" json:"first,omitempty"` // the op-number of the first of entries, or the one asked from
-	Agree          bool                   `protobuf:"varint,15,opt,name=agree,proto3" json:"agree,omitempty"`
-	Hash           uint64                 `protobuf:"fixed64,16,opt,name=hash,proto3" json:"hash,omitempty"`  // of the sender's log at op
-	Lease          uint64                 `protobuf:"varint,17,opt,name=lease,proto3" json:"lease,omitempty"` // nanoseconds: how long a lease a COMMIT asks for, or a COMMITOK grants
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state                protoimpl.MessageState `protogen:"open.v1"`
+	Kind                 VRKind                 `protobuf:"varint,1,opt,name=kind,proto3,enum=viewline.v1.VRKind" json:"kind,omitempty"`
+	Epoch                uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	View                 uint64                 `protobuf:"varint,3,opt,name=view,proto3" json:"view,omitempty"`
+	Op                   uint64                 `protobuf:"varint,4,opt,name=op,proto3" json:"op,omitempty"`
+	Commit               uint64                 `protobuf:"varint,5,opt,name=commit,proto3" json:"commit,omitempty"`
+	LastNormalView       uint64                 `protobuf:"varint,6,opt,name=last_normal_view,json=lastNormalView,proto3" json:"last_normal_view,omitempty"`
+	Nonce                uint64                 `protobuf:"varint,7,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Round                uint64                 `protobuf:"varint,8,opt,name=round,proto3" json:"round,omitempty"`
+	PreviousHash         uint64                 `protobuf:"fixed64,9,opt,name=previous_hash,json=previousHash,proto3" json:"previous_hash,omitempty"` // of the entry below the first of entries
+	Entries              []*VREntry             `protobuf:"bytes,10,rep,name=entries,proto3" json:"entries,omitempty"`
+	CheckpointOp         uint64                 `protobuf:"varint,11,opt,name=checkpoint_op,json=checkpointOp,proto3" json:"checkpoint_op,omitempty"`
+	CheckpointHash       uint64                 `protobuf:"fixed64,12,opt,name=checkpoint_hash,json=checkpointHash,proto3" json:"checkpoint_hash,omitempty"`
+	CheckpointView       uint64                 `protobuf:"varint,13,opt,name=checkpoint_view,json=checkpointView,proto3" json:"checkpoint_view,omitempty"`
+	First                uint64                 `protobuf:"varint,14,opt,name=first,proto3" json:"first,omitempty"` // the op-number of the first of entries, or the one asked from
+	Agree                bool                   `protobuf:"varint,15,opt,name=agree,proto3" json:"agree,omitempty"`
+	Hash                 uint64                 `protobuf:"fixed64,16,opt,name=hash,proto3" json:"hash,omitempty"`           // of the sender's log at op
+	Lease                uint64                 `protobuf:"varint,17,opt,name=lease,proto3" json:"lease,omitempty"`          // nanoseconds: how long a lease a COMMIT asks for, or a COMMITOK grants
+	Membership           []byte                 `protobuf:"bytes,18,opt,name=membership,proto3" json:"membership,omitempty"` // of the epoch that a STARTEPOCH tells of
+	CheckpointMembership []byte                 `protobuf:"bytes,19,opt,name=checkpoint_membership,json=checkpointMembership,proto3" json:"checkpoint_membership,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *VRMessage) Reset() {
@@ -838,17 +860,32 @@ func (x *VRMessage) GetLease() uint64 {
 	return 0
 }
 
+func (x *VRMessage) GetMembership() []byte {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+func (x *VRMessage) GetCheckpointMembership() []byte {
+	if x != nil {
+		return x.CheckpointMembership
+	}
+	return nil
+}
+
 // VRCheckpoint describes the state that a FetchCheckpoint of Viewstamped Replication sends: it is the header of
 // the first response. The chunks are the state machine's own bytes.
 type VRCheckpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of this format; 1
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Op            uint64                 `protobuf:"varint,3,opt,name=op,proto3" json:"op,omitempty"`        // everything up to here is applied
-	View          uint64                 `protobuf:"varint,4,opt,name=view,proto3" json:"view,omitempty"`    // of the entry at op
-	Hash          uint64                 `protobuf:"fixed64,5,opt,name=hash,proto3" json:"hash,omitempty"`   // of the entry at op
-	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`  // of the state, all chunks together
-	Digest        []byte                 `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the chunks' checksums, 4 bytes each, little-endian: the same bytes have the same one
+	Op            uint64                 `protobuf:"varint,3,opt,name=op,proto3" json:"op,omitempty"`                // everything up to here is applied
+	View          uint64                 `protobuf:"varint,4,opt,name=view,proto3" json:"view,omitempty"`            // of the entry at op
+	Hash          uint64                 `protobuf:"fixed64,5,opt,name=hash,proto3" json:"hash,omitempty"`           // of the entry at op
+	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`          // of the state, all chunks together
+	Digest        []byte                 `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`         // SHA-256 of the chunks' checksums, 4 bytes each, little-endian: the same bytes have the same one
+	Membership    []byte                 `protobuf:"bytes,8,opt,name=membership,proto3" json:"membership,omitempty"` // of the epoch of what follows; none in epoch 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -932,6 +969,13 @@ func (x *VRCheckpoint) GetDigest() []byte {
 	return nil
 }
 
+func (x *VRCheckpoint) GetMembership() []byte {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
 var File_viewline_v1_replication_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_replication_proto_rawDesc = "" +
@@ -973,12 +1017,13 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x04last\x18\x04 \x01(\bR\x04last\x12\x14\n" +
 	"\x05index\x18\x05 \x01(\x04R\x05index\x12%\n" +
 	"\x0echunk_checksum\x18\x06 \x01(\rR\rchunkChecksum\x12\x12\n" +
-	"\x04gone\x18\a \x01(\bR\x04gone\"[\n" +
+	"\x04gone\x18\a \x01(\bR\x04gone\"o\n" +
 	"\aVREntry\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\x04R\x02op\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\x04R\x04view\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\x06R\x04hash\"\xfe\x03\n" +
+	"\x04hash\x18\x04 \x01(\x06R\x04hash\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\rR\x04kind\"\xd3\x04\n" +
 	"\tVRMessage\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.viewline.v1.VRKindR\x04kind\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
@@ -997,7 +1042,11 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x05first\x18\x0e \x01(\x04R\x05first\x12\x14\n" +
 	"\x05agree\x18\x0f \x01(\bR\x05agree\x12\x12\n" +
 	"\x04hash\x18\x10 \x01(\x06R\x04hash\x12\x14\n" +
-	"\x05lease\x18\x11 \x01(\x04R\x05lease\"\xa4\x01\n" +
+	"\x05lease\x18\x11 \x01(\x04R\x05lease\x12\x1e\n" +
+	"\n" +
+	"membership\x18\x12 \x01(\fR\n" +
+	"membership\x123\n" +
+	"\x15checkpoint_membership\x18\x13 \x01(\fR\x14checkpointMembership\"\xc4\x01\n" +
 	"\fVRCheckpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x0e\n" +
@@ -1005,7 +1054,10 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x04view\x18\x04 \x01(\x04R\x04view\x12\x12\n" +
 	"\x04hash\x18\x05 \x01(\x06R\x04hash\x12\x14\n" +
 	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12\x16\n" +
-	"\x06digest\x18\a \x01(\fR\x06digest*\xd8\x02\n" +
+	"\x06digest\x18\a \x01(\fR\x06digest\x12\x1e\n" +
+	"\n" +
+	"membership\x18\b \x01(\fR\n" +
+	"membership*\xc2\x03\n" +
 	"\x06VRKind\x12\x17\n" +
 	"\x13VR_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fVR_KIND_PREPARE\x10\x01\x12\x16\n" +
@@ -1021,7 +1073,11 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x12\x14\n" +
 	"\x10VR_KIND_PROBE_OK\x10\v\x12\x14\n" +
 	"\x10VR_KIND_RECOVERY\x10\f\x12\x1d\n" +
-	"\x19VR_KIND_RECOVERY_RESPONSE\x10\r2\xba\x01\n" +
+	"\x19VR_KIND_RECOVERY_RESPONSE\x10\r\x12\x17\n" +
+	"\x13VR_KIND_START_EPOCH\x10\x0e\x12\x19\n" +
+	"\x15VR_KIND_EPOCH_STARTED\x10\x0f\x12\x19\n" +
+	"\x15VR_KIND_GET_COMMITTED\x10\x10\x12\x19\n" +
+	"\x15VR_KIND_NEW_COMMITTED\x10\x112\xba\x01\n" +
 	"\vPeerService\x12K\n" +
 	"\bExchange\x12\x1c.viewline.v1.ExchangeRequest\x1a\x1d.viewline.v1.ExchangeResponse(\x010\x01\x12^\n" +
 	"\x0fFetchCheckpoint\x12#.viewline.v1.FetchCheckpointRequest\x1a$.viewline.v1.FetchCheckpointResponse0\x01B;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"

@@ -28,16 +28,20 @@ func (r *Replica) CheckpointCreated(meta CheckpointMeta) {
 func (r *Replica) RetainAbove(op OpNumber) { r.retained = op }
 
 // MetaAt describes a checkpoint of the state after applying everything up to an op-number; false when that is
-// not the op-number of a retained entry.
+// not the op-number of a retained entry, or of an epoch that is over.
 func (r *Replica) MetaAt(op OpNumber) (CheckpointMeta, bool) {
 	switch {
 	case op == r.checkpoint.Op:
 		return r.checkpoint, true
 	case op == r.log.base.Op:
 		return r.log.base, true
-	case op > r.log.base.Op && op <= r.log.last():
+	case op > r.log.base.Op && op <= r.log.last() && op >= r.membership.Op:
 		e := r.log.at(op)
-		return CheckpointMeta{Op: op, View: e.View, Hash: e.Hash}, true
+		meta := CheckpointMeta{Op: op, View: e.View, Hash: e.Hash}
+		if r.membership.Epoch > 0 {
+			meta.Membership = r.record
+		}
+		return meta, true
 	default:
 		return CheckpointMeta{}, false
 	}
@@ -77,8 +81,28 @@ func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
 	r.checkpoint, r.applied, r.fetched, r.spared = meta, meta.Op, meta.Op, 0
 	r.commit = max(r.commit, meta.Op)
 	r.commitMax = max(r.commitMax, r.commit)
-	r.overtaken(same)
+	if !r.enterCheckpoint(meta) {
+		r.overtaken(same)
+	}
+	r.settleReconfiguration()
 	r.checkpointDone()
+}
+
+// enterCheckpoint enters the epoch that a checkpoint is of, if it is a later one, and reports whether it is.
+func (r *Replica) enterCheckpoint(meta CheckpointMeta) bool {
+	if meta.Membership == "" {
+		return false
+	}
+	m, err := meta.Membership.Decode()
+	switch {
+	case err != nil || m.Op > meta.Op:
+		r.fail("a checkpoint at op-number %d is of epoch %d, begun at %d: %v", meta.Op, m.Epoch, m.Op, err)
+		return true
+	case m.Epoch <= r.membership.Epoch:
+		return false
+	}
+	r.enterEpoch(m)
+	return true
 }
 
 // overtaken draws the conclusions from a state that came from elsewhere.
@@ -112,6 +136,9 @@ func (r *Replica) CheckpointFailed() {
 	if r.transfer != nil {
 		r.transfer.ticks, r.transfer.buffer = 0, nil
 	}
+	if r.learning != nil {
+		r.learning.ticks, r.learning.buffer, r.learning.below = 0, nil, r.commit
+	}
 }
 
 // checkpointDone goes on with the transfer that is under way, if one is.
@@ -119,5 +146,8 @@ func (r *Replica) checkpointDone() {
 	r.fetching = false
 	if r.transfer != nil && r.failure == nil {
 		r.restartTransfer()
+	}
+	if r.learning != nil && r.failure == nil {
+		r.relearn()
 	}
 }

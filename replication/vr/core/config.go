@@ -32,9 +32,12 @@ var (
 // Config is what a replica is made with. Times are in ticks, the unit of Tick.
 type Config struct {
 	Self ReplicaID
-	// Members are the group's replicas, ascending, 1 to 63 of them, Self included. Primary of view v is
-	// number v mod n of them.
+	// Members are the replicas of the group's first epoch, ascending, 1 to 63 of them, Self included. Primary of view v
+	// is number v mod n of them. A replica whose storage knows the members of an epoch goes by those.
 	Members []ReplicaID
+	// Joining: this replica is to become a member of a group that exists. Until then it asks Members, who may be those
+	// of any epoch, Self among them or not.
+	Joining bool
 	// Rand draws time-outs and nonces.
 	Rand func() uint64
 
@@ -101,12 +104,13 @@ func (c Config) Validate() error {
 	if len(c.Members) == 0 || len(c.Members) > MembersMax {
 		return fmt.Errorf("%w: %d members, need 1 to %d", ErrConfig, len(c.Members), MembersMax)
 	}
-	for i, member := range c.Members {
-		if member == 0 || i > 0 && c.Members[i-1] >= member {
-			return fmt.Errorf("%w: members %v do not ascend from 1", ErrConfig, c.Members)
-		}
+	if !ascending(c.Members) {
+		return fmt.Errorf("%w: members %v do not ascend from 1", ErrConfig, c.Members)
 	}
-	if !slices.Contains(c.Members, c.Self) {
+	if c.Joining && (c.Self == 0 || len(c.Members) == 1 && c.Members[0] == c.Self) {
+		return fmt.Errorf("%w: replica %d joins nobody", ErrConfig, c.Self)
+	}
+	if !c.Joining && !slices.Contains(c.Members, c.Self) {
 		return fmt.Errorf("%w: replica %d is not among the members %v", ErrConfig, c.Self, c.Members)
 	}
 	if c.Durability > DurabilityMemory {

@@ -19,6 +19,10 @@ func FuzzStep(f *testing.F) {
 	f.Add([]byte{13, 2, 1, 2, 1, 1, 0, 1, 3, 0, 13, 3, 1, 0, 0, 1, 0, 1, 3, 0, 9, 2, 1, 2, 1, 0, 0, 1, 6, 4, 12, 3, 4, 0, 0, 0, 9, 1, 0, 0}, uint8(3))
 	// Replica 3 answers the round of a handover that was asked for before, and the view is left.
 	f.Add([]byte{4, 3, 1, 0, 0, 0, 1, 0, 96, 3, 7, 3, 2, 0, 0, 1, 0, 0, 0, 0}, uint8(1))
+	// A RECONFIGURATION is proposed, committed and left; a newcomer learns into its epoch; one hears of an epoch.
+	f.Add([]byte{17, 3, 1, 1, 0, 0, 0, 0, 0, 0, 2, 1, 1, 0, 0, 0, 0, 0, 144, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0, 0}, uint8(1))
+	f.Add([]byte{17, 3, 1, 3, 3, 0, 0, 0, 6, 131, 14, 18, 2, 0, 0, 0, 0, 0, 1, 131}, uint8(6))
+	f.Add([]byte{14, 18, 2, 0, 0, 0, 0, 0, 1, 131, 17, 18, 2, 3, 3, 0, 0, 0, 6, 131, 1, 18, 2, 4, 3, 0, 0, 3, 4, 129}, uint8(0))
 	f.Fuzz(func(t *testing.T, script []byte, role uint8) {
 		b := newBench(t, 1+ReplicaID(role%3), Restored{})
 		if role%3 == 1 {
@@ -30,10 +34,18 @@ func FuzzStep(f *testing.F) {
 			b.restart(Restored{HardState: b.hard, Entries: b.log, Recover: true})
 			b.act()
 		}
-		logs := [2][]Entry{entries("a", 1, 1, 2, 2, 3), entries("b", 1, 2, 2, 3, 3)}
+		if role%7 == 6 {
+			b = newcomer4(t, Restored{})
+		}
+		ended, next := epochLog(membersOf(1, 3, 4), []ReplicaID{1, 2, 3}, 2)
+		other, _ := epochLog(membersOf(1, 2), []ReplicaID{1, 2, 3}, 3)
+		logs := [4][]Entry{entries("a", 1, 1, 2, 2, 3), entries("b", 1, 2, 2, 3, 3), ended, other}
 		for ; len(script) >= 10; script = script[10:] {
 			fuzzAct(b, script)
-			m := fuzzMessage(b, script, logs[script[9]>>7])
+			m := fuzzMessage(b, script, logs[script[9]>>6])
+			if script[8]&1 == 1 && m.Kind == KindStartEpoch {
+				m.Membership = next.Encode()
+			}
 			before := b.Status()
 			err := b.Step(m)
 			if errors.Is(err, ErrRefused) {
@@ -63,6 +75,8 @@ func fuzzAct(b *bench, script []byte) {
 		b.CancelHandover()
 	case 8:
 		_ = b.ReadBarrier(b.Status().View, uint64(script[9]))
+	case 9:
+		_, _ = b.Reconfigure(membersOf([][]ReplicaID{{1, 2}, {1, 3}, {2}, {1, 2, 3, 4}, {1, 3, 4}}[script[9]%5]...), false)
 	}
 }
 
@@ -75,7 +89,7 @@ func fuzzMessage(b *bench, script []byte, log []Entry) Message {
 		return uint64(script[at])
 	}
 	m := Message{
-		Kind: Kind(script[0] % 15), From: ReplicaID(script[1] % 5), To: b.config.Self, View: ViewNumber(number(2)), Op: OpNumber(number(3)),
+		Kind: Kind(script[0] % 19), Epoch: EpochNumber(script[1] >> 4 % 4), From: ReplicaID(script[1] & 15 % 5), To: b.config.Self, View: ViewNumber(number(2)), Op: OpNumber(number(3)),
 		Commit: OpNumber(number(4)), LastNormalView: ViewNumber(number(5)), Nonce: number(6), Round: number(6),
 		First: OpNumber(number(7)), Agree: script[8]&1 == 1,
 	}
@@ -85,13 +99,16 @@ func fuzzMessage(b *bench, script []byte, log []Entry) Message {
 	if b.recovery != nil && script[8]&2 == 2 && m.Kind == KindRecoveryResponse {
 		m.Nonce, m.LastNormalView = b.recovery.nonce, m.View
 	}
-	if first, count := int(script[7]%5), int(script[9]%5); script[8]&4 == 4 {
+	if l := b.learning; l != nil && script[8]&2 == 2 && m.Kind == KindNewCommitted {
+		m.From, m.Nonce = l.from, l.nonce
+	}
+	if first, count := min(int(script[7]%5), len(log)), int(script[9]%5); script[8]&4 == 4 {
 		m.Entries = log[first:min(first+count, len(log))]
 		m.First, m.PreviousHash = OpNumber(first+1), hashOf(log, OpNumber(first))
 		m.Op, m.Hash = OpNumber(len(log)), hashOf(log, OpNumber(len(log)))
 	}
 	if script[8]&8 == 8 {
-		m.Checkpoint = CheckpointMeta{Op: OpNumber(number(9)), View: 1, Hash: hashOf(log, OpNumber(script[9]%5))}
+		m.Checkpoint = CheckpointMeta{Op: OpNumber(number(9)), View: 1, Hash: hashOf(log, OpNumber(min(int(script[9]%5), len(log))))}
 	}
 	return m
 }
@@ -108,9 +125,14 @@ func fuzzCheck(b *bench, before ReplicaStatus) {
 		return
 	}
 	require.LessOrEqual(b, status.Commit, status.Op)
-	require.LessOrEqual(b, before.View, status.View)
+	require.LessOrEqual(b, before.Epoch, status.Epoch)
+	require.True(b, before.Epoch < status.Epoch || before.View <= status.View)
 	require.LessOrEqual(b, before.Commit, status.Commit)
 	require.True(b, status.Successor == 0 || status.HandingOver && !status.Leading)
 	require.Equal(b, status.View, b.hard.View, "the view is durable")
+	if durable, err := b.hard.Membership.Decode(); status.Epoch > 0 {
+		require.NoError(b, err)
+		require.Equal(b, status.Epoch, durable.Epoch, "and so is the epoch")
+	}
 	require.Len(b, b.log, int(status.Op), "and so is the log")
 }

@@ -68,7 +68,7 @@ type handingOver struct {
 }
 
 // HandOver has the primary hand its role over to another replica, or, for 0, to the most caught-up backup. How that
-// ends, a Ready tells in Handover. Errors are ErrNotPrimary, ErrNoMember, ErrHandingOver and ErrStopped.
+// ends, a Ready tells in Handover. Errors are ErrNotPrimary, ErrNoMember, ErrHandingOver, ErrReconfiguring and ErrStopped.
 func (r *Replica) HandOver(to ReplicaID) error {
 	switch {
 	case r.failure != nil:
@@ -77,6 +77,8 @@ func (r *Replica) HandOver(to ReplicaID) error {
 		return fmt.Errorf("%w: view %d, primary %d", ErrNotPrimary, r.view, r.primaryOf(r.view))
 	case r.handover != nil || r.handedOver != nil:
 		return ErrHandingOver
+	case r.endsEpoch():
+		return ErrReconfiguring
 	case to == r.config.Self:
 		r.handedOver = &Handover{Outcome: HandoverDone, To: to, View: r.view} // it has the role already
 		return nil
@@ -107,9 +109,9 @@ func (r *Replica) endHandover(outcome HandoverOutcome) {
 }
 
 // Redirect says where requests belong that this replica does not take: its view and that view's primary; 0 while
-// the primary is not known, or is about to hand over.
+// the primary is not known, or is about to hand over, or its epoch is about to end.
 func (r *Replica) Redirect() (ViewNumber, ReplicaID) {
-	if r.sealed() && r.handover.view == 0 {
+	if r.sealed() && r.handover.view == 0 || r.leads && r.endsEpoch() {
 		return r.view, 0
 	}
 	return r.view, r.primaryOf(r.view)

@@ -25,5 +25,9 @@ func (r *Replica) checkInvariants() {
 		r.fail("fetches a log to recover in status %v", r.status)
 	case r.status == StatusViewChange && r.viewChange == nil:
 		r.fail("in a view change without its state")
+	case !r.member && (r.status <= StatusRecovering || r.primary != nil):
+		r.fail("in status %v, and no member of epoch %d", r.status, r.membership.Epoch)
+	case r.member && r.status > StatusStopped:
+		r.fail("in status %v, and a member of epoch %d", r.status, r.membership.Epoch)
 	}
 }

@@ -60,6 +60,13 @@ func (r *Replica) startLeases() {
 	r.leasing.granted, r.leasing.until = r.view, r.config.Now+r.config.LeaseLongest
 }
 
+// leaveLeases forgets what was granted and awaited in an epoch that is over. No lease of it stands: its last primary
+// gave its own up before it proposed the RECONFIGURATION, and none that inherited it ever takes one.
+func (r *Replica) leaveLeases() {
+	r.dropLease()
+	r.leasing.granted, r.leasing.until, r.leasing.awaited = 0, 0, 0
+}
+
 // grant gives the primary of this replica's view the lease that its COMMIT asks for, unless somebody is waiting for
 // this replica in a later view, and returns for how long.
 func (r *Replica) grant(m *Message) uint64 {
@@ -119,7 +126,7 @@ func (r *Replica) takeLease() {
 	for granted < len(l.asked) && r.isGranted(l.asked[granted].number) {
 		granted++
 	}
-	if granted == 0 || !r.leads && !r.config.Omit.Has(RuleLeaseLeads) {
+	if granted == 0 || r.endsEpoch() || !r.leads && !r.config.Omit.Has(RuleLeaseLeads) {
 		return
 	}
 	from, margin := l.asked[granted-1].sent, r.config.LeaseMargin

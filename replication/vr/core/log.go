@@ -6,8 +6,14 @@ import (
 	"slices"
 )
 
+// reconfigurationBit is what a RECONFIGURATION's view has beside it where it is hashed; no view comes near it.
+const reconfigurationBit = 1 << 63
+
 // chain computes the hash of an entry over that of the entry below it.
-func chain(previous Hash, op OpNumber, view ViewNumber, payload []byte) Hash {
+func chain(previous Hash, op OpNumber, view ViewNumber, kind EntryKind, payload []byte) Hash {
+	if kind == EntryReconfiguration {
+		view |= reconfigurationBit
+	}
 	var buffer [512]byte
 	head := binary.BigEndian.AppendUint64(buffer[:0], uint64(previous))
 	head = binary.BigEndian.AppendUint64(head, uint64(op))
@@ -22,9 +28,14 @@ func chain(previous Hash, op OpNumber, view ViewNumber, payload []byte) Hash {
 	return Hash(binary.BigEndian.Uint64(digest.Sum(buffer[:0])))
 }
 
-// Chained returns the entry with its hash over that of the entry below it.
+// Chained returns an operation's entry with its hash over that of the entry below it.
 func Chained(previous Hash, op OpNumber, view ViewNumber, payload []byte) Entry {
-	return Entry{Op: op, View: view, Payload: payload, Hash: chain(previous, op, view, payload)}
+	return Entry{Op: op, View: view, Payload: payload, Hash: chain(previous, op, view, EntryOperation, payload)}
+}
+
+// Follows reports whether the entry's hash is the one over its content and that of the entry below it.
+func (e *Entry) Follows(previous Hash) bool {
+	return e.Kind <= EntryReconfiguration && e.Hash == chain(previous, e.Op, e.View, e.Kind, e.Payload)
 }
 
 // log is the retained part of a replica's log. Slices of its entries are handed out in messages, so an entry's

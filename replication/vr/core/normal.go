@@ -14,6 +14,9 @@ func (r *Replica) Propose(view ViewNumber, payloads [][]byte) (OpNumber, error) 
 	if r.sealed() {
 		return 0, fmt.Errorf("%w: view %d is being handed over", ErrNotPrimary, r.view)
 	}
+	if r.endsEpoch() && !r.config.Omit.Has(RuleReconfigurationIsLast) {
+		return 0, fmt.Errorf("%w: epoch %d is about to end", ErrNotPrimary, r.membership.Epoch)
+	}
 	size := 0
 	for _, payload := range payloads {
 		size += len(payload)
@@ -54,6 +57,9 @@ func (r *Replica) onPrepare(m *Message) {
 	if !r.appendLinked(m.First, m.PreviousHash, m.Entries) {
 		return
 	}
+	if r.config.Omit.Has(RuleEpochIsCommitted) && r.endsEpoch() {
+		r.commitMax = r.log.last()
+	}
 	r.advanceCommit(r.commitMax)
 	r.acknowledge()
 }
@@ -62,7 +68,7 @@ func (r *Replica) onPrepare(m *Message) {
 func (r *Replica) appendUnlinked(m *Message) {
 	previous, _ := r.log.hashAt(r.log.last())
 	for _, e := range m.Entries {
-		e = Chained(previous, e.Op, e.View, e.Payload)
+		e.Hash = chain(previous, e.Op, e.View, e.Kind, e.Payload)
 		r.log.append(e)
 		previous = e.Hash
 	}
@@ -92,8 +98,12 @@ func (r *Replica) appendLinked(first OpNumber, previous Hash, entries []Entry) b
 	return true
 }
 
-// acknowledge tells the primary how far this log goes. The message waits until all of it is durable.
+// acknowledge tells the primary how far this log goes. The message waits until all of it is durable. What was just
+// committed may have ended the epoch, and this replica's part as a backup with it.
 func (r *Replica) acknowledge() {
+	if r.status != StatusNormal || r.primary != nil {
+		return
+	}
 	r.send(r.primaryOf(r.view), Message{Kind: KindPrepareOK, Op: r.log.last()})
 }
 
@@ -139,6 +149,9 @@ func (r *Replica) advanceCommit(to OpNumber) {
 			p.bytes -= len(r.log.at(op).Payload)
 		}
 	}
+	from := r.commit + 1
 	r.commit = to
 	r.commitMax = max(r.commitMax, to)
+	r.endEpoch(from)
+	r.settleReconfiguration()
 }

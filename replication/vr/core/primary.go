@@ -156,10 +156,14 @@ func (r *Replica) countAcknowledged() {
 		slices.Sort(have)
 		r.advanceCommit(have[len(have)-r.quorum])
 	}
+	if r.primary != p {
+		return // the epoch is over
+	}
 	lead := r.commit >= p.inherited || r.config.Omit.Has(RuleLeadInherited)
 	if lead && !p.deaf && !r.leads {
 		r.leads, r.attempts = true, 0
 		r.leadership = &Leadership{Leading: true, View: r.view}
+		r.settleReconfiguration()
 	}
 }
 

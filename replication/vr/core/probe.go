@@ -37,7 +37,7 @@ func (r *Replica) sendProbe() {
 	for _, to := range r.others {
 		if !r.probe.agreed[to] {
 			// A probe may be of view 0, so that its view is named by hand.
-			r.out = append(r.out, Outgoing{Message: Message{Kind: KindProbe, From: r.config.Self, To: to, View: r.view, Nonce: r.probe.nonce}})
+			r.out = append(r.out, Outgoing{Message: Message{Kind: KindProbe, From: r.config.Self, To: to, Epoch: r.membership.Epoch, View: r.view, Nonce: r.probe.nonce}})
 		}
 	}
 }
@@ -58,7 +58,7 @@ func (r *Replica) lost() bool {
 func (r *Replica) onProbe(m *Message) {
 	agree := m.View >= r.view && r.lost()
 	r.out = append(r.out, Outgoing{Message: Message{
-		Kind: KindProbeOK, From: r.config.Self, To: m.From, View: r.view, Nonce: m.Nonce, Agree: agree,
+		Kind: KindProbeOK, From: r.config.Self, To: m.From, Epoch: r.membership.Epoch, View: r.view, Nonce: m.Nonce, Agree: agree,
 	}})
 }
 

@@ -5,35 +5,40 @@ import "slices"
 // HasReady reports whether Ready would hold anything.
 func (r *Replica) HasReady() bool {
 	if r.failure != nil {
-		return len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.handedOver != nil
+		return len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.handedOver != nil || r.reconfigured != nil
 	}
 	return len(r.out) > 0 || r.stateChanged() || r.logChanged() ||
 		r.commit > r.applied || len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
-		r.handedOver != nil ||
+		r.handedOver != nil || r.reconfigured != nil || r.entered != nil ||
 		r.primary != nil && !r.primary.deaf && (len(r.primary.asked) > 0 || slices.ContainsFunc(r.primary.backups, r.hasRoom))
 }
 
 func (r *Replica) stateChanged() bool {
-	return r.view != r.hardState.View || r.lastNormalView != r.hardState.LastNormalView
+	epoch := r.membership.Epoch > 0 && r.record != r.hardState.Membership && !r.config.Omit.Has(RuleEpochDurable)
+	return epoch || r.view != r.hardState.View || r.lastNormalView != r.hardState.LastNormalView
 }
 
 // Ready returns what the driver has to do. Between Ready and Advance no other method may be called but Status.
 func (r *Replica) Ready() Ready {
 	if r.failure != nil {
-		ready := Ready{Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership, Handover: r.handedOver}
+		ready := Ready{Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership, Handover: r.handedOver, Reconfiguration: r.reconfigured}
 		r.ready, r.handed = true, r.applied
 		return ready
 	}
 	r.flushPrimary()
 	ready := Ready{
 		Messages: r.out, FetchCheckpoint: r.fetch, Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership,
-		Handover: r.handedOver,
+		Handover:        r.handedOver,
+		Reconfiguration: r.reconfigured, Membership: r.entered,
 	}
 	r.changeLog(&ready)
 	promised := r.stateChanged()
 	if promised || len(ready.Entries) > 0 || ready.Truncate || ready.Replace != nil {
 		// The commit-number rides along: it saves work after a restart and costs nothing here.
-		ready.HardState = &HardState{View: r.view, LastNormalView: r.lastNormalView, Commit: min(r.commit, r.log.last())}
+		ready.HardState = &HardState{View: r.view, LastNormalView: r.lastNormalView, Commit: min(r.commit, r.log.last()), Membership: r.record}
+		if r.config.Omit.Has(RuleEpochDurable) {
+			ready.HardState.Membership = r.hardState.Membership
+		}
 		ready.MustSync = r.mustSync(&ready, promised)
 	}
 	if promised && !r.config.Omit.Has(RuleViewDurable) {
@@ -71,11 +76,12 @@ func (r *Replica) Advance() {
 	clear(r.out) // what the messages refer to may go; their room is used again
 	r.out = r.out[:0]
 	r.reads, r.dropped, r.leadership, r.fetch, r.compacted, r.handedOver = nil, nil, nil, nil, 0, nil
+	r.reconfigured, r.entered = nil, nil
 	r.applied = r.handed
 	if r.failure != nil {
 		return
 	}
-	r.hardState = HardState{View: r.view, LastNormalView: r.lastNormalView}
+	r.hardState = HardState{View: r.view, LastNormalView: r.lastNormalView, Membership: r.record}
 	r.log.persisted, r.log.unstable = r.log.last(), r.log.last()+1
 	r.renew = r.renew && r.status == StatusRecovering
 	if r.primary != nil {
@@ -88,7 +94,11 @@ func (r *Replica) Advance() {
 
 // ReplicaStatus describes a replica at a moment.
 type ReplicaStatus struct {
-	Status         Status
+	Status Status
+	// Epoch is the one that the replica is in, Members are its members, ascending. For a replica that is none of them, it
+	// is the last epoch that it knows.
+	Epoch          EpochNumber
+	Members        []ReplicaID
 	View           ViewNumber
 	LastNormalView ViewNumber
 	Primary        ReplicaID // of View; 0 in view 0
@@ -109,7 +119,7 @@ type ReplicaStatus struct {
 // Status describes the replica.
 func (r *Replica) Status() ReplicaStatus {
 	status := ReplicaStatus{
-		Status: r.status, View: r.view, LastNormalView: r.lastNormalView, Primary: r.primaryOf(r.view), Op: r.log.last(),
+		Status: r.status, Epoch: r.membership.Epoch, Members: r.config.Members, View: r.view, LastNormalView: r.lastNormalView, Primary: r.primaryOf(r.view), Op: r.log.last(),
 		Commit: r.commit, Applied: r.applied, FirstRetained: r.log.base.Op + 1, Checkpoint: r.checkpoint, Leading: r.leads,
 		Transferring: r.transfer != nil, HandingOver: r.handover != nil,
 	}

@@ -55,6 +55,9 @@ func (r *Replica) onCommitOK(m *Message) {
 	}
 	b := p.backup(m.From)
 	r.acknowledged(b, m.Op)
+	if r.primary != p {
+		return // the epoch is over
+	}
 	b.round = max(b.round, m.Round)
 	if m.Lease >= r.config.LeaseDuration {
 		b.granted = max(b.granted, m.Round)

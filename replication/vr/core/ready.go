@@ -40,7 +40,8 @@ type Leadership struct {
 //  3. send the other Messages;
 //  4. if FetchCheckpoint is set, fetch that checkpoint from that replica in the background, make it durable
 //     and call CheckpointInstalled or CheckpointFailed;
-//  5. apply Committed; 6. answer Reads and Dropped, report Leadership and Handover; 7. call Advance.
+//  5. apply Committed, of which a RECONFIGURATION is nothing to the state machine; 6. answer Reads and Dropped, report
+//     Leadership, Handover, Reconfiguration and Membership; 7. call Advance.
 //
 // The slices belong to the driver until Advance.
 type Ready struct {
@@ -64,6 +65,9 @@ type Ready struct {
 	Dropped         []Dropped
 	Leadership      *Leadership
 	Handover        *Handover
+	Reconfiguration *Reconfiguration
+	// Membership is that of an epoch that was entered, whose members the transport has to reach from here on.
+	Membership *Membership
 }
 
 // FetchCheckpoint asks the driver for a checkpoint of at least Meta.Op from a replica.
@@ -76,5 +80,5 @@ type FetchCheckpoint struct {
 func (r *Ready) Empty() bool {
 	return r.HardState == nil && !r.Truncate && len(r.Entries) == 0 && r.TruncateBelow == 0 && r.Replace == nil &&
 		len(r.Messages) == 0 && r.FetchCheckpoint == nil && len(r.Committed) == 0 && len(r.Reads) == 0 && len(r.Dropped) == 0 && r.Leadership == nil &&
-		r.Handover == nil
+		r.Handover == nil && r.Reconfiguration == nil && r.Membership == nil
 }

@@ -56,7 +56,7 @@ func (r *Replica) sendRecovery() {
 // checkpoint that is on its way is the driver's to give up.
 func (r *Replica) tickRecovery() {
 	c := r.recovery
-	if r.fetching {
+	if r.fetching || c == nil {
 		return
 	}
 	if c.still++; c.still >= recoveryPatience*r.config.ResendTicks {

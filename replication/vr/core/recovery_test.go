@@ -139,7 +139,7 @@ func TestRecoveryIsOneStep(t *testing.T) {
 	require.Equal(t, ViewNumber(1), b.hard.View)
 	sent = b.step(askedState(t, sent, log))
 	require.Equal(t, log, b.log)
-	require.Equal(t, HardState{View: 4, LastNormalView: 4}, b.hard)
+	require.Equal(t, HardState{View: 4, LastNormalView: 4, Membership: b.record}, b.hard)
 	require.Equal(t, OpNumber(2), of(sent, KindPrepareOK)[0].Op)
 	require.Equal(t, StatusNormal, b.Status().Status)
 }

@@ -22,7 +22,7 @@ func TestWhatNoMemberSendsIsRefused(t *testing.T) {
 		why     string
 	}{
 		{with(func(m *Message) { m.Kind = 0 }), "unknown kind"},
-		{with(func(m *Message) { m.Kind = KindRecoveryResponse + 1 }), "unknown kind"},
+		{with(func(m *Message) { m.Kind = KindNewCommitted + 1 }), "unknown kind"},
 		{with(func(m *Message) { m.To = 3 }), "for replica 3"},
 		{with(func(m *Message) { m.From = 1 }), "not another member"},
 		{with(func(m *Message) { m.From = 4 }), "not another member"},

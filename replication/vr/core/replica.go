@@ -8,9 +8,14 @@ import (
 // Replica is one replica's protocol state. It belongs to one goroutine.
 type Replica struct {
 	config Config
-	others []ReplicaID // ascending
+	// membership is that of the epoch which this replica is in, record its bytes; "" while nobody has told who the members
+	// are. config.Members are its members.
+	membership Membership
+	record     EncodedMembership
+	others     []ReplicaID // members, ascending
 	// quorum is f+1 of 2f+1 (and a majority of an even group).
 	quorum int
+	member bool // this replica is one
 
 	status Status
 	// view and lastNormalView: the paper's v and v'. Invariant: lastNormalView <= view.
@@ -40,6 +45,16 @@ type Replica struct {
 	handover   *handingOver
 	leasing    leasing
 
+	// heard is a later epoch than this replica's, whose beginning is not here yet; epoch 0: none.
+	heard    Membership
+	learning *learning // while something is missing that only those of another epoch have
+	leaving  *leaving  // while status is leaving
+	learners []learner
+	// told are those whom this replica has told of an epoch in the last toldTicks.
+	told          []ReplicaID
+	toldTicks     int
+	reconfiguring *reconfiguring
+
 	// What the next Ready will hold.
 	hardState  HardState // as storage has it
 	out        []Outgoing
@@ -48,14 +63,17 @@ type Replica struct {
 	leadership *Leadership
 	leads      bool
 	handedOver *Handover
-	fetch      *FetchCheckpoint
-	fetching   bool       // a checkpoint is on its way, by the driver: one at a time
-	compacted  OpNumber   // first op-number to keep, when it has risen
-	retained   OpNumber   // see RetainAbove
-	spared     ViewNumber // the one whose primary was spared; see sparePrimary
-	ready      bool       // a Ready is with the driver
-	handed     OpNumber   // last op-number of Committed in it
-	applyMax   OpNumber   // when dropped is not empty: the last op-number that Committed may go to
+	// reconfigured is how a reconfiguration ended, entered an epoch that has begun.
+	reconfigured *Reconfiguration
+	entered      *Membership
+	fetch        *FetchCheckpoint
+	fetching     bool       // a checkpoint is on its way, by the driver: one at a time
+	compacted    OpNumber   // first op-number to keep, when it has risen
+	retained     OpNumber   // see RetainAbove
+	spared       ViewNumber // the one whose primary was spared; see sparePrimary
+	ready        bool       // a Ready is with the driver
+	handed       OpNumber   // last op-number of Committed in it
+	applyMax     OpNumber   // when dropped is not empty: the last op-number that Committed may go to
 }
 
 // New makes a replica from what its storage held; the zero Restored the first time. Errors are ErrConfig and
@@ -64,24 +82,24 @@ func New(config Config, restored Restored) (*Replica, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Replica{config: config.withDefaults(), quorum: len(config.Members)/2 + 1, claims: map[ReplicaID]ViewNumber{}}
-	r.config.Members = slices.Clone(config.Members)
-	for _, member := range r.config.Members {
-		if member != config.Self {
-			r.others = append(r.others, member)
-		}
+	r := &Replica{config: config.withDefaults(), claims: map[ReplicaID]ViewNumber{}}
+	if err := r.restoreEpoch(restored); err != nil {
+		return nil, err
 	}
 	if err := r.restoreLog(restored); err != nil {
 		return nil, err
 	}
-	r.view, r.lastNormalView = restored.HardState.View, restored.HardState.LastNormalView
 	if r.lastNormalView > r.view {
 		return nil, fmt.Errorf("%w: last-normal-view %d above view %d", ErrRestored, r.lastNormalView, r.view)
 	}
-	r.hardState, r.renew = restored.HardState, restored.Damaged
+	r.renew = restored.Damaged
 	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
 	r.commitMax, r.applied, r.fetched = r.commit, r.checkpoint.Op, r.checkpoint.Op
 	r.startLeases()
+	if !r.member {
+		r.takeRole()
+		return r, nil
+	}
 	if r.recovers(restored) {
 		if len(r.others) == 0 {
 			return nil, fmt.Errorf("%w: the only replica of its group may have lost what it acknowledged, and nobody has it", ErrRestored)
@@ -91,6 +109,54 @@ func New(config Config, restored Restored) (*Replica, error) {
 	}
 	r.restart()
 	return r, nil
+}
+
+// restoreEpoch finds out which epoch this replica is in, and in which view. A checkpoint of a later epoch than that of
+// the hard state was made durable just before the restart: nothing was promised yet in its epoch.
+func (r *Replica) restoreEpoch(restored Restored) error {
+	r.hardState = restored.HardState
+	r.view, r.lastNormalView = r.hardState.View, r.hardState.LastNormalView
+	newest := Membership{}
+	for _, record := range []EncodedMembership{r.hardState.Membership, restored.Checkpoint.Membership} {
+		if record == "" {
+			continue
+		}
+		m, err := record.Decode()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrRestored, err)
+		}
+		if m.Epoch > newest.Epoch || newest.Members == nil {
+			newest = m
+		}
+		if record == restored.Checkpoint.Membership && newest.Epoch == m.Epoch && r.hardState.Membership != record {
+			r.view, r.lastNormalView = m.View, m.View
+		}
+	}
+	if newest.Members != nil {
+		r.setMembership(newest)
+		return nil
+	}
+	return r.firstMembership()
+}
+
+// firstMembership goes by the configuration, which tells the members of epoch 0, or, one who is to become a member,
+// whom to ask.
+func (r *Replica) firstMembership() error {
+	first := Membership{}
+	for _, id := range r.config.Members {
+		if !r.config.Joining || id != r.config.Self {
+			first.Members = append(first.Members, Member{ID: id})
+			first.LargestID = id
+		}
+	}
+	r.setMembership(first)
+	if r.config.Joining {
+		r.record = "" // it was not told
+		if !r.joins() {
+			return fmt.Errorf("%w: replica %d cannot join %v: a new id is above all others", ErrConfig, r.config.Self, first.IDs())
+		}
+	}
+	return nil
 }
 
 // restoreLog takes over checkpoint and entries. Entries that the checkpoint contradicts, or that end below it,
@@ -104,8 +170,9 @@ func (r *Replica) restoreLog(restored Restored) error {
 		}
 	}
 	for i := range entries {
-		if e := &entries[i]; e.View > restored.HardState.LastNormalView {
-			return fmt.Errorf("%w: entry %d is of view %d, above last-normal-view %d", ErrRestored, e.Op, e.View, restored.HardState.LastNormalView)
+		// Whoever is no member has what is committed, of whatever view.
+		if e := &entries[i]; e.View > r.lastNormalView && e.Op > restored.HardState.Commit {
+			return fmt.Errorf("%w: entry %d is of view %d, above last-normal-view %d", ErrRestored, e.Op, e.View, r.lastNormalView)
 		}
 	}
 	r.log = log{base: r.checkpoint, unstable: r.checkpoint.Op + 1, persisted: r.checkpoint.Op}
@@ -194,11 +261,19 @@ func (r *Replica) Step(m Message) error {
 		return ErrStopped
 	}
 	if err := r.check(&m); err != nil {
+		if m.Epoch != r.membership.Epoch && r.config.Omit.Has(RuleEpochOfMessage) {
+			return nil // a mutant that refuses would be found by that
+		}
 		return err
 	}
 	switch {
+	case m.Kind >= KindStartEpoch:
+		r.stepEpoch(&m)
+	case m.Epoch != r.membership.Epoch && !r.config.Omit.Has(RuleEpochOfMessage):
+		r.otherEpoch(&m)
 	case r.status == StatusRecovering:
 		r.stepRecovering(&m)
+	case !r.member: // late
 	case r.withinReach(&m) && !r.heldBack(&m):
 		r.handle(&m)
 	}
@@ -244,11 +319,15 @@ const viewMax = 1 << 62
 // check refuses what no correct member sends, whatever state this replica is in.
 func (r *Replica) check(m *Message) error {
 	switch {
-	case m.Kind < KindPrepare || m.Kind > KindRecoveryResponse:
+	case m.Kind < KindPrepare || m.Kind > KindNewCommitted:
 		return fmt.Errorf("%w: unknown kind %d", ErrRefused, m.Kind)
 	case m.To != r.config.Self:
 		return fmt.Errorf("%w: %w: it is for replica %d", ErrRefused, ErrStranger, m.To)
-	case !slices.Contains(r.others, m.From):
+	case m.Kind >= KindStartEpoch:
+		return r.checkEpoch(m)
+	case m.Epoch != r.membership.Epoch && !r.config.Omit.Has(RuleEpochOfMessage):
+		return nil // it counts for nothing, whatever it says
+	case !r.member || !slices.Contains(r.others, m.From):
 		return fmt.Errorf("%w: %w: replica %d is not another member", ErrRefused, ErrStranger, m.From)
 	case m.View == 0 && m.Kind != KindProbe && m.Kind != KindProbeOK:
 		return fmt.Errorf("%w: %v in view 0", ErrRefused, m.Kind)
@@ -299,14 +378,19 @@ func checkEntries(m *Message) error {
 		switch {
 		case e.Op != m.First+OpNumber(i) || e.Op == 0:
 			return fmt.Errorf("%w: entry %d in the place of %d", ErrRefused, e.Op, m.First+OpNumber(i))
-		case e.View > m.View || e.View == 0:
+		case e.View > m.View && m.Kind != KindNewCommitted || e.View == 0 || e.View > viewMax:
 			return fmt.Errorf("%w: entry %d of view %d in a message of view %d", ErrRefused, e.Op, e.View, m.View)
-		case chain(previous, e.Op, e.View, e.Payload) != e.Hash:
+		case !e.Follows(previous):
 			return fmt.Errorf("%w: entry %d does not link to the one below", ErrRefused, e.Op)
+		}
+		if e.Kind == EntryReconfiguration {
+			if _, err := begunBy(e); err != nil {
+				return fmt.Errorf("%w: entry %d: %w", ErrRefused, e.Op, err)
+			}
 		}
 		previous = e.Hash
 	}
-	if last := len(m.Entries) - 1; last >= 0 && m.Kind != KindNewState && (m.Entries[last].Op > m.Op) {
+	if last := len(m.Entries) - 1; last >= 0 && m.Kind != KindNewState && m.Kind != KindNewCommitted && (m.Entries[last].Op > m.Op) {
 		return fmt.Errorf("%w: entry %d above op-number %d", ErrRefused, m.Entries[last].Op, m.Op)
 	}
 	return nil
@@ -317,7 +401,9 @@ func (r *Replica) Tick() {
 	if r.failure != nil {
 		return
 	}
-	if r.status == StatusRecovering {
+	r.tickLearning()
+	r.tickLeaving()
+	if r.status == StatusRecovering || !r.member {
 		r.tickRecovery()
 		r.checkInvariants()
 		return
@@ -338,7 +424,7 @@ func (r *Replica) Tick() {
 
 // send queues a message of the replica's own view.
 func (r *Replica) send(to ReplicaID, m Message) {
-	m.From, m.To = r.config.Self, to
+	m.From, m.To, m.Epoch = r.config.Self, to, r.membership.Epoch
 	if m.View == 0 {
 		m.View = r.view
 	}
@@ -362,6 +448,7 @@ func (r *Replica) fail(format string, arguments ...any) {
 		r.failure = fmt.Errorf("vr: replica %d: broken invariant: %s", r.config.Self, fmt.Sprintf(format, arguments...))
 		r.stopLeading()
 		r.status = StatusStopped
+		r.settleReconfiguration()
 	}
 }
 

@@ -73,4 +73,24 @@ const (
 	RuleLeaseDropped
 	// RuleLeaseClock: the clock is read after what it is compared for has arrived.
 	RuleLeaseClock
+	// RuleReconfigurationIsLast: nothing follows a RECONFIGURATION in its epoch.
+	RuleReconfigurationIsLast
+	// RuleOneReconfiguration: no RECONFIGURATION is proposed before the one before it is committed.
+	RuleOneReconfiguration
+	// RuleEpochIsCommitted: an epoch begins only when the old group has committed its RECONFIGURATION.
+	RuleEpochIsCommitted
+	// RuleNewcomersReady: whoever becomes a member is heard, and within a checkpoint of the primary.
+	RuleNewcomersReady
+	// RuleNextQuorum: a quorum of the next epoch is ready before the RECONFIGURATION is proposed.
+	RuleNextQuorum
+	// RuleEpochOfMessage: a message counts in its own epoch only.
+	RuleEpochOfMessage
+	// RuleEpochDurable: an epoch is durable before any message of it leaves.
+	RuleEpochDurable
+	// RuleOldMembersStay: whoever leaves stays until f'+1 of the new members have begun.
+	RuleOldMembersStay
+	// RuleLearnCommitted: whoever is no member of the epoch is given only what is committed.
+	RuleLearnCommitted
+	// RuleIDsAreNew: no id is a member's that was another's before.
+	RuleIDsAreNew
 )

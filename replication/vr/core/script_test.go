@@ -101,6 +101,10 @@ func (s *scripted) do(words []string) {
 	case "cancel":
 		s.replica(rest[0]).CancelHandover()
 		s.act(s.replica(rest[0]))
+	case "join": // the next replica, told the members that are named
+		s.join(rest)
+	case "reconfigure": // by the first replica, to those that follow
+		s.reconfigure(s.replica(rest[0]), rest[1:])
 	case "install":
 		s.install(s.replica(rest[0]))
 	case "status":
@@ -132,7 +136,11 @@ func matches(m *Message, words []string) bool {
 
 // line tells a message without hashes and nonces: its entries say by their payloads of which branch they are.
 func (m *Message) line() string {
-	text := fmt.Sprintf("r%d -> r%d %v v%d", m.From, m.To, m.Kind, m.View)
+	epoch := ""
+	if m.Epoch > 0 {
+		epoch = fmt.Sprintf(" e%d", m.Epoch)
+	}
+	text := fmt.Sprintf("r%d -> r%d %v%s v%d", m.From, m.To, m.Kind, epoch, m.View)
 	for _, field := range []struct {
 		name  string
 		value uint64
@@ -148,6 +156,9 @@ func (m *Message) line() string {
 			text += fmt.Sprintf(" %s %d", field.name, field.value)
 		}
 	}
+	if told, err := m.Membership.Decode(); err == nil {
+		text += fmt.Sprintf(" epoch %d of %v", told.Epoch, told.IDs())
+	}
 	if m.Agree {
 		text += " agree"
 	}
@@ -159,7 +170,11 @@ func listed(head string, entries []Entry) string {
 		return ""
 	}
 	for i := range entries {
-		head += fmt.Sprintf(" %d/v%d=%s", entries[i].Op, entries[i].View, entries[i].Payload)
+		payload := string(entries[i].Payload)
+		if m, err := begunBy(&entries[i]); entries[i].Kind == EntryReconfiguration && err == nil {
+			payload = fmt.Sprintf("RECONFIGURATION%v", m.IDs())
+		}
+		head += fmt.Sprintf(" %d/v%d=%s", entries[i].Op, entries[i].View, payload)
 	}
 	return head
 }

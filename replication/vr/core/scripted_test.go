@@ -31,6 +31,8 @@ type actor struct {
 	log   []Entry
 	state CheckpointMeta
 	fetch *FetchCheckpoint
+	// told are the members that a newcomer was told.
+	told []ReplicaID
 	// lossy: something durable was taken away by "crash NAME keeping N".
 	lossy bool
 	draws uint64
@@ -74,6 +76,9 @@ func (s *scripted) say(r *actor, format string, arguments ...any) {
 func (s *scripted) start(r *actor) {
 	config := s.config
 	config.Self = r.id
+	if r.told != nil {
+		config.Members, config.Joining = r.told, true
+	}
 	config.Rand = func() uint64 { r.draws++; return r.draws }
 	replica, err := New(config, Restored{HardState: r.hard, Checkpoint: r.state, Entries: r.log, Recover: r.lossy})
 	require.NoError(s, err)
@@ -97,6 +102,27 @@ func (s *scripted) crash(r *actor, words []string) {
 	if r.state.Op > last {
 		r.state = CheckpointMeta{}
 	}
+}
+
+// join is "join MEMBER ...": the next replica starts empty, to become a member, and is told these.
+func (s *scripted) join(words []string) {
+	r := &actor{id: ReplicaID(len(s.replicas) + 1)}
+	for _, word := range words {
+		r.told = append(r.told, s.replica(word).id)
+	}
+	s.replicas = append(s.replicas, r)
+	s.start(r)
+}
+
+// reconfigure is "reconfigure NAME MEMBER ...".
+func (s *scripted) reconfigure(r *actor, words []string) {
+	var members []Member
+	for _, word := range words {
+		members = append(members, Member{ID: s.replica(word).id})
+	}
+	_, err := r.Reconfigure(members, false)
+	s.say(r, "%v", errorOr(err, "proposes the members of epoch %d", r.Status().Epoch+1))
+	s.act(r)
 }
 
 func (s *scripted) propose(r *actor, words []string) {
@@ -184,6 +210,12 @@ func (s *scripted) act(r *actor) {
 		if ready.Leadership != nil {
 			s.say(r, "leads view %d: %v", ready.Leadership.View, ready.Leadership.Leading)
 		}
+		if c := ready.Reconfiguration; c != nil {
+			s.say(r, "ends its reconfiguration into epoch %d: %v", c.Epoch, c.Outcome)
+		}
+		if m := ready.Membership; m != nil {
+			s.say(r, "is %v in epoch %d, of %v", r.Status().Status, m.Epoch, m.IDs())
+		}
 		if h := ready.Handover; h != nil {
 			s.say(r, "ends its handover to r%d in view %d: %v", h.To, h.View, h.Outcome)
 		}
@@ -215,6 +247,9 @@ func (s *scripted) write(r *actor, ready *Ready) {
 	text := ""
 	if state := ready.HardState; state != nil {
 		r.hard = *state
+		if m, err := state.Membership.Decode(); err == nil && m.Epoch > 0 {
+			text += fmt.Sprintf(" epoch %d", m.Epoch)
+		}
 		text += fmt.Sprintf(" view %d last-normal %d commit %d", state.View, state.LastNormalView, state.Commit)
 	}
 	if ready.Truncate {

@@ -11,7 +11,7 @@ type ViewNumber uint64
 // OpNumber is the paper's op-number; the first operation is 1.
 type OpNumber uint64
 
-// Hash is the chained hash of an entry: over its own op-number, view and payload and the hash of the entry
+// Hash is the chained hash of an entry: over its own op-number, view, kind and payload and the hash of the entry
 // below it. Two logs that have the same hash at an op-number are the same up to there.
 type Hash uint64
 
@@ -20,9 +20,21 @@ type Entry struct {
 	Op OpNumber
 	// View is the one it was first proposed in; it never changes, whatever view commits it.
 	View    ViewNumber
+	Kind    EntryKind
 	Payload []byte
 	Hash    Hash
 }
+
+// EntryKind says what an entry is.
+type EntryKind uint8
+
+const (
+	// EntryOperation is an operation of the state machine's.
+	EntryOperation EntryKind = iota
+	// EntryReconfiguration is the paper's RECONFIGURATION: the last entry of its epoch. Its payload is the next
+	// epoch's membership, and the state machine never sees it.
+	EntryReconfiguration
+)
 
 // Durability is what a crash may take of a replica's log. View-number and last-normal view are durable in all three.
 type Durability uint8
@@ -56,6 +68,9 @@ type HardState struct {
 	LastNormalView ViewNumber
 	// Commit is only a hint that saves work after a restart: it may be older than what was committed.
 	Commit OpNumber
+	// Membership is that of the epoch that the replica is in: a promise, like the views, which are of that epoch. "": of a
+	// log from before there were epochs, or of a replica that was never told.
+	Membership EncodedMembership
 }
 
 // CheckpointMeta identifies a checkpoint: the state after applying everything up to Op, whose entry had
@@ -64,12 +79,15 @@ type CheckpointMeta struct {
 	Op   OpNumber
 	View ViewNumber
 	Hash Hash
+	// Membership is that of the epoch in which an operation above Op is; "" in epoch 0.
+	Membership EncodedMembership
 }
 
 // Kind is the kind of a message.
 type Kind uint8
 
-// The paper's messages, and ours beside them: CommitOK and the probe (docs/DIVERGENCE.md).
+// The paper's messages, and ours beside them: CommitOK, the probe, and how a replica that is not in the epoch learns
+// what is committed (docs/DIVERGENCE.md).
 const (
 	KindPrepare Kind = iota + 1
 	KindPrepareOK
@@ -84,6 +102,10 @@ const (
 	KindProbeOK
 	KindRecovery
 	KindRecoveryResponse
+	KindStartEpoch
+	KindEpochStarted
+	KindGetCommitted
+	KindNewCommitted
 )
 
 // String returns the paper's name of the kind.
@@ -91,6 +113,7 @@ func (k Kind) String() string {
 	names := [...]string{
 		"", "PREPARE", "PREPAREOK", "COMMIT", "COMMITOK", "STARTVIEWCHANGE", "DOVIEWCHANGE", "STARTVIEW", "GETSTATE",
 		"NEWSTATE", "PROBE", "PROBEOK", "RECOVERY", "RECOVERYRESPONSE",
+		"STARTEPOCH", "EPOCHSTARTED", "GETCOMMITTED", "NEWCOMMITTED",
 	}
 	if k >= 1 && int(k) < len(names) {
 		return names[k]
@@ -103,6 +126,7 @@ func (k Kind) String() string {
 type Message struct {
 	Kind           Kind
 	From, To       ReplicaID
+	Epoch          EpochNumber
 	View           ViewNumber
 	Op             OpNumber
 	Commit         OpNumber
@@ -120,6 +144,8 @@ type Message struct {
 	Hash       Hash
 	Checkpoint CheckpointMeta
 	Agree      bool
+	// Membership is that of the epoch which a STARTEPOCH tells of.
+	Membership EncodedMembership
 }
 
 // Status is the paper's status of a replica.
@@ -133,6 +159,12 @@ const (
 	StatusRecovering
 	// StatusStopped is a replica that found a broken invariant; Replica.Failure says which.
 	StatusStopped
+	// StatusTransitioning is a replica that is to become a member: it takes part in nothing, and learns what is committed.
+	StatusTransitioning
+	// StatusLeaving is a replica that is no member any more, and helps the new epoch to begin.
+	StatusLeaving
+	// StatusLeft is a replica that is no member any more and that nobody needs.
+	StatusLeft
 )
 
 // String returns the status's name.
@@ -146,6 +178,12 @@ func (s Status) String() string {
 		return "recovering"
 	case StatusStopped:
 		return "stopped"
+	case StatusTransitioning:
+		return "transitioning"
+	case StatusLeaving:
+		return "leaving"
+	case StatusLeft:
+		return "left"
 	default:
 		return fmt.Sprintf("status %d", uint8(s))
 	}

@@ -211,7 +211,11 @@ func (r *Replica) startView() {
 		least = min(least, r.viewChange.doViewChanges[i].Commit)
 	}
 	r.becomePrimary()
+	p := r.primary
 	r.advanceCommit(r.commitMax)
+	if r.primary != p {
+		return // the epoch is over
+	}
 	for _, to := range r.others {
 		r.sendStartView(to, least)
 	}

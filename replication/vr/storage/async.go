@@ -76,7 +76,7 @@ func (d *delayed) Write(batch vr.Batch) error {
 	}
 	promise := batch.Sync || !d.begun
 	if state := batch.HardState; state != nil {
-		promise = promise || state.View != d.promised.View || state.LastNormalView != d.promised.LastNormalView
+		promise = promise || !samePromises(state, &d.promised)
 		d.promised = *state
 	}
 	batch.Sync = promise

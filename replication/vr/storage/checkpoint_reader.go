@@ -171,14 +171,15 @@ func (r *checkpointReader) explain(op core.OpNumber, err error) error {
 
 // checkpointDecoder verifies a checkpoint's bytes and takes the state out of them.
 type checkpointDecoder struct {
-	source *bufio.Reader
-	whole  uint32
-	chunks uint32
-	bytes  uint64
-	sum    uint32 // of the last chunk
-	chunk  []byte
-	left   []byte // of chunk, verified and not yet returned
-	err    error
+	source  *bufio.Reader
+	version uint32
+	whole   uint32
+	chunks  uint32
+	bytes   uint64
+	sum     uint32 // of the last chunk
+	chunk   []byte
+	left    []byte // of chunk, verified and not yet returned
+	err     error
 }
 
 func (d *checkpointDecoder) header() (core.CheckpointMeta, error) {
@@ -192,14 +193,46 @@ func (d *checkpointDecoder) header() (core.CheckpointMeta, error) {
 	if err := checkSum(data, checkpointHeaderBytes); err != nil {
 		return core.CheckpointMeta{}, err
 	}
-	if version := binary.LittleEndian.Uint32(data[8:]); version != checkpointVersion {
-		return core.CheckpointMeta{}, &FormatError{Found: version, Want: checkpointVersion}
+	d.version = binary.LittleEndian.Uint32(data[8:])
+	if d.version < checkpointVersionOldest || d.version > checkpointVersion {
+		return core.CheckpointMeta{}, &FormatError{Found: d.version, Want: checkpointVersion}
 	}
-	return core.CheckpointMeta{
+	meta := core.CheckpointMeta{
 		Op:   core.OpNumber(binary.LittleEndian.Uint64(data[12:])),
 		View: core.ViewNumber(binary.LittleEndian.Uint64(data[20:])),
 		Hash: core.Hash(binary.LittleEndian.Uint64(data[28:])),
-	}, nil
+	}
+	if d.version == checkpointVersionOldest {
+		return meta, nil
+	}
+	var err error
+	meta.Membership, err = d.membership()
+	return meta, err
+}
+
+// membershipBytesMax is more than any membership has.
+const membershipBytesMax = 1 << 16
+
+// membership reads what follows the header in version 2.
+func (d *checkpointDecoder) membership() (core.EncodedMembership, error) {
+	length := make([]byte, 4)
+	if err := d.take(length); err != nil {
+		return "", err
+	}
+	size := binary.LittleEndian.Uint32(length)
+	if size == 0 || size > membershipBytesMax {
+		return "", fmt.Errorf("a membership of %d bytes", size)
+	}
+	data := append(length, make([]byte, size+4)...)
+	if err := d.take(data[4:]); err != nil {
+		return "", err
+	}
+	if err := checkSum(data, len(data)); err != nil {
+		return "", err
+	}
+	membership := core.EncodedMembership(data[4 : 4+size])
+	_, err := membership.Decode()
+	return membership, err
 }
 
 // Read returns bytes of the state, each only after its chunk was verified.
@@ -261,7 +294,7 @@ func (d *checkpointDecoder) end(start []byte, whole uint32) error {
 		return err
 	}
 	if binary.LittleEndian.Uint64(data[8:]) != d.bytes || binary.LittleEndian.Uint32(data[16:]) != whole ||
-		binary.LittleEndian.Uint32(data[20:]) != checkpointVersion {
+		binary.LittleEndian.Uint32(data[20:]) != d.version {
 		return errChecksum
 	}
 	if _, err := d.source.ReadByte(); err == nil {

@@ -22,14 +22,36 @@ const (
 	chunksMax = 1 << 31
 )
 
-// encodeCheckpointHeader: magic, version, op, view, hash, checksum.
+// versionOf is the version that a checkpoint is written in.
+func versionOf(meta core.CheckpointMeta) uint32 {
+	if meta.Membership == "" {
+		return checkpointVersionOldest
+	}
+	return checkpointVersion
+}
+
+// headerBytes is the length of a checkpoint's header.
+func headerBytes(meta core.CheckpointMeta) int64 {
+	if meta.Membership == "" {
+		return checkpointHeaderBytes
+	}
+	return checkpointHeaderBytes + 4 + int64(len(meta.Membership)) + 4
+}
+
+// encodeCheckpointHeader: magic, version, op, view, hash, checksum; in version 2 the membership follows: length,
+// bytes, checksum over both.
 func encodeCheckpointHeader(meta core.CheckpointMeta) []byte {
 	data := append(make([]byte, 0, checkpointHeaderBytes), checkpointMagic...)
-	data = binary.LittleEndian.AppendUint32(data, checkpointVersion)
+	data = binary.LittleEndian.AppendUint32(data, versionOf(meta))
 	data = binary.LittleEndian.AppendUint64(data, uint64(meta.Op))
 	data = binary.LittleEndian.AppendUint64(data, uint64(meta.View))
 	data = binary.LittleEndian.AppendUint64(data, uint64(meta.Hash))
-	return appendSum(data)
+	data = appendSum(data)
+	if meta.Membership == "" {
+		return data
+	}
+	membership := binary.LittleEndian.AppendUint32(nil, uint32(len(meta.Membership)))
+	return append(data, appendSum(append(membership, meta.Membership...))...)
 }
 
 // encodeChunkHeader: length, index, checksum over both and the bytes.
@@ -49,12 +71,12 @@ func chunkSum(index uint32, data []byte) uint32 {
 
 // encodeCheckpointEnd: length 0, number of chunks, bytes of state, checksum over the file so far, checksum of
 // this record.
-func encodeCheckpointEnd(chunks uint32, bytes uint64, whole uint32) []byte {
+func encodeCheckpointEnd(version, chunks uint32, bytes uint64, whole uint32) []byte {
 	data := binary.LittleEndian.AppendUint32(make([]byte, 0, checkpointEndBytes), 0)
 	data = binary.LittleEndian.AppendUint32(data, chunks)
 	data = binary.LittleEndian.AppendUint64(data, bytes)
 	data = binary.LittleEndian.AppendUint32(data, whole)
-	data = binary.LittleEndian.AppendUint32(data, checkpointVersion)
+	data = binary.LittleEndian.AppendUint32(data, version)
 	return appendSum(data)
 }
 
@@ -65,7 +87,7 @@ func encodeCheckpoint(meta core.CheckpointMeta, chunks [][]byte) []byte {
 		data = append(append(data, encodeChunkHeader(uint32(i), chunk)...), chunk...)
 		size += len(chunk)
 	}
-	return append(data, encodeCheckpointEnd(uint32(len(chunks)), uint64(size), crc32.Checksum(data, castagnoli))...)
+	return append(data, encodeCheckpointEnd(versionOf(meta), uint32(len(chunks)), uint64(size), crc32.Checksum(data, castagnoli))...)
 }
 
 // checkpointWriter writes one checkpoint file under a temporary name.

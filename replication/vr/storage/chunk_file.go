@@ -51,7 +51,7 @@ func (f *chunkFile) add(header, data []byte) {
 
 // end writes the end and makes everything durable.
 func (f *chunkFile) end() {
-	f.put(encodeCheckpointEnd(f.chunks, f.bytes, f.whole))
+	f.put(encodeCheckpointEnd(versionOf(f.meta), f.chunks, f.bytes, f.whole))
 	f.sync()
 }
 

@@ -27,6 +27,8 @@ const (
 	keyHardState = "hard-state"
 	keyExtent    = "extent"
 	keyMark      = "mark"
+	// keyMembership is there once the replica knows one.
+	keyMembership = "membership"
 )
 
 var _ vr.Storage = (*Disk)(nil)

@@ -212,7 +212,7 @@ func TestAnOlderLogIsOpened(t *testing.T) {
 			database, err := bbolt.Open(filepath.Join(directory, databaseName), 0o600, boltOptions(Options{}, true))
 			require.NoError(t, err)
 			require.NoError(t, database.View(func(tx *bbolt.Tx) error {
-				require.Equal(t, encodeFormat(2), tx.Bucket([]byte(bucketState)).Get([]byte(keyFormat)))
+				require.Equal(t, encodeFormat(3), tx.Bucket([]byte(bucketState)).Get([]byte(keyFormat)))
 				require.NotNil(t, tx.Bucket([]byte(bucketState)).Get([]byte(keyMark)))
 				return nil
 			}))

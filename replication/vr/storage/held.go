@@ -47,7 +47,7 @@ func (h *heldFile) examine() error {
 	if err != nil {
 		return err
 	}
-	size := status.Size() - checkpointHeaderBytes - checkpointEndBytes
+	size := status.Size() - headerBytes(h.identity.Meta) - checkpointEndBytes
 	if size < 0 {
 		return errShort
 	}
@@ -91,7 +91,7 @@ func (h *heldFile) length(index uint64) uint32 {
 }
 
 func (h *heldFile) readAt(data []byte, index uint64) error {
-	_, err := h.file.ReadAt(data, checkpointHeaderBytes+int64(index)*fullChunkBytes)
+	_, err := h.file.ReadAt(data, headerBytes(h.identity.Meta)+int64(index)*fullChunkBytes)
 	if errors.Is(err, io.EOF) {
 		return errShort
 	}

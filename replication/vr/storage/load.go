@@ -33,6 +33,11 @@ func (d *Disk) readState() error {
 		if d.hardState, err = decodeHardState(state.Get([]byte(keyHardState))); err != nil {
 			return damagedRecord(d.databasePath(), keyHardState, err)
 		}
+		if membership := state.Get([]byte(keyMembership)); membership != nil {
+			if d.hardState.Membership, err = decodeMembership(membership); err != nil {
+				return damagedRecord(d.databasePath(), keyMembership, err)
+			}
+		}
 		if d.extent, err = decodeExtent(state.Get([]byte(keyExtent))); err != nil {
 			return damagedRecord(d.databasePath(), keyExtent, err)
 		}
@@ -75,6 +80,9 @@ func checkRecords(state *bbolt.Bucket, version uint32, path string) error {
 	want, names := []string{keyExtent, keyFormat, keyHardState, keyMark}, []string(nil)
 	if version == logVersionOldest {
 		want = want[:3]
+	}
+	if version >= logVersionMembership && state.Get([]byte(keyMembership)) != nil {
+		want = append(want, keyMembership)
 	}
 	err := state.ForEach(func(name, _ []byte) error {
 		names = append(names, string(name))
@@ -181,7 +189,7 @@ func readLog(file string, e extent, runs iter.Seq2[[]byte, []byte]) ([]core.Entr
 			if entry.Op != next {
 				return entries, damagedLog(e, damaged(file, next, "operation %d follows operation %d", entry.Op, next-1))
 			}
-			if entry.Hash != core.Chained(previous, entry.Op, entry.View, entry.Payload).Hash {
+			if !entry.Follows(previous) {
 				return entries, damagedLog(e, damaged(file, next, "its hash does not continue the chain"))
 			}
 			entries, previous, next = read[:before+i+1], entry.Hash, next+1

@@ -76,8 +76,7 @@ func (m *Memory) Write(batch vr.Batch) error {
 	if m.current = next; batch.Replace != nil {
 		m.spoiled = nil
 	}
-	if batch.Sync || before.life != lifeRunning || next.hardState.View != before.hardState.View ||
-		next.hardState.LastNormalView != before.hardState.LastNormalView {
+	if batch.Sync || before.life != lifeRunning || !samePromises(&next.hardState, &before.hardState) {
 		m.sync()
 	}
 	return nil

@@ -64,13 +64,13 @@ func TestDirectoryInUse(t *testing.T) {
 }
 
 func TestOtherFormatIsRefused(t *testing.T) {
-	for _, version := range []uint32{0, 3} {
+	for _, version := range []uint32{0, 4} {
 		directory := created(t)
 		rewrite(t, directory, bucketState, keyFormat, encodeFormat(version))
 		_, err := Open(directory, Options{})
 		var format *FormatError
 		require.ErrorAs(t, err, &format)
-		require.Equal(t, &FormatError{File: filepath.Join(directory, databaseName), Found: version, Want: 2}, format)
+		require.Equal(t, &FormatError{File: filepath.Join(directory, databaseName), Found: version, Want: 3}, format)
 		require.Contains(t, err.Error(), "reads up to format 2")
 	}
 }
@@ -83,13 +83,13 @@ func TestOtherCheckpointFormatIsRefused(t *testing.T) {
 	path := filepath.Join(directory, checkpointName(3))
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
-	data[8] = 2
+	data[8] = 3
 	copy(data, appendSum(data[:checkpointHeaderBytes-4:checkpointHeaderBytes-4]))
 	require.NoError(t, os.WriteFile(path, data, 0o600))
 	_, err = Open(directory, Options{})
 	var format *FormatError
 	require.ErrorAs(t, err, &format)
-	require.Equal(t, uint32(2), format.Found)
+	require.Equal(t, uint32(3), format.Found)
 }
 
 func TestOptionsAreValidated(t *testing.T) {

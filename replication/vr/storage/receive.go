@@ -152,7 +152,7 @@ type receiverFile struct {
 func (r *receiverFile) verify() error {
 	decoder, end := checkpointDecoder{source: bufio.NewReaderSize(r.file, chunkBytesMax)}, int64(0)
 	if meta, err := decoder.header(); err == nil && meta == r.meta {
-		r.whole, end = decoder.whole, checkpointHeaderBytes
+		r.whole, end = decoder.whole, headerBytes(meta)
 		for decoder.bytes%chunkBytesMax == 0 && decoder.next() == nil {
 			r.whole, r.chunks, r.bytes = decoder.whole, decoder.chunks, decoder.bytes
 			_, _ = r.digest.Write(binary.LittleEndian.AppendUint32(nil, decoder.sum)) // a hash never fails

@@ -219,7 +219,7 @@ func TestAPartIsVerifiedWhenItIsGoneOnWith(t *testing.T) {
 	path := disk.partialPath(identity)
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
-	ended := append(bytes.Clone(whole), encodeCheckpointEnd(4, uint64(len(state)), 77)...)
+	ended := append(bytes.Clone(whole), encodeCheckpointEnd(checkpointVersionOldest, 4, uint64(len(state)), 77)...)
 	require.NoError(t, disk.Close())
 	second := checkpointHeaderBytes + fullChunkBytes
 	for name, test := range map[string]struct {

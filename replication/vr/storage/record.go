@@ -10,11 +10,14 @@ import (
 )
 
 // The versions of what this package writes, and the oldest that it reads; docs/FORMATS.md describes them. In
-// version 1 of the log there is no mark.
+// version 1 of the log there is no mark, and before version 3 no membership and no RECONFIGURATION. A checkpoint
+// without a membership is one of version 1.
 const (
-	logVersion        = 2
-	logVersionOldest  = 1
-	checkpointVersion = 1
+	logVersion              = 3
+	logVersionMembership    = 3
+	logVersionOldest        = 1
+	checkpointVersion       = 2
+	checkpointVersionOldest = 1
 )
 
 const (
@@ -24,6 +27,8 @@ const (
 	extentBytes      = 36
 	formatBytes      = 16
 	formatMagic      = "viewline"
+	// reconfigurationBit is what the view of a RECONFIGURATION has beside it.
+	reconfigurationBit = 1 << 63
 )
 
 // castagnoli is CRC-32C's table; never changed.
@@ -60,11 +65,14 @@ func (e *extent) join(checkpoint core.CheckpointMeta) {
 	}
 }
 
-// appendEntry appends an entry's bytes: op, view, hash, length, checksum over all of it, payload.
+// appendEntry appends an entry's bytes: op, view and kind, hash, length, checksum over all of it, payload.
 func appendEntry(buffer []byte, entry *core.Entry) []byte {
-	start := len(buffer)
+	start, view := len(buffer), uint64(entry.View)
+	if entry.Kind == core.EntryReconfiguration {
+		view |= reconfigurationBit
+	}
 	buffer = binary.LittleEndian.AppendUint64(buffer, uint64(entry.Op))
-	buffer = binary.LittleEndian.AppendUint64(buffer, uint64(entry.View))
+	buffer = binary.LittleEndian.AppendUint64(buffer, view)
 	buffer = binary.LittleEndian.AppendUint64(buffer, uint64(entry.Hash))
 	buffer = binary.LittleEndian.AppendUint32(buffer, uint32(len(entry.Payload)))
 	sum := crc32.Update(crc32.Checksum(buffer[start:], castagnoli), castagnoli, entry.Payload)
@@ -87,12 +95,16 @@ func decodeEntry(data []byte) (core.Entry, []byte, error) {
 	if sum != binary.LittleEndian.Uint32(data[28:]) {
 		return core.Entry{}, nil, errChecksum
 	}
-	return core.Entry{
+	entry := core.Entry{
 		Op:      core.OpNumber(binary.LittleEndian.Uint64(data)),
 		View:    core.ViewNumber(binary.LittleEndian.Uint64(data[8:])),
 		Hash:    core.Hash(binary.LittleEndian.Uint64(data[16:])),
 		Payload: payload,
-	}, data[end:], nil
+	}
+	if entry.View&reconfigurationBit != 0 {
+		entry.View, entry.Kind = entry.View&^reconfigurationBit, core.EntryReconfiguration
+	}
+	return entry, data[end:], nil
 }
 
 // decodeRun takes all entries off the value of one key, which is the op-number of the first.
@@ -137,6 +149,21 @@ func decodeHardState(data []byte) (core.HardState, error) {
 		LastNormalView: core.ViewNumber(binary.LittleEndian.Uint64(data[8:])),
 		Commit:         core.OpNumber(binary.LittleEndian.Uint64(data[16:])),
 	}, nil
+}
+
+// encodeMembership: the core's own bytes, checksum.
+func encodeMembership(membership core.EncodedMembership) []byte { return appendSum([]byte(membership)) }
+
+func decodeMembership(data []byte) (core.EncodedMembership, error) {
+	if len(data) < 4 {
+		return "", errShort
+	}
+	if err := checkSum(data, len(data)); err != nil {
+		return "", err
+	}
+	membership := core.EncodedMembership(data[:len(data)-4])
+	_, err := membership.Decode()
+	return membership, err
 }
 
 func encodeExtent(e extent) []byte {

@@ -33,6 +33,7 @@ type spoiled struct {
 	damaged    bool                // all is read, and some of it is damage that stays until it is replaced
 	small      [RecordEntry][]byte // hard state, extent, mark
 	keys, runs [][]byte
+	membership core.EncodedMembership
 	checkpoint []byte
 }
 
@@ -99,7 +100,7 @@ func Flipped(bit int) func([]byte) []byte {
 func spoil(i *contents) *spoiled {
 	s := &spoiled{small: [RecordEntry][]byte{
 		RecordHardState: encodeHardState(i.hardState), RecordExtent: encodeExtent(i.extent), RecordMark: encodeMark(mark{life: i.life}),
-	}}
+	}, membership: i.hardState.Membership}
 	for n := range i.entries {
 		s.keys = append(s.keys, runKey(i.entries[n].Op))
 		s.runs = append(s.runs, appendEntry(nil, &i.entries[n]))
@@ -169,6 +170,7 @@ func (s *spoiled) read() (i contents, err error) {
 	if i.hardState, err = decodeHardState(s.small[RecordHardState]); err != nil {
 		return i, damagedRecord(memoryName, keyHardState, err)
 	}
+	i.hardState.Membership = s.membership
 	if i.extent, err = decodeExtent(s.small[RecordExtent]); err != nil {
 		return i, damagedRecord(memoryName, keyExtent, err)
 	}

@@ -70,7 +70,9 @@ func (v *volatile) Write(batch vr.Batch) error {
 	}
 	state := v.disk.hardState
 	if batch.HardState != nil {
-		state.View, state.LastNormalView = batch.HardState.View, batch.HardState.LastNormalView
+		state = core.HardState{
+			View: batch.HardState.View, LastNormalView: batch.HardState.LastNormalView, Membership: batch.HardState.Membership, Commit: state.Commit,
+		}
 	}
 	if batch.Replace != nil {
 		// What the disk has is only an old beginning. Where that is damaged, the checkpoint that is sound will do.

@@ -88,7 +88,12 @@ func (d *Disk) hintsOnly(batch *vr.Batch) bool {
 	// A log that goes on from a checkpoint is no hint.
 	restart := batch.TruncateBelow > d.extent.last+1
 	return !batch.Sync && !batch.Truncate && batch.Replace == nil && !restart && len(batch.Entries) == 0 && (batch.HardState == nil ||
-		batch.HardState.View == d.hardState.View && batch.HardState.LastNormalView == d.hardState.LastNormalView)
+		samePromises(batch.HardState, &d.hardState))
+}
+
+// samePromises reports whether two hard states differ in no more than a hint.
+func samePromises(a, b *core.HardState) bool {
+	return a.View == b.View && a.LastNormalView == b.LastNormalView && a.Membership == b.Membership
 }
 
 func (d *Disk) wait(batch *vr.Batch) {
@@ -150,6 +155,9 @@ func (d *Disk) putRecords(state *bbolt.Bucket, c *change, next extent) error {
 	var err error
 	if c.batch.HardState != nil {
 		err = state.Put([]byte(keyHardState), encodeHardState(*c.batch.HardState))
+		if membership := c.batch.HardState.Membership; membership != "" {
+			err = errors.Join(err, state.Put([]byte(keyMembership), encodeMembership(membership)))
+		}
 	}
 	if next != d.extent {
 		err = errors.Join(err, state.Put([]byte(keyExtent), encodeExtent(next)))

@@ -1,0 +1,183 @@
+package core
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// EpochNumber is the paper's epoch-number; the first epoch is 0.
+type EpochNumber uint64
+
+// AddressBytesMax bounds a member's address.
+const AddressBytesMax = 255
+
+// Member is one replica of an epoch.
+type Member struct {
+	ID ReplicaID
+	// Address is for the transport alone, which knows what it means; "" where it knows the address another way.
+	Address string
+}
+
+// Membership says who the replicas of an epoch are, and where it began.
+type Membership struct {
+	Epoch EpochNumber
+	// Op, View and Hash are those of the epoch's beginning: the RECONFIGURATION that made it is at Op, with Hash, and
+	// View is the first of the epoch, one above the view of that entry. All 0 in epoch 0.
+	Op   OpNumber
+	View ViewNumber
+	Hash Hash
+	// Members ascend by their ids.
+	Members []Member
+	// Previous are the members of the epoch before, ascending.
+	Previous []ReplicaID
+	// LargestID is the largest id that was ever a member's. Whoever joins has a larger one, so that none is used twice.
+	LargestID ReplicaID
+}
+
+// EncodedMembership is a Membership's bytes, as they are stored and sent; "": not known. It is a string so that it can
+// be compared, and never changes.
+type EncodedMembership string
+
+const (
+	membershipVersion = 1
+	// membershipHead is Op, View and Hash, which a RECONFIGURATION's payload lacks: they are its place in the log.
+	membershipHead = 24
+)
+
+var errMembership = errors.New("vr: not a membership")
+
+// IDs are the members' ids, ascending.
+func (m *Membership) IDs() []ReplicaID {
+	ids := make([]ReplicaID, len(m.Members))
+	for i := range m.Members {
+		ids[i] = m.Members[i].ID
+	}
+	return ids
+}
+
+// Has reports whether a replica is a member.
+func (m *Membership) Has(id ReplicaID) bool {
+	return slices.ContainsFunc(m.Members, func(member Member) bool { return member.ID == id })
+}
+
+// quorum is f+1 of 2f+1 members, and a majority of an even number.
+func (m *Membership) quorum() int { return len(m.Members)/2 + 1 }
+
+// Encode returns the membership's bytes.
+func (m *Membership) Encode() EncodedMembership {
+	data := binary.BigEndian.AppendUint64(nil, uint64(m.Op))
+	data = binary.BigEndian.AppendUint64(data, uint64(m.View))
+	data = binary.BigEndian.AppendUint64(data, uint64(m.Hash))
+	return EncodedMembership(append(data, m.payload()...))
+}
+
+// payload is what a RECONFIGURATION carries: version, epoch, largest id, members with their addresses, members before.
+func (m *Membership) payload() []byte {
+	data := binary.BigEndian.AppendUint64([]byte{membershipVersion}, uint64(m.Epoch))
+	data = binary.BigEndian.AppendUint32(data, uint32(m.LargestID))
+	data = append(data, byte(len(m.Members)))
+	for _, member := range m.Members {
+		data = binary.BigEndian.AppendUint32(data, uint32(member.ID))
+		data = append(data, byte(len(member.Address)))
+		data = append(data, member.Address...)
+	}
+	data = append(data, byte(len(m.Previous)))
+	for _, id := range m.Previous {
+		data = binary.BigEndian.AppendUint32(data, uint32(id))
+	}
+	return data
+}
+
+// Decode reads and checks a membership. An error names what no correct replica writes.
+func (e EncodedMembership) Decode() (Membership, error) {
+	if len(e) < membershipHead {
+		return Membership{}, fmt.Errorf("%w: %d bytes", errMembership, len(e))
+	}
+	head := []byte(e[:membershipHead])
+	m, err := decodeMembership([]byte(e[membershipHead:]))
+	m.Op, m.View = OpNumber(binary.BigEndian.Uint64(head)), ViewNumber(binary.BigEndian.Uint64(head[8:]))
+	m.Hash = Hash(binary.BigEndian.Uint64(head[16:]))
+	if err == nil && (m.Epoch == 0) != (m.Op == 0) {
+		err = fmt.Errorf("%w: epoch %d begins at op-number %d", errMembership, m.Epoch, m.Op)
+	}
+	return m, err
+}
+
+// String tells epoch and members.
+func (e EncodedMembership) String() string {
+	m, err := e.Decode()
+	if e == "" || err != nil {
+		return fmt.Sprintf("membership of %d bytes", len(e))
+	}
+	return fmt.Sprintf("epoch %d from %d on: %v", m.Epoch, m.Op, m.IDs())
+}
+
+// begunBy is the membership that a RECONFIGURATION of the log makes.
+func begunBy(e *Entry) (Membership, error) {
+	m, err := decodeMembership(e.Payload)
+	m.Op, m.View, m.Hash = e.Op, e.View+1, e.Hash
+	if err == nil && m.Epoch == 0 {
+		err = fmt.Errorf("%w: a RECONFIGURATION into epoch 0", errMembership)
+	}
+	return m, err
+}
+
+func decodeMembership(data []byte) (Membership, error) {
+	d := membershipDecoder{data: data}
+	version := d.number(1)
+	m := Membership{Epoch: EpochNumber(d.number(8)), LargestID: ReplicaID(d.number(4))}
+	for range d.number(1) {
+		member := Member{ID: ReplicaID(d.number(4))}
+		member.Address = string(d.take(int(d.number(1))))
+		m.Members = append(m.Members, member)
+	}
+	for range d.number(1) {
+		m.Previous = append(m.Previous, ReplicaID(d.number(4)))
+	}
+	ids := m.IDs()
+	switch {
+	case d.short || len(d.data) > 0 || version != membershipVersion:
+		return m, fmt.Errorf("%w: version %d in %d bytes", errMembership, version, len(data))
+	case !ascending(ids) || !ascending(m.Previous) && len(m.Previous) > 0:
+		return m, fmt.Errorf("%w: members %v after %v", errMembership, ids, m.Previous)
+	case m.LargestID < ids[len(ids)-1] || m.Epoch > viewMax:
+		return m, fmt.Errorf("%w: epoch %d, largest id %d of %v", errMembership, m.Epoch, m.LargestID, ids)
+	}
+	return m, nil
+}
+
+// ascending reports whether these can be a group's members.
+func ascending(ids []ReplicaID) bool {
+	for i, id := range ids {
+		if id == 0 || i > 0 && ids[i-1] >= id {
+			return false
+		}
+	}
+	return len(ids) > 0 && len(ids) <= MembersMax
+}
+
+// membershipDecoder takes numbers and bytes off; what is missing is zero, and noted.
+type membershipDecoder struct {
+	data  []byte
+	short bool
+}
+
+func (d *membershipDecoder) take(count int) []byte {
+	if count > len(d.data) {
+		d.short, d.data = true, nil
+		return nil
+	}
+	taken := d.data[:count]
+	d.data = d.data[count:]
+	return taken
+}
+
+func (d *membershipDecoder) number(bytes int) uint64 {
+	value := uint64(0)
+	for _, b := range d.take(bytes) {
+		value = value<<8 | uint64(b)
+	}
+	return value
+}
