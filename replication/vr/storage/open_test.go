@@ -71,7 +71,7 @@ func TestOtherFormatIsRefused(t *testing.T) {
 		var format *FormatError
 		require.ErrorAs(t, err, &format)
 		require.Equal(t, &FormatError{File: filepath.Join(directory, databaseName), Found: version, Want: 3}, format)
-		require.Contains(t, err.Error(), "reads up to format 2")
+		require.Contains(t, err.Error(), "reads up to format 3")
 	}
 }
 
