@@ -149,7 +149,12 @@ func TestSenselessMembersAreRefused(t *testing.T) {
 	b := primary2(t)
 	heardFrom(b, 4, 0)
 	for _, members := range [][]Member{
-		nil, membersOf(0), membersOf(2, 1), membersOf(1, 1), membersOf(1, 2, 3), {{ID: 1, Address: string(make([]byte, 256))}},
+		nil,
+		membersOf(0),
+		membersOf(2, 1),
+		membersOf(1, 1),
+		membersOf(1, 2, 3),
+		{{ID: 1, Address: string(make([]byte, 256))}},
 		make([]Member, MembersMax+1),
 	} {
 		_, err := b.Reconfigure(members, false)

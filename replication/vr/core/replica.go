@@ -310,6 +310,7 @@ func (r *Replica) handle(m *Message) {
 	case KindRecovery:
 		r.onRecovery(m)
 	case KindRecoveryResponse: // late: it has recovered
+	case KindStartEpoch, KindEpochStarted, KindGetCommitted, KindNewCommitted: // stepEpoch's
 	}
 }
 

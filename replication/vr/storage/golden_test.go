@@ -38,15 +38,18 @@ func TestFormats(t *testing.T) {
 		"format 3": {"766965776c696e65" + "03000000" + "d034b073", encodeFormat(logVersion)},
 		"reconfiguration": {
 			"2c01000000000000" + "0700000000000080" + "8877665544332211" + "03000000" + "b90ba119" + "616263",
-			appendEntry(nil, &core.Entry{Op: 300, View: 7, Kind: core.EntryReconfiguration, Hash: 0x1122334455667788, Payload: []byte("abc")})},
+			appendEntry(nil, &core.Entry{Op: 300, View: 7, Kind: core.EntryReconfiguration, Hash: 0x1122334455667788, Payload: []byte("abc")}),
+		},
 		"membership": {
 			"000000000000012c" + "0000000000000008" + "1122334455667788" + "01" + "0000000000000001" + "00000004" +
 				"02" + "00000001" + "00" + "00000004" + "06" + "686f73743a31" + "03" + "00000001" + "00000002" + "00000003" + "5da20bb0",
-			encodeMembership(membershipOf3.Encode())},
+			encodeMembership(membershipOf3.Encode()),
+		},
 		"checkpoint of an epoch": {
 			"76696577636b7074" + "02000000" + "2c01000000000000" + "0700000000000000" + "8877665544332211" + "8d44c274" +
 				"43000000" + "000000000000012c00000000000000081122334455667788010000000000000001000000040200000001000000000406686f73743a3103000000010000000200000003" + "e410486a",
-			encodeCheckpointHeader(core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788, Membership: membershipOf3.Encode()})},
+			encodeCheckpointHeader(core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788, Membership: membershipOf3.Encode()}),
+		},
 
 		"mark": {"01000000" + "02000000" + "2cec737a", encodeMark(mark{durability: DurabilityAsync, life: lifeClean})},
 		"checkpoint": {
