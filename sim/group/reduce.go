@@ -40,6 +40,7 @@ func calmings() []calming {
 		{"crash", func(m *mixture) { m.fault.crash = 0 }},
 		{"handover", func(m *mixture) { m.handover = handoverMixture{} }},
 		{"freeze", func(m *mixture) { m.leases.frozen = 0 }},
+		{"reconfiguration", func(m *mixture) { m.reconfiguration = reconfigurationMixture{} }},
 		{"damage", func(m *mixture) { m.damage = damageMixture{} }},
 		{"gather", func(m *mixture) { m.fault.gather = 0 }},
 		{"transfer-loss", func(m *mixture) { m.fault.transferLoss = 0 }},

@@ -83,7 +83,7 @@ func (r *Replica) Advance() {
 	}
 	r.hardState = HardState{View: r.view, LastNormalView: r.lastNormalView, Membership: r.record}
 	r.log.persisted, r.log.unstable = r.log.last(), r.log.last()+1
-	r.renew = r.renew && r.status == StatusRecovering
+	r.renew = r.renew && r.lacksLog()
 	if r.primary != nil {
 		r.primary.durable = r.log.last()
 		r.countAcknowledged()

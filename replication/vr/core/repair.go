@@ -4,10 +4,16 @@ package core
 // What storage has stays as it is until the log that replaces it is whole, whatever comes by a checkpoint meanwhile. So
 // a crash in the middle finds the damage again, and not a log that is sound and too short.
 
+// lacksLog reports whether what this replica may have lost is not here again: it recovers, or it is leaving, and fetches
+// what those who stay may still need of it.
+func (r *Replica) lacksLog() bool {
+	return r.status == StatusRecovering || r.status == StatusLeaving && r.behind()
+}
+
 // logChanged reports whether storage has to change its log.
 func (r *Replica) logChanged() bool {
 	if r.renew {
-		return r.status != StatusRecovering
+		return !r.lacksLog()
 	}
 	return r.log.unstable <= r.log.last() || r.log.unstable <= r.log.persisted || r.compacted > 0
 }
