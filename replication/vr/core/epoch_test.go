@@ -197,6 +197,26 @@ func TestARecoveringMemberHasNotBegun(t *testing.T) {
 	require.Len(t, of(whole.step(tell), KindEpochStarted), 1)
 }
 
+// Whoever leaves, and finds its log damaged, keeps what is left until it has fetched all that its epoch begins with: the
+// damage would else be found no more, and a log that is sound and too short be taken for what it acknowledged.
+func TestALeaverKeepsItsDamagedLog(t *testing.T) {
+	log, m := epochLog(membersOf(2, 3, 4), []ReplicaID{1, 2, 3}, 2)
+	b := newBench(t, 1, Restored{
+		HardState: HardState{View: 2, LastNormalView: 2, Commit: 3, Membership: m.Encode()}, Entries: log[:1], Damaged: true,
+	})
+	b.act()
+	asked := of(b.ticks(1), KindGetCommitted)
+	require.Equal(t, StatusLeaving, b.Status().Status)
+	require.Len(t, asked, 1)
+	require.Empty(t, b.replaced)
+	answer := suffix(KindNewCommitted, asked[0].To, 2, log, asked[0].First)
+	answer.Epoch, answer.Nonce, answer.Commit = 1, asked[0].Nonce, 3
+	b.step(answer)
+	require.Equal(t, []CheckpointMeta{{}}, b.replaced)
+	require.Equal(t, log, b.log)
+	require.Equal(t, StatusLeaving, b.Status().Status)
+}
+
 // One that recovers in an epoch that is over has made no promise in the next: it comes in as one that was away.
 func TestARecoveringReplicaEntersALaterEpoch(t *testing.T) {
 	log, m := epochLog(membersOf(1, 3, 4), []ReplicaID{1, 2, 3}, 2)

@@ -350,3 +350,37 @@ func TestLeasesAreChecked(t *testing.T) {
 		require.ErrorIs(t, b.config.Validate(), ErrConfig, name)
 	}
 }
+
+// A primary gives its lease up before it proposes the members of the next epoch, which does not wait for it, and takes
+// none until it is over: a read takes a round.
+func TestAReconfigurationEndsTheLease(t *testing.T) {
+	b := leasedPrimary(t)
+	b.grantLease(b.heartbeat())
+	require.True(t, b.read())
+	_, err := b.Reconfigure(membersOf(1, 2), false)
+	require.NoError(t, err)
+	require.False(t, b.HoldsLease())
+	b.act()
+	asked := b.heartbeat()
+	asked.Op = 0 // replica 1 has not acknowledged the RECONFIGURATION
+	b.grantLease(asked)
+	require.True(t, b.leads)
+	require.False(t, b.read())
+}
+
+// What a replica granted in an epoch does not keep it from the views of the next, where their numbers may be the same.
+func TestGrantsEndWithTheirEpoch(t *testing.T) {
+	log, m := epochLog(membersOf(1, 3, 4), []ReplicaID{1, 2, 3}, 2)
+	b := leasedBackup(t)
+	b.step(suffix(KindPrepare, 2, 1, log, 1))
+	b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 3, Commit: 2, Lease: 1000})
+	require.Empty(t, b.step(Message{Kind: KindStartViewChange, From: 3, View: 7}))
+	require.Equal(t, ViewNumber(7), b.Status().Awaited)
+	b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 3, Commit: 3})
+	require.Equal(t, m.Epoch, b.Status().Epoch)
+	require.Zero(t, b.Status().Awaited)
+	b.SetTime(9000)
+	b.ticks(1)
+	require.Equal(t, m.View, b.Status().View)
+	require.NotEmpty(t, of(b.step(Message{Kind: KindStartViewChange, Epoch: 1, From: 4, View: 3}), KindStartViewChange))
+}
