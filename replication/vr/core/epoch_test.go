@@ -245,6 +245,11 @@ func TestACheckpointIsOfAnEpoch(t *testing.T) {
 	restarted := newBench(t, 1, Restored{HardState: HardState{View: 1, LastNormalView: 1, Commit: 1}, Checkpoint: meta})
 	require.Equal(t, EpochNumber(1), restarted.Status().Epoch)
 	require.Equal(t, StatusNormal, restarted.Status().Status)
+	// In that epoch it has acknowledged nothing that it could have lost.
+	restarted = newBench(t, 1, Restored{HardState: HardState{View: 1, LastNormalView: 1, Commit: 1}, Checkpoint: meta, Recover: true})
+	require.Equal(t, StatusNormal, restarted.Status().Status)
+	restarted = newBench(t, 1, Restored{HardState: HardState{View: 2, LastNormalView: 2, Membership: m.Encode()}, Checkpoint: meta, Recover: true})
+	require.Equal(t, StatusRecovering, restarted.Status().Status)
 	later := m
 	later.Epoch, later.Op, later.View = 2, 12, 7
 	restarted = newBench(t, 1, Restored{HardState: HardState{View: 8, LastNormalView: 7, Membership: later.Encode()}, Checkpoint: meta})

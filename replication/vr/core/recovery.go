@@ -19,10 +19,12 @@ type recovery struct {
 
 // recovers reports whether a replica that starts has to recover. One that was never normal in a view has
 // acknowledged nothing, and its promises are durable: it may have lost nothing that counts. A whole group that
-// crashes in its first view change could not come back otherwise.
+// crashes in its first view change could not come back otherwise. Nor has one acknowledged anything in an epoch that
+// only its checkpoint is of.
 func (r *Replica) recovers(restored Restored) bool {
 	lacks := restored.Recover && !r.config.Omit.Has(RuleRecover) || restored.Damaged && !r.config.Omit.Has(RuleRepair)
-	return lacks && r.lastNormalView > 0
+	promised, _ := restored.HardState.Membership.Decode()
+	return lacks && r.lastNormalView > 0 && promised.Epoch == r.membership.Epoch
 }
 
 // becomeRecovering begins to recover. What this replica knows to be committed is the same everywhere and need not
