@@ -85,7 +85,7 @@ func mutants() []mutant {
 		{name: "RuleEpochDurable", rule: core.RuleEpochDurable},
 		{name: "RuleOldMembersStay", rule: core.RuleOldMembersStay},
 		{name: "RuleLearnCommitted", rule: core.RuleLearnCommitted},
-		{name: "RuleIDsAreNew", rule: core.RuleIDsAreNew},
+		{name: "RuleIDsAreNew", rule: core.RuleIDsAreNew, directed: "TestNoIDIsUsedTwice"},
 	}
 }
 
