@@ -64,7 +64,7 @@ func TestANewcomerTakesNoPart(t *testing.T) {
 	require.Len(t, of(sent, KindEpochStarted), 1, "replica 3 is a member no more")
 }
 
-// "The messages of an earlier epoch are answered with STARTEPOCH", and count for nothing (VRR 7.1, 7.2).
+// A message of an earlier epoch counts for nothing, and its sender is told of the later one (VRR 7.1, 7.2).
 func TestMessagesOfAnotherEpochCountForNothing(t *testing.T) {
 	b := reconfiguring2(t, membersOf(1, 2, 4))
 	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 2})
@@ -105,7 +105,7 @@ func TestAnEpochIsDurableFirst(t *testing.T) {
 	}
 }
 
-// "Replicas that are not members of the new group stay until f'+1 of the new one have said EPOCHSTARTED" (VRR 7.1.2).
+// Members that leave stay until f'+1 of the new group have said EPOCHSTARTED (VRR 7.1.2).
 func TestOldMembersStayUntilTheNewHaveBegun(t *testing.T) {
 	b := reconfiguring2(t, membersOf(1, 3, 4))
 	sent := b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 2})

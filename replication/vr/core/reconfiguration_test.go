@@ -36,7 +36,7 @@ func reconfiguring2(t *testing.T, next []Member, rules ...omit.Rule) *bench {
 	return b
 }
 
-// "The primary stops accepting other client requests" once the RECONFIGURATION is in its log (VRR 7.1).
+// Once the RECONFIGURATION is in its log the primary takes nothing else (VRR 7.1).
 func TestNothingFollowsAReconfiguration(t *testing.T) {
 	for _, c := range []struct {
 		rules   []omit.Rule
