@@ -28,8 +28,8 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 	} {
 		t.Run(test.bug, func(t *testing.T) {
 			for _, seed := range test.seeds {
-				// They were found before disks were damaged and primaries had leases.
-				calm, err := ParseCalm("damage")
+				// They were found before disks were damaged, members changed and primaries had leases.
+				calm, err := ParseCalm("damage,reconfiguration")
 				require.NoError(t, err)
 				options := Options{Seed: seed, Durability: ChoiceSync, Leases: LeasesOff, Calm: calm}
 				if test.lossy {
