@@ -109,8 +109,9 @@ type Status struct {
 // each other.
 type StateMachine interface {
 	// Apply executes operations first, first+1 ... in this order and returns one result for each. From one call to the
-	// next op-numbers rise, and may leave some out, which are the group's own. It is deterministic and total: an operation that makes no sense has a result that says so. The results and
-	// the operations belong to the caller and the log: neither side changes them afterwards.
+	// next op-numbers rise, and may leave some out, which are the group's own. It is deterministic and total: an
+	// operation that makes no sense has a result that says so. The results and the operations belong to the caller
+	// and the log: neither side changes them afterwards.
 	Apply(first OpNumber, operations [][]byte) [][]byte
 
 	// Snapshot captures the state between two Applies, cheaply; writing it out may run beside later Applies.

@@ -122,8 +122,8 @@ func (h *History) room() bool {
 
 func (h *History) now() int64 { return time.Since(h.began).Nanoseconds() }
 
-// put writes within its context's time, and asks at once what became of it where that is unknown: the answer is final. What certainly did not
-// happen is no part of the history.
+// put writes within its context's time, and asks at once what became of it where that is unknown: the answer is
+// final. What certainly did not happen is no part of the history.
 func (h *History) put(patient context.Context, client Client, a access) {
 	call := h.now()
 	err := client.Clerk.Put(patient, a.oid, []byte(a.value))

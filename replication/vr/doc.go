@@ -69,8 +69,8 @@
 // A read of the primary's state may be old: another view may have begun. ReadBarrier (AwaitReadBarrier for a caller that
 // waits) answers nil when everything that anyone was acknowledged before the call is applied here, so that a read which
 // follows is linearizable. Under a lease it is answered at once, and otherwise it costs one round of messages, which all
-// who wait share; it never costs a disk. Its errors are ErrNotPrimary, ErrOverloaded (Options.ReadsMax) and ErrClosed. A read at a backup may be as old as the network allows,
-// without a bound.
+// who wait share; it never costs a disk. Its errors are ErrNotPrimary, ErrOverloaded (Options.ReadsMax) and
+// ErrClosed. A read at a backup may be as old as the network allows, without a bound.
 //
 // # Leases
 //
@@ -257,7 +257,8 @@
 //	                                      primary takes the best log of a majority instead of having to have it
 //	PreVote, LeaderLeaseTimeout           PROBE, and the quorum that a primary has to hear; always on
 //
-// Reads under a lease go by clocks, and can be had without (Leases, above). Duplicates are a wrapper's affair (replication/sessions) and not everyone's own.
+// Reads under a lease go by clocks, and can be had without (Leases, above). Duplicates are a wrapper's affair
+// (replication/sessions) and not everyone's own.
 //
 // # Limits
 //

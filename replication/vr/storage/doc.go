@@ -4,9 +4,9 @@
 // On disk a replica is one bbolt file, replica.db, and one file for its newest checkpoint; docs/FORMATS.md has
 // every byte. What is damaged is never dropped: whatever does not verify is a *DamageError that names the file
 // and the op-number. Damage of log entries and of the checkpoint is in Loaded.Damage, for the group to repair, and stays
-// on the disk until a Batch with Replace is durable; any other keeps the replica out. An empty directory is never taken for an empty log: Create
-// makes the log, once, and Open refuses where there is none. An old copy of a whole directory looks like what it is a
-// copy of: no storage can tell it, only the group can.
+// on the disk until a Batch with Replace is durable; any other keeps the replica out. An empty directory is never
+// taken for an empty log: Create makes the log, once, and Open refuses where there is none. An old copy of a whole
+// directory looks like what it is a copy of: no storage can tell it, only the group can.
 //
 // Options.Durability says what a crash may take:
 //
