@@ -2,6 +2,7 @@ package vr_test
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -135,16 +136,21 @@ func TestADamagedChunkIsFetchedAgain(t *testing.T) {
 	}
 }
 
-// TestACheckpointIsHeldWhileItIsFetched: newer ones take its place, and the fetch ends with it and goes on with the log
-// above it.
-func TestACheckpointIsHeldWhileItIsFetched(t *testing.T) {
-	g, late := lateGroup(t, func(o *vr.Options) { o.HoldCheckpointsMax = 1000 })
+// fetchWhileNewerAreWritten breaks a late replica's fetch after four chunks, and lets it go on when the others have written
+// four newer checkpoints, of which each holds so many. It returns what that replica then measured, and how many chunks
+// were sent.
+func fetchWhileNewerAreWritten(t *testing.T, held int) (values map[string]uint64, chunks int64) {
+	t.Helper()
+	g, late := lateGroup(t, func(o *vr.Options) { o.HoldCheckpointsMax, o.FetchTimeout = held, patience })
 	var taken atomic.Int64
+	var once sync.Once
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	g.tamper(func(header []byte, chunks replication.ChunkReader) ([]byte, replication.ChunkReader, error) {
 		if taken.Load() == 4 {
-			close(reached)
-			<-goOn
+			once.Do(func() {
+				close(reached)
+				<-goOn
+			})
 		}
 		return header, &breaking{ChunkReader: chunks, chunks: 4, then: errCut, taken: &taken}, nil
 	})
@@ -158,8 +164,14 @@ func TestACheckpointIsHeldWhileItIsFetched(t *testing.T) {
 	}
 	close(goOn)
 	g.converged(180)
-	values := g.replicas[late].Measure().Values
-	require.EqualValues(t, 9, taken.Load())
+	return g.replicas[late].Measure().Values, taken.Load()
+}
+
+// TestACheckpointIsHeldWhileItIsFetched: newer ones take its place, and the fetch ends with it and goes on with the log
+// above it.
+func TestACheckpointIsHeldWhileItIsFetched(t *testing.T) {
+	values, chunks := fetchWhileNewerAreWritten(t, 1000)
+	require.EqualValues(t, 9, chunks)
 	require.Zero(t, values["checkpoint_fetches_replaced"])
 	require.EqualValues(t, 1, values["checkpoint_fetches"])
 	require.NotZero(t, values["transfer_entries"])
@@ -167,28 +179,7 @@ func TestACheckpointIsHeldWhileItIsFetched(t *testing.T) {
 
 // TestACheckpointIsNotHeldForEver: after so many newer ones it is gone, and the newest is fetched instead.
 func TestACheckpointIsNotHeldForEver(t *testing.T) {
-	g, late := lateGroup(t, func(o *vr.Options) { o.HoldCheckpointsMax = 1 })
-	var taken atomic.Int64
-	reached, goOn := make(chan struct{}), make(chan struct{})
-	g.tamper(func(header []byte, chunks replication.ChunkReader) ([]byte, replication.ChunkReader, error) {
-		if taken.Load() == 4 {
-			taken.Add(1)
-			close(reached)
-			<-goOn
-		}
-		return header, &breaking{ChunkReader: chunks, chunks: 4, then: errCut, taken: &taken}, nil
-	})
-	g.start(late)
-	<-reached
-	for last := 120; last <= 180; last += 20 {
-		g.mustCommit(last-19, last, late)
-		for _, i := range g.backups(late) {
-			require.NoError(t, g.replicas[i].Checkpoint(t.Context()))
-		}
-	}
-	close(goOn)
-	g.converged(180)
-	values := g.replicas[late].Measure().Values
+	values, _ := fetchWhileNewerAreWritten(t, 1)
 	require.EqualValues(t, 1, values["checkpoint_fetches_replaced"])
 }
 
