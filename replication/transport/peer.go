@@ -208,8 +208,8 @@ func (p *peer) watch(s *outgoing) {
 		return
 	}
 	if err == nil {
-		t.counters.refusedByPeer.Add(1)
 		t.notices.warn("peer refuses our frames", "peer", p.address, "reason", brief(response.GetRefused()))
+		t.counters.refusedByPeer.Add(1)
 		return
 	}
 	t.notices.warn("stream to peer ended", "peer", p.address, "error", err)

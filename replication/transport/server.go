@@ -90,10 +90,10 @@ func (s *server) Exchange(stream pb.PeerService_ExchangeServer) error {
 	}
 }
 
-// complain counts and logs that a stream is refused.
+// complain logs and counts that a stream is refused, in this order: who sees the count finds the line.
 func (t *Transport) complain(from caller, why refusal) {
-	t.counters.refused[why.reason].Add(1)
 	t.notices.Warn("peer refused", from.host+" "+why.reason.name(), "peer", from.host, "reason", why.reason.name(), "detail", brief(why.text))
+	t.counters.refused[why.reason].Add(1)
 }
 
 // complainOfMessage does the same for a stream that ended with a message that gRPC could not read. Every other end is
@@ -184,7 +184,7 @@ func (t *Transport) deliver(from caller, f *pb.PeerFrame) {
 // drop counts a frame that is not delivered, and complains of what no correct peer sends. Where a receiver is missing it
 // may just be about to start or to end.
 func (t *Transport) drop(from caller, f *pb.PeerFrame, reason dropReason) {
-	t.counters.drop(reason, 1)
+	defer t.counters.drop(reason, 1)
 	if reason == dropUnknownReceiver || reason == dropFault {
 		return
 	}

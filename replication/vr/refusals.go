@@ -61,7 +61,7 @@ func (r *refusals) describe(values map[string]uint64) {
 // refuse counts a message that is not taken, and warns of it; of the same sender and reason once a minute.
 func (r *Replica) refuse(from core.ReplicaID, err error) {
 	reason := whyRefused(err)
-	r.counters.refused[reason].Add(1)
 	r.notices.Warn("message refused", fmt.Sprint(reason, " ", from),
 		"group", r.options.Group, "replica", r.options.Self, "from", from, "reason", reason.String(), "detail", err)
+	r.counters.refused[reason].Add(1)
 }
