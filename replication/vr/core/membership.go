@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // EpochNumber is the paper's epoch-number; the first epoch is 0.
@@ -16,8 +17,28 @@ const AddressBytesMax = 255
 // Member is one replica of an epoch.
 type Member struct {
 	ID ReplicaID
+	// Incarnation tells the lives of a replica apart that has lost its storage in between. It is never lower in a later
+	// epoch, and 0 in a group's first.
+	Incarnation uint64
+	// Witness: it holds log entries and counts in quorums, and has no state machine.
+	Witness bool
 	// Address is for the transport alone, which knows what it means; "" where it knows the address another way.
 	Address string
+}
+
+// String is the id, with what is out of the ordinary.
+func (m Member) String() string {
+	var more []string
+	if m.Incarnation > 0 {
+		more = append(more, fmt.Sprintf("incarnation %d", m.Incarnation))
+	}
+	if m.Witness {
+		more = append(more, "witness")
+	}
+	if more == nil {
+		return fmt.Sprint(uint32(m.ID))
+	}
+	return fmt.Sprintf("%d(%s)", m.ID, strings.Join(more, ", "))
 }
 
 // Membership says who the replicas of an epoch are, and where it began.
@@ -41,9 +62,15 @@ type Membership struct {
 type EncodedMembership string
 
 const (
-	membershipVersion = 1
+	// membershipVersion is the one that is written. Version 1 had neither incarnations nor witnesses.
+	membershipVersion       = 2
+	membershipVersionOldest = 1
 	// membershipHead is Op, View and Hash, which a RECONFIGURATION's payload lacks: they are its place in the log.
 	membershipHead = 24
+	// flagWitness is the only flag of a member.
+	flagWitness = 1
+	// incarnationMax leaves room to count on.
+	incarnationMax = 1 << 62
 )
 
 var errMembership = errors.New("vr: not a membership")
@@ -59,7 +86,18 @@ func (m *Membership) IDs() []ReplicaID {
 
 // Has reports whether a replica is a member.
 func (m *Membership) Has(id ReplicaID) bool {
-	return slices.ContainsFunc(m.Members, func(member Member) bool { return member.ID == id })
+	_, found := m.Member(id)
+	return found
+}
+
+// Member finds a member.
+func (m *Membership) Member(id ReplicaID) (Member, bool) {
+	for i := range m.Members {
+		if m.Members[i].ID == id {
+			return m.Members[i], true
+		}
+	}
+	return Member{}, false
 }
 
 // quorum is f+1 of 2f+1 members, and a majority of an even number.
@@ -73,14 +111,20 @@ func (m *Membership) Encode() EncodedMembership {
 	return EncodedMembership(append(data, m.payload()...))
 }
 
-// payload is what a RECONFIGURATION carries: version, epoch, largest id, members with their addresses, members before.
+// payload is what a RECONFIGURATION carries: version, epoch, largest id, members with all that is said of each, members
+// before.
 func (m *Membership) payload() []byte {
 	data := binary.BigEndian.AppendUint64([]byte{membershipVersion}, uint64(m.Epoch))
 	data = binary.BigEndian.AppendUint32(data, uint32(m.LargestID))
 	data = append(data, byte(len(m.Members)))
 	for _, member := range m.Members {
 		data = binary.BigEndian.AppendUint32(data, uint32(member.ID))
-		data = append(data, byte(len(member.Address)))
+		data = binary.BigEndian.AppendUint64(data, member.Incarnation)
+		flags := byte(0)
+		if member.Witness {
+			flags = flagWitness
+		}
+		data = append(data, flags, byte(len(member.Address)))
 		data = append(data, member.Address...)
 	}
 	data = append(data, byte(len(m.Previous)))
@@ -111,7 +155,7 @@ func (e EncodedMembership) String() string {
 	if e == "" || err != nil {
 		return fmt.Sprintf("membership of %d bytes", len(e))
 	}
-	return fmt.Sprintf("epoch %d from %d on: %v", m.Epoch, m.Op, m.IDs())
+	return fmt.Sprintf("epoch %d from %d on: %v", m.Epoch, m.Op, m.Members)
 }
 
 // begunBy is the membership that a RECONFIGURATION of the log makes.
@@ -130,6 +174,12 @@ func decodeMembership(data []byte) (Membership, error) {
 	m := Membership{Epoch: EpochNumber(d.number(8)), LargestID: ReplicaID(d.number(4))}
 	for range d.number(1) {
 		member := Member{ID: ReplicaID(d.number(4))}
+		if version > membershipVersionOldest {
+			member.Incarnation = d.number(8)
+			flags := d.number(1)
+			member.Witness = flags == flagWitness
+			d.bad = d.bad || flags > flagWitness
+		}
 		member.Address = string(d.take(int(d.number(1))))
 		m.Members = append(m.Members, member)
 	}
@@ -138,14 +188,27 @@ func decodeMembership(data []byte) (Membership, error) {
 	}
 	ids := m.IDs()
 	switch {
-	case d.short || len(d.data) > 0 || version != membershipVersion:
+	case d.short || d.bad || len(d.data) > 0 || version < membershipVersionOldest || version > membershipVersion:
 		return m, fmt.Errorf("%w: version %d in %d bytes", errMembership, version, len(data))
 	case !ascending(ids) || !ascending(m.Previous) && len(m.Previous) > 0:
 		return m, fmt.Errorf("%w: members %v after %v", errMembership, ids, m.Previous)
 	case m.LargestID < ids[len(ids)-1] || m.Epoch > viewMax:
 		return m, fmt.Errorf("%w: epoch %d, largest id %d of %v", errMembership, m.Epoch, m.LargestID, ids)
 	}
-	return m, nil
+	return m, m.checkMembers()
+}
+
+// checkMembers refuses what no member can be, and a group without a state.
+func (m *Membership) checkMembers() error {
+	for _, member := range m.Members {
+		if member.Incarnation > incarnationMax {
+			return fmt.Errorf("%w: incarnation %d of replica %d", errMembership, member.Incarnation, member.ID)
+		}
+	}
+	if !slices.ContainsFunc(m.Members, func(member Member) bool { return !member.Witness }) {
+		return fmt.Errorf("%w: all of %v are witnesses", errMembership, m.Members)
+	}
+	return nil
 }
 
 // ascending reports whether these can be a group's members.
@@ -162,6 +225,7 @@ func ascending(ids []ReplicaID) bool {
 type membershipDecoder struct {
 	data  []byte
 	short bool
+	bad   bool // something in it means nothing
 }
 
 func (d *membershipDecoder) take(count int) []byte {

@@ -112,11 +112,17 @@ func (r *Replica) checkNext(next *Membership) error {
 	if !ascending(ids) {
 		return fmt.Errorf("%w: %v do not ascend from 1, or are not 1 to %d", ErrMembership, ids, MembersMax)
 	}
+	if err := next.checkMembers(); err != nil {
+		return fmt.Errorf("%w: %w", ErrMembership, err)
+	}
 	for _, member := range next.Members {
+		was, known := r.membership.Member(member.ID)
 		switch {
 		case len(member.Address) > AddressBytesMax:
 			return fmt.Errorf("%w: an address of %d bytes", ErrMembership, len(member.Address))
-		case !r.membership.Has(member.ID) && member.ID <= r.membership.LargestID && !r.config.Omit.Has(RuleIDsAreNew):
+		case member.Incarnation < was.Incarnation:
+			return fmt.Errorf("%w: replica %d is of incarnation %d, and goes back to %d", ErrMembership, member.ID, was.Incarnation, member.Incarnation)
+		case !known && member.ID <= r.membership.LargestID && !r.config.Omit.Has(RuleIDsAreNew):
 			return fmt.Errorf("%w: id %d was used before, a new one is above %d", ErrMembership, member.ID, r.membership.LargestID)
 		}
 	}

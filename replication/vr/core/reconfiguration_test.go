@@ -156,6 +156,8 @@ func TestSenselessMembersAreRefused(t *testing.T) {
 		membersOf(1, 2, 3),
 		{{ID: 1, Address: string(make([]byte, 256))}},
 		make([]Member, MembersMax+1),
+		{{ID: 1, Incarnation: incarnationMax + 1}, {ID: 2}},
+		{{ID: 1, Witness: true}, {ID: 2, Witness: true}},
 	} {
 		_, err := b.Reconfigure(members, false)
 		require.ErrorIs(t, err, ErrMembership, "%v", members)
@@ -166,6 +168,19 @@ func TestSenselessMembersAreRefused(t *testing.T) {
 	require.NoError(t, err, "another address is a change")
 	_, err = backup1(t, nil).Reconfigure(membersOf(1, 2), false)
 	require.ErrorIs(t, err, ErrNotPrimary)
+}
+
+// A life that is over never comes back.
+func TestIncarnationsNeverGoBack(t *testing.T) {
+	raised := membersOf(1, 2, 3)
+	raised[2].Incarnation = 5
+	b := reconfiguring2(t, raised)
+	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 2})
+	require.Equal(t, raised, b.Membership().Members)
+	next := Membership{Epoch: 2, Members: membersOf(1, 2, 3), LargestID: 3}
+	require.ErrorIs(t, b.checkNext(&next), ErrMembership)
+	next.Members[2].Incarnation, next.Members[0].Witness = 5, true
+	require.NoError(t, b.checkNext(&next), "who is a witness changes with an epoch")
 }
 
 // An id that was a member's is never another's: what its first owner said could count for the other.

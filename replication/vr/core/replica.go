@@ -125,11 +125,11 @@ func (r *Replica) restoreEpoch(restored Restored) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrRestored, err)
 		}
+		if m.Epoch > newest.Epoch && record != r.hardState.Membership {
+			r.view, r.lastNormalView = m.View, m.View
+		}
 		if m.Epoch > newest.Epoch || newest.Members == nil {
 			newest = m
-		}
-		if record == restored.Checkpoint.Membership && newest.Epoch == m.Epoch && r.hardState.Membership != record {
-			r.view, r.lastNormalView = m.View, m.View
 		}
 	}
 	if newest.Members != nil {

@@ -16,7 +16,7 @@ func TestFormats(t *testing.T) {
 	require.EqualValues(t, 2, checkpointVersion)
 	membershipOf3 := core.Membership{
 		Epoch: 1, Op: 300, View: 8, Hash: 0x1122334455667788, LargestID: 4, Previous: []core.ReplicaID{1, 2, 3},
-		Members: []core.Member{{ID: 1}, {ID: 4, Address: "host:1"}},
+		Members: []core.Member{{ID: 1, Incarnation: 2}, {ID: 4, Witness: true, Address: "host:1"}},
 	}
 	meta := core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788}
 	for name, test := range map[string]struct {
@@ -41,13 +41,13 @@ func TestFormats(t *testing.T) {
 			appendEntry(nil, &core.Entry{Op: 300, View: 7, Kind: core.EntryReconfiguration, Hash: 0x1122334455667788, Payload: []byte("abc")}),
 		},
 		"membership": {
-			"000000000000012c" + "0000000000000008" + "1122334455667788" + "01" + "0000000000000001" + "00000004" +
-				"02" + "00000001" + "00" + "00000004" + "06" + "686f73743a31" + "03" + "00000001" + "00000002" + "00000003" + "5da20bb0",
+			"000000000000012c" + "0000000000000008" + "1122334455667788" + "02" + "0000000000000001" + "00000004" +
+				"02" + "00000001" + "0000000000000002" + "00" + "00" + "00000004" + "0000000000000000" + "01" + "06" + "686f73743a31" + "03" + "00000001" + "00000002" + "00000003" + "4790296d",
 			encodeMembership(membershipOf3.Encode()),
 		},
 		"checkpoint of an epoch": {
 			"76696577636b7074" + "02000000" + "2c01000000000000" + "0700000000000000" + "8877665544332211" + "8d44c274" +
-				"43000000" + "000000000000012c00000000000000081122334455667788010000000000000001000000040200000001000000000406686f73743a3103000000010000000200000003" + "e410486a",
+				"55000000" + "000000000000012c00000000000000081122334455667788020000000000000001000000040200000001000000000000000200000000000400000000000000000106686f73743a3103000000010000000200000003" + "c4b65d8a",
 			encodeCheckpointHeader(core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788, Membership: membershipOf3.Encode()}),
 		},
 
@@ -64,4 +64,19 @@ func TestFormats(t *testing.T) {
 	require.Equal(t, "checkpoint-00000000000000000300", checkpointName(300))
 	// The hash is stored, so it is a part of the format.
 	require.Equal(t, core.Hash(0x35c48cab9d3769c5), core.Chained(0x1122334455667788, 300, 7, []byte("abc")).Hash)
+}
+
+// TestOldMembership: what was written before members had incarnations is read.
+func TestOldMembership(t *testing.T) {
+	data, err := hex.DecodeString("000000000000012c" + "0000000000000008" + "1122334455667788" + "01" + "0000000000000001" + "00000004" +
+		"02" + "00000001" + "00" + "00000004" + "06" + "686f73743a31" + "03" + "00000001" + "00000002" + "00000003" + "5da20bb0")
+	require.NoError(t, err)
+	encoded, err := decodeMembership(data)
+	require.NoError(t, err)
+	membership, err := encoded.Decode()
+	require.NoError(t, err)
+	require.Equal(t, core.Membership{
+		Epoch: 1, Op: 300, View: 8, Hash: 0x1122334455667788, LargestID: 4, Previous: []core.ReplicaID{1, 2, 3},
+		Members: []core.Member{{ID: 1}, {ID: 4, Address: "host:1"}},
+	}, membership)
 }
