@@ -22,6 +22,7 @@ import (
 var (
 	behindFlag = flag.Int64("behind", 0, "how many bytes TestCatchingUpWhileTheGroupWorks has a replica fetch; 0: it is not run")
 	paceFlag   = flag.Int("pace", 0, "its ServeBytesPerSecond")
+	dutyFlag   = flag.Int("duty", 0, "its FetchDutyPercent")
 )
 
 // bulk is a state of so many bytes that nobody holds: they follow from the number of operations applied.
@@ -102,6 +103,7 @@ func bulkGroup(t *testing.T) (replicas []*vr.Replica, directories []string, star
 			Self: replication.ReplicaID(i + 1), Members: []replication.ReplicaID{1, 2, 3}, Storage: disk,
 			Transport: network.join(core.ReplicaID(i + 1)), StateMachine: &bulk{bytes: *behindFlag},
 			CheckpointEvery: 1 << 40, CheckpointBytes: 1 << 40, ServeBytesPerSecond: *paceFlag,
+			FetchDutyPercent: *dutyFlag,
 			ViewChangeTimeoutMin: 5 * time.Second,
 		})
 		require.NoError(t, err)

@@ -143,8 +143,10 @@
 // checkpoint is the same when its op-number, view, hash and digest (over the checksums of all chunks) are. A replica keeps the
 // checkpoint that others fetch from it, and the log above it, until HoldTimeout after the last chunk was read or until
 // HoldCheckpointsMax newer ones have been written, two different ones at most; whoever comes back later is told that it is gone
-// and begins with the newest. ServeBytesPerSecond bounds what all fetches take of a replica's disk. Status and Measure tell of
-// a fetch that is under way (checkpoint_fetch_done_bytes of checkpoint_fetch_total_bytes).
+// and begins with the newest. Whoever fetches keeps its disk busy for FetchDutyPercent of the time, so that the
+// fsyncs of the log beside it, and of other replicas that share the disk, do not wait in a queue; ServeBytesPerSecond bounds
+// what all fetches take of one replica. Status and Measure tell of a fetch that is under way (checkpoint_fetch_done_bytes of
+// checkpoint_fetch_total_bytes).
 //
 // # Storage
 //

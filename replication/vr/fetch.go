@@ -193,6 +193,7 @@ func (f *fetch) agree(header []byte) (bytes uint64, missed, err error) {
 
 // take takes chunks until the last, each of which is verified before it counts.
 func (f *fetch) take(chunks replication.ChunkReader, bytes uint64, progress func()) (missed, err error) {
+	duty := duty{percent: f.options.FetchDutyPercent, restMax: f.options.FetchTimeout / 2}
 	for {
 		chunk, missed := chunks.Next()
 		if missed == io.EOF { //nolint:errorlint // io.EOF itself is the end, and nothing that wraps it
@@ -207,6 +208,7 @@ func (f *fetch) take(chunks replication.ChunkReader, bytes uint64, progress func
 		if f.receiver.Bytes() >= bytes {
 			return fmt.Errorf("%w: it goes on after its %d bytes", ErrChunk, bytes), nil
 		}
+		began := time.Now()
 		if err := f.receiver.Write(chunk); errors.Is(err, ErrChunk) {
 			f.counters.chunksRefused.Add(1)
 			return err, nil
@@ -217,5 +219,8 @@ func (f *fetch) take(chunks replication.ChunkReader, bytes uint64, progress func
 		f.counters.fetchBytes.Add(uint64(len(chunk.Data)))
 		f.counters.fetchDone.Store(f.receiver.Bytes())
 		progress()
+		if missed := duty.rest(f.background, time.Since(began)); missed != nil {
+			return missed, nil
+		}
 	}
 }

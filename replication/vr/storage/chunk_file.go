@@ -13,9 +13,9 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-// syncBytes is how much of a checkpoint may be written and not synced. The fsync of a whole large file makes the log's own
-// wait behind it, longer than backups wait for their primary.
-const syncBytes = 8 << 20
+// syncBytes is how much of a checkpoint may be written and not synced. The log's own fsyncs wait behind that of a
+// checkpoint for as long as it takes, and a whole large file takes longer than backups wait for their primary.
+const syncBytes = 1 << 20
 
 // chunkFile is a checkpoint's file that is being written, chunk by chunk.
 type chunkFile struct {

@@ -252,7 +252,7 @@ func boltOptions(options Options, readOnly bool) *bbolt.Options {
 func (d *Disk) databasePath() string { return filepath.Join(d.directory, databaseName) }
 
 // Syncs counts fsyncs: two for each batch (bbolt writes the pages, then the one that makes them valid), two
-// for each checkpoint (the file and its directory) and one more for every 8 MiB of it, three for Load (a batch and
+// for each checkpoint (the file and its directory) and one more for every MiB of it, three for Load (a batch and
 // the directory).
 func (d *Disk) Syncs() uint64 { return d.syncs.Load() }
 
