@@ -83,16 +83,27 @@ type checks struct {
 	visible core.OpNumber
 }
 
-func newChecks(s *simulation) checks {
+// newChecks observes a simulation, in the memory of checks that are over, or of zero ones.
+func newChecks(s *simulation, old *checks) checks {
+	if old.leaders == nil {
+		old.viewstamps, old.primaries, old.leaders = map[viewstamp]core.Hash{}, map[reign]core.ReplicaID{}, map[core.ViewNumber]leader{}
+	}
+	clear(old.viewstamps)
+	clear(old.primaries)
+	clear(old.leaders)
 	return checks{
-		s: s, viewstamps: map[viewstamp]core.Hash{}, primaries: map[reign]core.ReplicaID{},
-		leaders: map[core.ViewNumber]leader{}, epochs: make([]epochRecord, 1),
+		s: s, viewstamps: old.viewstamps, primaries: old.primaries, leaders: old.leaders, epochs: make([]epochRecord, 1),
+		committed: old.committed[:0], operations: old.operations[:0],
 	}
 }
 
-func (c *checks) newOperation() operation {
-	c.operations = append(c.operations, operationRecord{})
-	return operation(len(c.operations))
+// newOperations are operations that nobody has proposed yet.
+func (c *checks) newOperations(count int) span {
+	first := operation(len(c.operations) + 1)
+	for range count {
+		c.operations = append(c.operations, operationRecord{})
+	}
+	return span{first: first, last: operation(len(c.operations))}
 }
 
 // viewChanges counts the views that got a leader, but for the first of them.
@@ -188,8 +199,8 @@ func (c *checks) holders(group *epochRecord, op core.OpNumber, hash core.Hash, b
 }
 
 // refused: a replica has said that these operations certainly did not and will not happen.
-func (c *checks) refused(operations []operation) {
-	for _, o := range operations {
+func (c *checks) refused(operations span) {
+	for o := operations.first; o <= operations.last; o++ {
 		record := &c.operations[o-1]
 		record.refused = true
 		if record.appliedAt != 0 {
@@ -207,7 +218,9 @@ func (c *checks) acknowledged(h *host, proposed operation, entry *core.Entry) {
 }
 
 func (c *checks) answered(h *host, read core.Read, floor core.OpNumber) {
-	c.s.trace(h, "read %d: %v", read.Token, read.OK)
+	if c.s.tracing() {
+		c.s.trace(h, "read %d: %v", read.Token, read.OK)
+	}
 	if !read.OK {
 		c.s.covered.count(EventReadFailed)
 		return

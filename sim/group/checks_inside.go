@@ -34,33 +34,35 @@ func (c *checks) installs(h *host, from checkpoint) {
 
 // observe compares a replica's status with the one seen before, in this life, and with its disk.
 func (c *checks) observe(h *host) {
-	before, now := &h.status, h.replica.Status()
+	before, now := h.status.Status, &h.status
+	was, commit := reign{now.Epoch, now.View}, now.Commit
+	h.replica.Describe(now)
 	if failure := h.replica.Failure(); failure != nil {
 		c.s.violated(claimRuns, "r%d has stopped: %v", h.id, failure)
 		return
 	}
 	durable := reign{epochOf(h.disk.hardState.Membership), h.disk.hardState.View}
-	was, is := reign{before.Epoch, before.View}, reign{now.Epoch, now.View}
-	if is.before(was) || now.Commit < before.Commit || is.before(durable) {
+	is := reign{now.Epoch, now.View}
+	if is.before(was) || now.Commit < commit || is.before(durable) {
 		c.s.violated(claimNumbers, "r%d goes from view %v commit %d to view %v commit %d, with view %v on its disk",
-			h.id, was, before.Commit, is, now.Commit, durable)
+			h.id, was, commit, is, now.Commit, durable)
 		return
 	}
-	if now.Status < core.StatusStopped && (is != was || c.primaries[is] == 0) {
+	if h.claimed = h.claimed && is == was; now.Status < core.StatusStopped && !h.claimed {
 		if primary := c.primaries[is]; primary != 0 && primary != now.Primary {
 			c.s.violated(claimPrimary, "r%d takes r%d for the primary of view %v, another takes r%d", h.id, now.Primary, is, primary)
 			return
 		}
 		c.primaries[is] = now.Primary
+		h.claimed = now.Primary != 0
 	}
-	if now.Status == core.StatusNormal && (before.Status != core.StatusNormal || was != is) {
+	if now.Status == core.StatusNormal && (before != core.StatusNormal || was != is) {
 		c.s.covered.count(EventViewEntered)
 	}
-	if before.Status == core.StatusViewChange && was.before(is) {
+	if before == core.StatusViewChange && was.before(is) {
 		c.s.covered.count(EventViewAbandoned)
 	}
-	c.s.countIf(now.Status == core.StatusLeft && before.Status != core.StatusLeft, EventLeft)
-	h.status = now
+	c.s.countIf(now.Status == core.StatusLeft && before != core.StatusLeft, EventLeft)
 }
 
 func (r reign) before(other reign) bool {
@@ -74,7 +76,7 @@ func (c *checks) sent(h *host, m *core.Message) {
 		c.s.violated(claimReady, "r%d sends %s", h.id, describe(m))
 		return
 	}
-	if h.running() && h.replica.Status().Status == core.StatusRecovering && takesPart(m.Kind) {
+	if h.running() && takesPart(m.Kind) && h.replica.Standing().Status == core.StatusRecovering {
 		c.s.violated(claimNoPart, "r%d recovers, and sends %s", h.id, describe(m))
 		return
 	}
@@ -129,7 +131,7 @@ func (c *checks) aboutToChange(h *host, b *batch) {
 	if c.s.options.OutcomesOnly {
 		return
 	}
-	if state, durable := b.hardState, &h.disk.hardState; state != nil {
+	if state, durable := &b.hardState, &h.disk.hardState; b.states {
 		was, is := epochOf(durable.Membership), epochOf(state.Membership)
 		fell := is < was || is == was && (state.View < durable.View || state.LastNormalView < durable.LastNormalView)
 		if fell || state.Commit < durable.Commit && !b.replace || state.LastNormalView > state.View {

@@ -13,10 +13,8 @@ func quiet(t *testing.T) *simulation {
 	t.Helper()
 	mixture := drawMixture(1)
 	mixture.members = 3
-	s := newSimulation(Options{Seed: 1}, mixture)
-	for range 9 {
-		s.checks.newOperation()
-	}
+	s := newSimulation(nil, Options{Seed: 1}, mixture)
+	s.checks.newOperations(9)
 	return s
 }
 
@@ -80,13 +78,13 @@ func TestChecksOfWhatIsApplied(t *testing.T) {
 		}},
 		{"an operation that was refused", claimOnce, func(t *testing.T, s *simulation) {
 			store(t, s, 2, one)
-			s.checks.refused([]operation{1})
+			s.checks.refused(span{1, 1})
 			applyAt(s, s.hosts[0], one)
 		}},
 		{"a refusal of what was applied", claimOnce, func(t *testing.T, s *simulation) {
 			store(t, s, 2, one)
 			applyAt(s, s.hosts[0], one)
-			s.checks.refused([]operation{1})
+			s.checks.refused(span{1, 1})
 		}},
 		{"an operation that nobody proposed", claimOnce, func(t *testing.T, s *simulation) {
 			invented := entry(1, 1, 77)
@@ -200,15 +198,15 @@ func TestChecksOfDisks(t *testing.T) {
 			require.NoError(t, s.hosts[1].disk.sync())
 		}},
 		{"a lower view becomes durable", claimDurable, func(t *testing.T, s *simulation) {
-			writeAt(s, batch{hardState: &core.HardState{View: 4, LastNormalView: 1}})
-			writeAt(s, batch{hardState: &core.HardState{View: 3, LastNormalView: 1}})
+			writeAt(s, batch{states: true, hardState: core.HardState{View: 4, LastNormalView: 1}})
+			writeAt(s, batch{states: true, hardState: core.HardState{View: 3, LastNormalView: 1}})
 		}},
 		{"a lower commit-number becomes durable", claimDurable, func(t *testing.T, s *simulation) {
-			writeAt(s, batch{hardState: &core.HardState{View: 4, Commit: 3}})
-			writeAt(s, batch{hardState: &core.HardState{View: 4, Commit: 2}})
+			writeAt(s, batch{states: true, hardState: core.HardState{View: 4, Commit: 3}})
+			writeAt(s, batch{states: true, hardState: core.HardState{View: 4, Commit: 2}})
 		}},
 		{"a last-normal view above the view", claimDurable, func(t *testing.T, s *simulation) {
-			writeAt(s, batch{hardState: &core.HardState{View: 4, LastNormalView: 5}})
+			writeAt(s, batch{states: true, hardState: core.HardState{View: 4, LastNormalView: 5}})
 		}},
 		{"a committed entry removed", claimKept, func(t *testing.T, s *simulation) {
 			store(t, s, 2, one, two)
@@ -248,16 +246,16 @@ func TestChecksOfMessages(t *testing.T) {
 			send(s, core.Message{Kind: core.KindStartViewChange, View: 2})
 		}},
 		{"a DOVIEWCHANGE of a last-normal view that is not durable", claimPromise, func(_ *testing.T, s *simulation) {
-			writeAt(s, batch{hardState: &core.HardState{View: 2, LastNormalView: 1}})
+			writeAt(s, batch{states: true, hardState: core.HardState{View: 2, LastNormalView: 1}})
 			send(s, core.Message{Kind: core.KindDoViewChange, View: 2, LastNormalView: 2})
 		}},
 		{"a PREPAREOK for what is only written", claimPromise, func(_ *testing.T, s *simulation) {
-			writeAt(s, batch{hardState: &core.HardState{View: 1}, entries: []core.Entry{one}})
+			writeAt(s, batch{states: true, hardState: core.HardState{View: 1}, entries: []core.Entry{one}})
 			s.hosts[0].disk.write(batch{entries: []core.Entry{two}})
 			send(s, core.Message{Kind: core.KindPrepareOK, View: 1, Op: 2})
 		}},
 		{"a PREPAREOK for what is durable", "", func(_ *testing.T, s *simulation) {
-			writeAt(s, batch{hardState: &core.HardState{View: 1}, entries: []core.Entry{one, two}})
+			writeAt(s, batch{states: true, hardState: core.HardState{View: 1}, entries: []core.Entry{one, two}})
 			send(s, core.Message{Kind: core.KindPrepareOK, View: 1, Op: 2})
 		}},
 		{"a PREPARE by a backup", claimPrimary, func(_ *testing.T, s *simulation) {
@@ -282,12 +280,10 @@ func lossyGroup(t *testing.T) (s *simulation, recovering *host) {
 	drawn := drawMixture(1)
 	drawn.drawDurability(1, ChoiceAsync)
 	drawn.members = 3
-	s = newSimulation(Options{Seed: 1}, drawn)
-	for range 9 {
-		s.checks.newOperation()
-	}
+	s = newSimulation(nil, Options{Seed: 1}, drawn)
+	s.checks.newOperations(9)
 	recovering = s.hosts[2]
-	recovering.disk.write(batch{hardState: &core.HardState{View: 1, LastNormalView: 1}})
+	recovering.disk.write(batch{states: true, hardState: core.HardState{View: 1, LastNormalView: 1}})
 	require.NoError(t, recovering.disk.sync())
 	s.boot(recovering)
 	s.crash(recovering, false)
@@ -312,7 +308,7 @@ func TestChecksOfRecovery(t *testing.T) {
 			s.checks.sent(h, &core.Message{Kind: core.KindStartViewChange, From: 3, To: 1, View: 1})
 		}},
 		{"a RECOVERYRESPONSE of a view that may be lost", claimPromise, func(s *simulation, _ *host) {
-			s.hosts[0].disk.write(batch{hardState: &core.HardState{View: 2, LastNormalView: 2}})
+			s.hosts[0].disk.write(batch{states: true, hardState: core.HardState{View: 2, LastNormalView: 2}})
 			s.checks.sent(s.hosts[0], &core.Message{Kind: core.KindRecoveryResponse, From: 1, To: 3, View: 2, LastNormalView: 2})
 		}},
 		{"recovered by one answer", claimAnswered, func(s *simulation, h *host) {
@@ -359,7 +355,7 @@ func TestChecksOfRecovery(t *testing.T) {
 func TestCrashesAreKeptWithinF(t *testing.T) {
 	s, _ := lossyGroup(t)
 	second := s.hosts[0]
-	second.disk.write(batch{hardState: &core.HardState{View: 1, LastNormalView: 1}, entries: entriesOf(1)})
+	second.disk.write(batch{states: true, hardState: core.HardState{View: 1, LastNormalView: 1}, entries: entriesOf(1)})
 	second.disk.end()
 	s.boot(second)
 	require.Equal(t, core.StatusNormal, second.status.Status)

@@ -73,10 +73,7 @@ func (s *simulation) target() *host {
 
 // askPropose sends new operations to a replica, for the view that it is believed to lead.
 func (s *simulation) askPropose(h *host, count int) {
-	operations := make([]operation, count)
-	for i := range operations {
-		operations[i] = s.checks.newOperation()
-	}
+	operations := s.checks.newOperations(count)
 	filler := 0
 	if most := s.mixture.client.fillerMax; most > 0 {
 		filler = s.client.random.between(0, most)
@@ -91,20 +88,27 @@ func (s *simulation) askRead(h *host) {
 
 // propose is the moment in which the replica sees the request.
 func (s *simulation) propose(h *host, in *input) {
-	payloads := make([][]byte, len(in.operations))
-	for i, o := range in.operations {
-		payloads[i] = o.payload(in.filler)
+	payloads := s.memory.payloads[:0]
+	for o := in.operations.first; o <= in.operations.last; o++ {
+		payload := s.memory.bytes.take(operationBytes + in.filler)
+		o.encode(payload)
+		payloads = append(payloads, payload)
 	}
+	s.memory.payloads = payloads
 	first, err := h.replica.Propose(in.view, payloads)
 	if err != nil {
-		s.trace(h, "refuses operations %v: %v", in.operations, err)
+		if s.tracing() {
+			s.trace(h, "refuses operations %d to %d: %v", in.operations.first, in.operations.last, err)
+		}
 		s.coverRefusal(err)
 		s.checks.refused(in.operations)
 		return
 	}
-	s.trace(h, "accepts operations %v at %d", in.operations, first)
-	for i, o := range in.operations {
-		op := first + core.OpNumber(i)
+	if s.tracing() {
+		s.trace(h, "accepts operations %d to %d at %d", in.operations.first, in.operations.last, first)
+	}
+	for o := in.operations.first; o <= in.operations.last; o++ {
+		op := first + core.OpNumber(o-in.operations.first)
 		if other, taken := h.proposals[op]; taken {
 			s.violated(claimAcknowledged, "r%d accepts operation %d at %d, where operation %d waits", h.id, o, op, other)
 			return
@@ -129,6 +133,8 @@ func (s *simulation) readBarrier(h *host, in *input) {
 		s.covered.count(EventReadRefused)
 		return
 	}
-	s.trace(h, "read %d, to see at least %d", in.token, in.floor)
+	if s.tracing() {
+		s.trace(h, "read %d, to see at least %d", in.token, in.floor)
+	}
 	h.reads[in.token] = in.floor
 }

@@ -63,7 +63,7 @@ func (s *simulation) coverSent(h *host, m *core.Message) {
 }
 
 func (s *simulation) coverGetState(h *host, m *core.Message) {
-	status := h.replica.Status()
+	status := h.replica.Standing()
 	switch {
 	case status.Status == core.StatusRecovering:
 		h.asked = true

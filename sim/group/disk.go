@@ -6,9 +6,10 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-// batch is one atomic change of a disk: the second step of a Ready.
+// batch is one atomic change of a disk: the second step of a Ready. states: it has a hard state.
 type batch struct {
-	hardState     *core.HardState
+	states        bool
+	hardState     core.HardState
 	truncate      bool
 	truncateAbove core.OpNumber
 	entries       []core.Entry
@@ -19,7 +20,7 @@ type batch struct {
 }
 
 func (b *batch) empty() bool {
-	return b.hardState == nil && !b.truncate && len(b.entries) == 0 && b.truncateBelow == 0 && !b.replace
+	return !b.states && !b.truncate && len(b.entries) == 0 && b.truncateBelow == 0 && !b.replace
 }
 
 // image is one state of a disk.
@@ -46,6 +47,7 @@ type disk struct {
 	left       image
 	// unsynced are written batches in their order.
 	unsynced []batch
+	newest   batch // in async and memory
 	// used: something was written. clean: the last end was, and nothing was started since.
 	used, clean bool
 	// inspect, if set, sees each batch before it changes the image.
@@ -61,7 +63,8 @@ func (d *disk) write(b batch) {
 		d.unsynced = append(d.unsynced, b)
 	}
 	if d.durability != core.DurabilitySync {
-		d.carryOut(&d.image, &b, true)
+		d.newest = b
+		d.carryOut(&d.image, &d.newest, true)
 	}
 }
 
@@ -75,7 +78,7 @@ func (d *disk) crash(survivors int) error {
 	}
 	d.unsynced = d.unsynced[:0]
 	if d.durability != core.DurabilitySync {
-		d.image = d.left.clone()
+		d.image = d.left.clone(d.entries)
 	}
 	return d.failed
 }
@@ -83,7 +86,7 @@ func (d *disk) crash(survivors int) error {
 // end is a clean end: everything is durable, and a mark says so.
 func (d *disk) end() {
 	_ = d.settle(len(d.unsynced))
-	d.left, d.clean = d.clone(), true
+	d.left, d.clean = d.clone(d.left.entries), true
 }
 
 // promised are the views that no crash takes away.
@@ -134,24 +137,32 @@ func (d *disk) carryOut(on *image, b *batch, inspected bool) {
 	}
 }
 
-func (d *image) clone() image {
-	return image{hardState: d.hardState, checkpoint: d.checkpoint, entries: append([]core.Entry(nil), d.entries...), end: d.end, damage: d.damage}
+// emptied is a new disk in the memory of this one.
+func (d *disk) emptied() disk {
+	return disk{
+		image: image{entries: d.entries[:0]}, left: image{entries: d.left.entries[:0]}, unsynced: d.unsynced[:0],
+	}
+}
+
+// clone copies an image, its entries into the memory of some that nobody needs any more.
+func (d *image) clone(into []core.Entry) image {
+	return image{hardState: d.hardState, checkpoint: d.checkpoint, entries: append(into[:0], d.entries...), end: d.end, damage: d.damage}
 }
 
 // change applies one batch. An error is a batch that no storage could carry out.
 func (d *image) change(b *batch) error {
-	if b.hardState != nil {
-		d.hardState = *b.hardState
+	if b.states {
+		d.hardState = b.hardState
 	}
 	if b.replace {
-		d.entries, d.damage, d.end = nil, damage{}, b.base
+		d.entries, d.damage, d.end = d.entries[:0], damage{}, b.base
 	}
 	if b.truncate {
 		d.keepTo(b.truncateAbove)
 		d.end = min(d.end, b.truncateAbove)
 	}
 	if b.truncateBelow > d.end+1 && (len(b.entries) == 0 || b.entries[0].Op != d.end+1) {
-		d.entries, d.end = nil, b.truncateBelow-1 // it goes on from a checkpoint
+		d.entries, d.end = d.entries[:0], b.truncateBelow-1 // it goes on from a checkpoint
 	}
 	if len(b.entries) > 0 {
 		if first := b.entries[0].Op; first != d.end+1 {
@@ -159,14 +170,15 @@ func (d *image) change(b *batch) error {
 		}
 		d.end = b.entries[len(b.entries)-1].Op
 	}
+	joint := len(d.entries)
 	d.entries = append(d.entries, b.entries...)
-	if b.truncateBelow > 0 {
-		d.keepFrom(b.truncateBelow)
-	}
-	for i := 1; i < len(d.entries); i++ {
+	for i := max(joint, 1); i < len(d.entries); i++ {
 		if d.entries[i].Op != d.entries[i-1].Op+1 {
 			return fmt.Errorf("entry %d written after entry %d", d.entries[i].Op, d.entries[i-1].Op)
 		}
+	}
+	if b.truncateBelow > 0 {
+		d.keepFrom(b.truncateBelow)
 	}
 	if len(d.entries) > 0 && d.entries[0].Op > d.checkpoint.meta.Op+1 {
 		return fmt.Errorf("the log begins at entry %d with nothing below but checkpoint %d", d.entries[0].Op, d.checkpoint.meta.Op)
@@ -185,8 +197,7 @@ func (d *image) keepFrom(op core.OpNumber) {
 	for drop < len(d.entries) && d.entries[drop].Op < op {
 		drop++
 	}
-	// Copied, since a reader of the old log (a restart) must not see it shift.
-	d.entries = append([]core.Entry(nil), d.entries[drop:]...)
+	d.entries = d.entries[:copy(d.entries, d.entries[drop:])] // nobody else reads them: a restart gets a copy
 }
 
 // last is the op-number of the last entry.

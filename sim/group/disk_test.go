@@ -19,10 +19,10 @@ func entriesOf(ops ...core.OpNumber) []core.Entry {
 func TestCrashLosesTheLastUnsyncedWrites(t *testing.T) {
 	for survivors := range 4 {
 		d := disk{}
-		d.write(batch{entries: entriesOf(1, 2), hardState: &core.HardState{View: 1}})
+		d.write(batch{entries: entriesOf(1, 2), states: true, hardState: core.HardState{View: 1}})
 		require.NoError(t, d.sync())
 		d.write(batch{entries: entriesOf(3)})
-		d.write(batch{entries: entriesOf(4), hardState: &core.HardState{View: 2}})
+		d.write(batch{entries: entriesOf(4), states: true, hardState: core.HardState{View: 2}})
 		d.write(batch{entries: entriesOf(5)})
 		require.EqualValues(t, 2, d.durableTo(), "unsynced writes are not durable")
 		require.NoError(t, d.crash(survivors))
@@ -92,7 +92,7 @@ func TestRestartSeesItsOwnCopyOfTheLog(t *testing.T) {
 func TestCrashInAsyncAndMemory(t *testing.T) {
 	for survivors := range 3 {
 		d := disk{durability: core.DurabilityAsync}
-		d.write(batch{entries: entriesOf(1, 2), hardState: &core.HardState{View: 1, LastNormalView: 1}})
+		d.write(batch{entries: entriesOf(1, 2), states: true, hardState: core.HardState{View: 1, LastNormalView: 1}})
 		require.NoError(t, d.sync())
 		d.write(batch{entries: entriesOf(3)})
 		d.write(batch{truncate: true, truncateAbove: 1, entries: []core.Entry{{Op: 2, View: 2, Hash: 99}}})
@@ -106,13 +106,13 @@ func TestCrashInAsyncAndMemory(t *testing.T) {
 
 	d := disk{durability: core.DurabilityMemory}
 	require.False(t, d.restored().Recover, "nothing was ever written")
-	d.write(batch{entries: entriesOf(1, 2), hardState: &core.HardState{View: 1, LastNormalView: 1, Commit: 1}})
+	d.write(batch{entries: entriesOf(1, 2), states: true, hardState: core.HardState{View: 1, LastNormalView: 1, Commit: 1}})
 	require.NoError(t, d.sync())
 	d.install(checkpoint{meta: core.CheckpointMeta{Op: 1}})
 	d.end()
 	require.False(t, d.restored().Recover)
 	d.clean = false
-	d.write(batch{entries: entriesOf(3), hardState: &core.HardState{View: 4, LastNormalView: 4, Commit: 3}, truncateBelow: 2})
+	d.write(batch{entries: entriesOf(3), states: true, hardState: core.HardState{View: 4, LastNormalView: 4, Commit: 3}, truncateBelow: 2})
 	require.NoError(t, d.sync())
 	require.Equal(t, core.HardState{View: 4, LastNormalView: 4, Commit: 1}, *d.promised())
 	require.NoError(t, d.crash(0))

@@ -52,6 +52,8 @@ type host struct {
 	// status is the last one seen; leading is what the replica last reported.
 	status  core.ReplicaStatus
 	leading bool
+	// claimed: whom it takes for the primary of its view was compared with whom the others take for it.
+	claimed bool
 	// led is the last view that a client may take this replica for the primary of.
 	led core.ViewNumber
 	// clockRate is what its clock shows more in a moment, clockAhead what it showed in the first.
@@ -78,10 +80,10 @@ const (
 // input is one thing that a replica is told.
 type input struct {
 	kind       inputKind
-	message    core.Message
-	checkpoint checkpoint
+	flight     *flight // of a message
+	transfer   int     // of a checkpoint that was created or fetched
 	view       core.ViewNumber
-	operations []operation
+	operations span // that are proposed
 	filler     int
 	token      uint64
 	floor      core.OpNumber
@@ -95,10 +97,9 @@ func newHost(s *simulation, number int) *host {
 	if number >= membersMax {
 		random = streamNewcomers + uint64(number)
 	}
-	h := &host{
-		number: number, id: core.ReplicaID(number + 1), random: newStream(s.options.Seed, random),
-		tickEvery: momentsPerTick, crashStep: -1,
-	}
+	h := s.memory.newHost()
+	h.number, h.id, h.random = number, core.ReplicaID(number+1), newStream(s.options.Seed, random)
+	h.tickEvery, h.crashStep = momentsPerTick, -1
 	if s.mixture.fault.drift {
 		h.tickEvery = s.faultRandom.span(momentsPerTick-2, momentsPerTick+3)
 	}
@@ -131,8 +132,9 @@ func (s *simulation) boot(h *host) {
 		s.violated(claimRuns, "r%d does not start: %v", h.id, err)
 		return
 	}
-	h.replica, h.status = replica, core.ReplicaStatus{}
-	h.proposals, h.reads = map[core.OpNumber]operation{}, map[uint64]core.OpNumber{}
+	h.replica, h.status, h.claimed = replica, core.ReplicaStatus{}, false
+	clear(h.proposals)
+	clear(h.reads)
 	if again {
 		s.coverRestart(h)
 	}
@@ -251,7 +253,10 @@ func (s *simulation) stop(h *host, restart bool) {
 
 // goDown is what every end of a process comes to.
 func (s *simulation) goDown(h *host, restart bool) {
-	h.replica, h.inbox, h.ready = nil, nil, core.Ready{}
+	for i := range h.inbox {
+		s.discard(&h.inbox[i])
+	}
+	h.replica, h.inbox, h.ready = nil, h.inbox[:0], core.Ready{}
 	h.busy, h.paused, h.tickOwed, h.creating, h.fetching, h.leading = false, false, false, false, false, false
 	h.crashStep = -1
 	h.incarnation++
@@ -276,10 +281,21 @@ func (s *simulation) tick(h *host) {
 
 // deliver brings a message to its replica.
 func (s *simulation) deliver(slot int) {
-	message := s.network.take(slot)
-	h := s.hosts[message.To-1]
-	if h.running() {
-		s.enqueue(h, input{kind: inputMessage, message: message})
+	arrived := s.network.take(slot)
+	h := s.hosts[arrived.message.To-1]
+	in := input{kind: inputMessage, flight: arrived}
+	if !h.running() {
+		s.discard(&in)
+		return
+	}
+	s.enqueue(h, in)
+}
+
+// discard is what becomes of an input that has been taken, or never will be.
+func (s *simulation) discard(in *input) {
+	if in.flight != nil {
+		s.network.land(in.flight)
+		in.flight = nil
 	}
 }
 
@@ -290,6 +306,7 @@ func (s *simulation) enqueue(h *host, in input) {
 		if in.kind == inputPropose {
 			s.checks.refused(in.operations)
 		}
+		s.discard(&in)
 		return
 	}
 	h.inbox = append(h.inbox, in)
@@ -336,6 +353,7 @@ func (s *simulation) takeInputs(h *host) bool {
 		if !h.running() || s.checks.violation != nil {
 			return false
 		}
+		s.discard(&h.inbox[i])
 	}
 	h.inbox = h.inbox[:copy(h.inbox, h.inbox[count:])]
 	return true
@@ -344,11 +362,11 @@ func (s *simulation) takeInputs(h *host) bool {
 func (s *simulation) take(h *host, in *input) {
 	switch in.kind {
 	case inputMessage:
-		s.step(h, &in.message)
+		s.step(h, &in.flight.message)
 	case inputCreated:
-		h.replica.CheckpointCreated(in.checkpoint.meta)
+		h.replica.CheckpointCreated(s.transfers[in.transfer].checkpoint.meta)
 	case inputInstalled:
-		s.installCheckpoint(h, in.checkpoint)
+		s.installCheckpoint(h, s.transfers[in.transfer].checkpoint)
 	case inputFetchFailed:
 		h.fetching = false
 		h.replica.CheckpointFailed()
@@ -367,12 +385,13 @@ func (s *simulation) take(h *host, in *input) {
 
 func (s *simulation) step(h *host, m *core.Message) {
 	s.hash = mix(s.hash, uint64(m.Kind)<<56^uint64(m.From)<<48^uint64(m.View)<<32^uint64(m.Op)<<16^uint64(m.Commit))
-	before := h.replica.Status()
+	before := h.replica.Standing()
 	err := h.replica.Step(*m)
-	s.coverEntry(h, &before, m.Kind)
-	s.countIf(m.Kind == core.KindRecovery && before.Status == core.StatusNormal && before.View > 0 && h.replica.Status().View > before.View,
+	now := h.replica.Standing()
+	s.coverEntry(before, now, m.Kind)
+	s.countIf(m.Kind == core.KindRecovery && before.Status == core.StatusNormal && before.View > 0 && now.View > before.View,
 		EventRecoveryRaisesView)
-	s.countIf(h.replica.Status().Awaited > before.Awaited, EventGrantHeldBack)
+	s.countIf(now.Awaited > before.Awaited, EventGrantHeldBack)
 	if s.tracing() {
 		s.trace(h, "<- %s", describe(m))
 	}

@@ -45,15 +45,23 @@ type operation uint64
 
 const operationBytes = 8
 
-// payload encodes an operation, with so many bytes after it to make it larger.
-func (o operation) payload(filler int) []byte {
-	bytes := make([]byte, operationBytes+filler)
-	binary.LittleEndian.PutUint64(bytes, uint64(o))
-	for i := operationBytes; i < len(bytes); i++ {
-		bytes[i] = byte(o)
+// encode fills a payload with an operation. What is beyond its number makes it larger.
+func (o operation) encode(payload []byte) {
+	binary.LittleEndian.PutUint64(payload, uint64(o))
+	for i := operationBytes; i < len(payload); i++ {
+		payload[i] = byte(o)
 	}
-	return bytes
 }
+
+// payload is a payload with so many bytes beyond the operation's number.
+func (o operation) payload(filler int) []byte {
+	payload := make([]byte, operationBytes+filler)
+	o.encode(payload)
+	return payload
+}
+
+// span are operations that are proposed together.
+type span struct{ first, last operation }
 
 // operationID decodes a payload; 0 is not an operation.
 func operationID(payload []byte) operation {

@@ -145,9 +145,10 @@ func hunt(options Options, count uint64, toTheLast bool) sighting {
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			options := options
+			var player Player
 			for seed := next.Add(1); seed <= count && !stop.Load(); seed = next.Add(1) {
 				options.Seed = seed
-				report := Run(options)
+				report := player.Run(options)
 				mu.Lock()
 				seen.seeds++
 				if report.Violation != nil {

@@ -17,9 +17,11 @@ type network struct {
 	// clogged is the moment until which a link holds its messages back; waiting is how many it holds.
 	clogged []instant
 	waiting []int
-	// messages are those under way, each in a slot that its event names; free are slots to use again.
-	messages []flight
+	// messages are those under way, each in a slot that its event names; free are slots to use again, landed flights.
+	messages []*flight
 	free     []int
+	landed   []*flight
+	entries  slab[core.Entry]
 	// partitions are those that go on; a healed one is empty and its number may be used again.
 	partitions [][]int
 }
@@ -37,16 +39,25 @@ type sent struct {
 	at   instant
 }
 
-func newNetwork(seed uint64, members int, mixture networkMixture) network {
+// newNetwork makes a network in the memory of one that is over, or of a zero one.
+func newNetwork(old *network, seed uint64, members int, mixture networkMixture) network {
 	links := members * members
+	for _, kept := range old.messages {
+		if kept != nil {
+			old.landed = append(old.landed, kept)
+		}
+	}
+	clear(old.messages)
+	old.entries.reset()
 	return network{
 		mixture: mixture, random: newStream(seed, streamNetwork), members: members,
-		blocked: make([]int, links), clogged: make([]instant, links), waiting: make([]int, links),
+		blocked: cleared(old.blocked, links), clogged: cleared(old.clogged, links), waiting: cleared(old.waiting, links),
+		messages: old.messages[:0], free: old.free[:0], landed: old.landed, entries: old.entries, partitions: old.partitions[:0],
 	}
 }
 
 // send decides what becomes of a message: no arrival, one or two.
-func (n *network) send(now instant, from, to int, message core.Message, covered *Coverage) (arrivals [2]sent, count int) {
+func (n *network) send(now instant, from, to int, message *core.Message, covered *Coverage) (arrivals [2]sent, count int) {
 	link := from*n.members + to
 	if n.blocked[link] > 0 {
 		covered.count(EventMessageBlocked)
@@ -102,9 +113,10 @@ func (n *network) arrival(now instant, link int, starved bool, covered *Coverage
 
 // hold keeps a copy that shares no slice with the sender. Payloads are shared: nobody may ever change one,
 // and the state hashes would tell.
-func (n *network) hold(message core.Message, now instant, held bool) int {
-	message.Entries = slices.Clone(message.Entries)
-	kept := flight{message: message, since: now, held: held}
+func (n *network) hold(message *core.Message, now instant, held bool) int {
+	kept := n.newFlight()
+	kept.message, kept.since, kept.held = *message, now, held
+	kept.message.Entries = n.entries.clone(message.Entries)
 	if last := len(n.free) - 1; last >= 0 {
 		slot := n.free[last]
 		n.free = n.free[:last]
@@ -115,16 +127,29 @@ func (n *network) hold(message core.Message, now instant, held bool) int {
 	return len(n.messages) - 1
 }
 
-// take removes a message that has arrived.
-func (n *network) take(slot int) core.Message {
+func (n *network) newFlight() *flight {
+	last := len(n.landed) - 1
+	if last < 0 {
+		return new(flight)
+	}
+	kept := n.landed[last]
+	n.landed = n.landed[:last]
+	return kept
+}
+
+// take removes a message that has arrived. Whoever has done with it gives it back to land.
+func (n *network) take(slot int) *flight {
 	kept := n.messages[slot]
 	if kept.held {
 		n.waiting[int(kept.message.From-1)*n.members+int(kept.message.To-1)]--
 	}
-	n.messages[slot] = flight{}
+	n.messages[slot] = nil
 	n.free = append(n.free, slot)
-	return kept.message
+	return kept
 }
+
+// land takes a flight back whose message nobody needs any more.
+func (n *network) land(f *flight) { n.landed = append(n.landed, f) }
 
 // clog holds one link's messages back until a moment.
 func (n *network) clog(from, to int, until instant) {
@@ -134,7 +159,7 @@ func (n *network) clog(from, to int, until instant) {
 
 // sentBefore reports whether a message sent before a moment is still under way.
 func (n *network) sentBefore(moment instant) bool {
-	return slices.ContainsFunc(n.messages, func(f flight) bool { return f.message.Kind != 0 && f.since < moment })
+	return slices.ContainsFunc(n.messages, func(f *flight) bool { return f != nil && f.since < moment })
 }
 
 func (n *network) isBlocked(from, to int) bool { return n.blocked[from*n.members+to] > 0 }

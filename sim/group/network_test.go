@@ -14,10 +14,10 @@ func play(n *network, covered *Coverage, count int) map[uint64][]instant {
 	arrived := map[uint64][]instant{}
 	for i := range count {
 		message := core.Message{Kind: core.KindPrepare, From: 1, To: 2, Nonce: uint64(i)}
-		arrivals, copies := n.send(instant(i), 0, 1, message, covered)
+		arrivals, copies := n.send(instant(i), 0, 1, &message, covered)
 		for _, arrival := range arrivals[:copies] {
 			at := arrival.at
-			message := n.take(arrival.slot)
+			message := n.take(arrival.slot).message
 			arrived[message.Nonce] = append(arrived[message.Nonce], at)
 		}
 	}
@@ -25,7 +25,7 @@ func play(n *network, covered *Coverage, count int) map[uint64][]instant {
 }
 
 func TestNetworkWithoutFaultsDeliversEverythingOnce(t *testing.T) {
-	n := newNetwork(1, 3, networkMixture{delayMax: 4})
+	n := newNetwork(&network{}, 1, 3, networkMixture{delayMax: 4})
 	var covered Coverage
 	arrived := play(&n, &covered, 1000)
 	require.Len(t, arrived, 1000)
@@ -38,7 +38,7 @@ func TestNetworkWithoutFaultsDeliversEverythingOnce(t *testing.T) {
 }
 
 func TestNetworkLosesDuplicatesDelaysAndReorders(t *testing.T) {
-	n := newNetwork(2, 3, networkMixture{loss: 200, duplicate: 300, delayMax: 20, tail: 50, tailMax: 500})
+	n := newNetwork(&network{}, 2, 3, networkMixture{loss: 200, duplicate: 300, delayMax: 20, tail: 50, tailMax: 500})
 	var covered Coverage
 	arrived := play(&n, &covered, 10_000)
 	copies, late, overtaken, latest := 0, 0, 0, instant(0)
@@ -62,10 +62,10 @@ func TestNetworkLosesDuplicatesDelaysAndReorders(t *testing.T) {
 }
 
 func TestPartitionsCutTheirLinksUntilAllAreHealed(t *testing.T) {
-	n := newNetwork(3, 3, networkMixture{delayMax: 1})
+	n := newNetwork(&network{}, 3, 3, networkMixture{delayMax: 1})
 	var covered Coverage
 	passes := func(from, to int) bool {
-		_, count := n.send(0, from, to, core.Message{From: core.ReplicaID(from + 1), To: core.ReplicaID(to + 1)}, &covered)
+		_, count := n.send(0, from, to, &core.Message{From: core.ReplicaID(from + 1), To: core.ReplicaID(to + 1)}, &covered)
 		return count == 1
 	}
 	first := func(replica int) bool { return replica == 0 }
@@ -84,12 +84,12 @@ func TestPartitionsCutTheirLinksUntilAllAreHealed(t *testing.T) {
 }
 
 func TestCloggedLinkHoldsAFewMessagesBack(t *testing.T) {
-	n := newNetwork(4, 2, networkMixture{delayMax: 1, clogCapacity: 3})
+	n := newNetwork(&network{}, 4, 2, networkMixture{delayMax: 1, clogCapacity: 3})
 	n.clog(0, 1, 100)
 	var covered Coverage
 	var slots []int
 	for range 5 {
-		arrivals, count := n.send(0, 0, 1, core.Message{From: 1, To: 2}, &covered)
+		arrivals, count := n.send(0, 0, 1, &core.Message{From: 1, To: 2}, &covered)
 		for _, arrival := range arrivals[:count] {
 			require.EqualValues(t, 100, arrival.at)
 			slots = append(slots, arrival.slot)
@@ -104,13 +104,13 @@ func TestCloggedLinkHoldsAFewMessagesBack(t *testing.T) {
 }
 
 func TestMessagesShareNoSliceWithTheirSender(t *testing.T) {
-	n := newNetwork(5, 2, networkMixture{duplicate: 1000})
+	n := newNetwork(&network{}, 5, 2, networkMixture{duplicate: 1000})
 	var covered Coverage
 	entries := []core.Entry{{Op: 1, Hash: 7}}
-	arrivals, count := n.send(0, 0, 1, core.Message{From: 1, To: 2, Entries: entries}, &covered)
+	arrivals, count := n.send(0, 0, 1, &core.Message{From: 1, To: 2, Entries: entries}, &covered)
 	require.Equal(t, 2, count)
 	entries[0].Hash = 8
-	one, other := n.take(arrivals[0].slot), n.take(arrivals[1].slot)
+	one, other := n.take(arrivals[0].slot).message, n.take(arrivals[1].slot).message
 	require.EqualValues(t, 7, one.Entries[0].Hash)
 	one.Entries[0].Hash = 9
 	require.EqualValues(t, 7, other.Entries[0].Hash)

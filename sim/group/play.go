@@ -64,13 +64,14 @@ func (p Play) Run(ctx context.Context) *Totals {
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			options := p.Options
+			var player Player
 			options.Trace = nil
 			for i := next.Add(1) - 1; i < p.Count && !stop.Load() && ctx.Err() == nil; i = next.Add(1) - 1 {
 				options.Seed = p.Start + i
-				report := Run(options)
+				report := player.Run(options)
 				again := report.EventHash
 				if options.Seed%repeatEvery == 0 {
-					again = Run(options).EventHash
+					again = player.Run(options).EventHash
 				}
 				mu.Lock()
 				totals.add(&report)

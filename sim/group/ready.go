@@ -28,11 +28,14 @@ func (s *simulation) startReady(h *host) {
 		return
 	}
 	b := batch{
-		hardState: h.ready.HardState, truncate: h.ready.Truncate, truncateAbove: h.ready.TruncateAbove,
+		states: h.ready.HardState != nil, truncate: h.ready.Truncate, truncateAbove: h.ready.TruncateAbove,
 		entries: h.ready.Entries, truncateBelow: h.ready.TruncateBelow, replace: h.ready.Replace != nil,
 	}
 	if b.replace {
 		b.base = h.ready.Replace.Op
+	}
+	if b.states {
+		b.hardState = *h.ready.HardState
 	}
 	if b.empty() {
 		s.finishReady(h)
@@ -43,11 +46,7 @@ func (s *simulation) startReady(h *host) {
 
 // write hands the batch to the disk; the rest of the Ready follows when the disk is done.
 func (s *simulation) write(h *host, b batch) {
-	if b.hardState != nil {
-		state := *b.hardState
-		b.hardState = &state
-	}
-	b.entries = slices.Clone(b.entries)
+	b.entries = s.memory.entries.clone(b.entries)
 	h.disk.write(b)
 	if s.mixture.durability == core.DurabilityAsync && s.diskRandom.chance(s.mixture.disk.flush) {
 		_ = h.disk.sync() // in the background; finishReady tells of a failure
@@ -142,7 +141,7 @@ func (s *simulation) send(h *host, m *core.Message) {
 	if s.checks.violation != nil {
 		return
 	}
-	arrivals, count := s.network.send(s.now, h.number, int(m.To-1), *m, &s.covered)
+	arrivals, count := s.network.send(s.now, h.number, int(m.To-1), m, &s.covered)
 	for _, arrival := range arrivals[:count] {
 		s.events.push(event{at: arrival.at, kind: eventDeliver, argument: arrival.slot})
 	}
@@ -165,7 +164,9 @@ func (s *simulation) apply(h *host, entries []core.Entry) {
 		}
 		h.machine.apply(entry)
 		s.checks.applied(h, entry)
-		s.trace(h, "applies %d/v%d, operation %d", entry.Op, entry.View, operationID(entry.Payload))
+		if s.tracing() {
+			s.trace(h, "applies %d/v%d, operation %d", entry.Op, entry.View, operationID(entry.Payload))
+		}
 		if entry.Kind == core.EntryOperation {
 			s.acknowledge(h, entry)
 		}

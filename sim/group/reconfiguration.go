@@ -338,8 +338,7 @@ func (s *simulation) coverEpoch(h *host, m *core.Membership) {
 }
 
 // coverEntry counts by what a message brought a replica into an epoch.
-func (s *simulation) coverEntry(h *host, before *core.ReplicaStatus, kind core.Kind) {
-	now := h.replica.Status()
+func (s *simulation) coverEntry(before, now core.Standing, kind core.Kind) {
 	if now.Epoch == before.Epoch {
 		return
 	}

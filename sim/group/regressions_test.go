@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/internal/omit"
+	"github.com/viewline/viewline/replication/vr/core"
 )
 
 // TestSeedsThatFoundBugs plays seeds that find the bugs of docs/BUGS.md, by their numbers there: each fails when
@@ -63,6 +66,28 @@ func TestSameSeedSameRun(t *testing.T) {
 		hashes[plain.EventHash] = true
 	}
 	require.Len(t, hashes, 30, "two seeds have one event hash")
+}
+
+// TestSeedsLeaveNothingToOneAnother: a seed in the memory of others, also of such as failed, goes the way that it goes by
+// itself.
+func TestSeedsLeaveNothingToOneAnother(t *testing.T) {
+	var player Player
+	failed := 0
+	for seed := range uint64(60) {
+		options := Options{Seed: seed, Durability: Choice(seed % 5)}
+		if seed%3 == 0 {
+			options.Omit = omit.Of(core.RuleRecover, core.RuleLink)
+		}
+		alone, after := Run(options), player.Run(options)
+		if alone.Violation != nil && alone.Violation.Claim == "panic" {
+			alone.Violation, after.Violation = nil, nil // the stacks differ
+		}
+		require.Equal(t, alone, after, "seed %d", seed)
+		if alone.Violation != nil {
+			failed++
+		}
+	}
+	require.NotZero(t, failed, "no seed failed")
 }
 
 // discard is a trace that nobody reads.

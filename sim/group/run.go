@@ -66,8 +66,9 @@ func (v *Violation) Error() string {
 type simulation struct {
 	options   Options
 	mixture   mixture
+	memory    *memory
 	now       instant
-	events    eventQueue
+	events    *eventQueue
 	network   network
 	hosts     []*host
 	transfers []transfer
@@ -85,7 +86,13 @@ type simulation struct {
 const eventsMax = 2_000_000
 
 // Run plays one seed. A panic of the core is a violation like any other.
-func Run(options Options) Report {
+func Run(options Options) Report { return new(Player).Run(options) }
+
+// Player plays one seed after the other, each in the memory of the one before. It belongs to one goroutine.
+type Player struct{ last *simulation }
+
+// Run plays one seed, as the function of that name does.
+func (p *Player) Run(options Options) Report {
 	drawn := drawMixture(options.Seed)
 	drawn.drawDurability(options.Seed, options.Durability)
 	drawn.drawLeases(&options)
@@ -96,7 +103,13 @@ func Run(options Options) Report {
 	if options.TroubleTicks > 0 {
 		drawn.safetyTicks = min(drawn.safetyTicks, options.TroubleTicks)
 	}
-	return newSimulation(options, drawn).run()
+	s := newSimulation(p.last, options, drawn)
+	p.last = nil // nobody knows what a run leaves that is broken off
+	report := s.run()
+	if report.Violation == nil {
+		p.last = s
+	}
+	return report
 }
 
 func (s *simulation) run() (report Report) {
@@ -120,10 +133,16 @@ func (s *simulation) run() (report Report) {
 	return report
 }
 
-func newSimulation(options Options, mixture mixture) *simulation {
-	seed := options.Seed
-	s := &simulation{
-		options: options, mixture: mixture, hash: seed,
+// newSimulation sets a run up, in the memory of one that is over; nil: there is none.
+func newSimulation(last *simulation, options Options, mixture mixture) *simulation {
+	if last == nil {
+		last = &simulation{memory: &memory{}}
+	}
+	seed, old := options.Seed, *last
+	s := last
+	*s = simulation{
+		options: options, mixture: mixture, hash: seed, memory: old.memory, events: &old.memory.events,
+		transfers: old.transfers[:0], hosts: old.hosts[:0],
 		diskRandom: newStream(seed, streamDisk), faultRandom: newStream(seed, streamFaults),
 		transferRandom: newStream(seed, streamTransfer), handoverRandom: newStream(seed, streamHandover+1), damageRandom: newStream(seed, streamDamage+1),
 		leaseRandom:           newStream(seed, streamLeases+1),
@@ -133,9 +152,10 @@ func newSimulation(options Options, mixture mixture) *simulation {
 	if s.mixture.reconfiguration.rate > 0 {
 		room = hostsMax
 	}
-	s.network = newNetwork(seed, room, s.mixture.network)
+	s.memory.reset(old.hosts)
+	s.network = newNetwork(&old.network, seed, room, s.mixture.network)
 	s.client = newClient(seed)
-	s.checks = newChecks(s)
+	s.checks = newChecks(s, &old.checks)
 	for number := range s.mixture.members {
 		h := newHost(s, number)
 		s.hosts = append(s.hosts, h)
@@ -254,13 +274,15 @@ func (s *simulation) violated(claim, format string, arguments ...any) {
 	}
 }
 
-// believers are the replicas that run, or would if they were not paused, and believe to be primary.
+// believers are the replicas that run, or would if they were not paused, and believe to be primary. The slice is good
+// until the next call.
 func (s *simulation) believers() []*host {
-	var found []*host
+	found := s.memory.believers[:0]
 	for _, h := range s.hosts {
 		if h.running() && h.status.Status == core.StatusNormal && h.status.Primary == h.id {
 			found = append(found, h)
 		}
 	}
+	s.memory.believers = found
 	return found
 }

@@ -140,8 +140,9 @@ func TestBeyondWhatADurabilitySurvives(t *testing.T) {
 
 func BenchmarkSeed(b *testing.B) {
 	b.ReportAllocs()
+	var player Player
 	for i := range b.N {
-		if report := Run(Options{Seed: uint64(i + 1)}); report.Violation != nil {
+		if report := player.Run(Options{Seed: uint64(i + 1)}); report.Violation != nil {
 			b.Fatal(report.Violation)
 		}
 	}

@@ -93,7 +93,7 @@ func describeEntries(text *strings.Builder, entries []core.Entry) {
 // describeBatch tells what a Ready makes durable.
 func describeBatch(b *batch) string {
 	var text strings.Builder
-	if b.hardState != nil {
+	if b.states {
 		fmt.Fprintf(&text, " view %d last-normal %d commit %d", b.hardState.View, b.hardState.LastNormalView, b.hardState.Commit)
 	}
 	if b.truncate {

@@ -40,7 +40,7 @@ func (s *simulation) checkpointCreated(h *host, number int) {
 	s.covered.count(EventCheckpointCreated)
 	s.trace(h, "checkpoint %d is durable", created.meta.Op)
 	h.disk.install(created)
-	s.enqueue(h, input{kind: inputCreated, checkpoint: created})
+	s.enqueue(h, input{kind: inputCreated, transfer: number})
 }
 
 // fetchTicksMax is after how long a fetch whose other side says nothing is given up.
@@ -105,7 +105,7 @@ func (s *simulation) checkpointFetched(h *host, number int, arrived bool) {
 		s.enqueue(h, input{kind: inputFetchFailed})
 		return
 	}
-	s.enqueue(h, input{kind: inputInstalled, checkpoint: s.transfers[number].checkpoint})
+	s.enqueue(h, input{kind: inputInstalled, transfer: number})
 }
 
 // installCheckpoint makes a fetched checkpoint durable, restores it, and tells the replica. The process may

@@ -3,7 +3,6 @@ package core
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 )
 
 // reconfigurationBit is what a RECONFIGURATION's view has beside it where it is hashed; no view comes near it.
@@ -49,6 +48,9 @@ type log struct {
 	unstable  OpNumber
 	persisted OpNumber
 }
+
+// logRoomMin is for how many more entries a log that is made anew has room.
+const logRoomMin = 8
 
 func (l *log) last() OpNumber { return l.base.Op + OpNumber(len(l.entries)) }
 
@@ -104,6 +106,9 @@ func (l *log) tail(first OpNumber, entriesMax, bytesMax int) []Entry {
 
 func (l *log) append(entries ...Entry) {
 	l.unstable = min(l.unstable, l.last()+1)
+	if l.entries == nil {
+		l.entries = make([]Entry, 0, len(entries)+logRoomMin)
+	}
 	l.entries = append(l.entries, entries...)
 }
 
@@ -116,7 +121,9 @@ func (l *log) truncateAbove(op OpNumber) {
 
 // dropBelow makes an entry that is retained the base.
 func (l *log) dropBelow(base CheckpointMeta) {
-	l.entries = slices.Clone(l.entries[base.Op-l.base.Op:])
+	kept := l.entries[base.Op-l.base.Op:]
+	// With room for what comes until the next checkpoint: the first append would copy everything once more.
+	l.entries = append(make([]Entry, 0, len(kept)+len(kept)/2+logRoomMin), kept...)
 	l.base = base
 	l.unstable = max(l.unstable, base.Op+1)
 }

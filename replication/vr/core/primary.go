@@ -217,7 +217,7 @@ func (r *Replica) flushPrimary() {
 	}
 	for i := range p.backups {
 		b := &p.backups[i]
-		for r.hasRoom(*b) {
+		for r.hasRoom(b) {
 			entries := r.log.batch(b.sent+1, r.config.BatchEntriesMax, r.config.BatchBytesMax)
 			previous, _ := r.log.hashAt(b.sent)
 			b.sent += OpNumber(len(entries))
@@ -232,7 +232,7 @@ func (r *Replica) flushPrimary() {
 
 // hasRoom reports whether a backup can be sent a PREPARE. One that lacks what is not retained any more has to
 // ask for it.
-func (r *Replica) hasRoom(b backup) bool {
+func (r *Replica) hasRoom(b *backup) bool {
 	return b.joined && b.sent < r.log.last() && len(b.inFlight) < r.config.InFlightMax && b.sent >= r.log.base.Op
 }
 

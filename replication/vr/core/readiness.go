@@ -1,7 +1,5 @@
 package core
 
-import "slices"
-
 // HasReady reports whether Ready would hold anything.
 func (r *Replica) HasReady() bool {
 	if r.failure != nil {
@@ -10,7 +8,17 @@ func (r *Replica) HasReady() bool {
 	return len(r.out) > 0 || r.stateChanged() || r.logChanged() ||
 		r.commit > r.applied || len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
 		r.handedOver != nil || r.reconfigured != nil || r.entered != nil ||
-		r.primary != nil && !r.primary.deaf && (len(r.primary.asked) > 0 || slices.ContainsFunc(r.primary.backups, r.hasRoom))
+		r.primary != nil && !r.primary.deaf && (len(r.primary.asked) > 0 || r.owesPrepare())
+}
+
+// owesPrepare reports whether a backup can be sent a PREPARE.
+func (r *Replica) owesPrepare() bool {
+	for i := range r.primary.backups {
+		if r.hasRoom(&r.primary.backups[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Replica) stateChanged() bool {
@@ -116,18 +124,43 @@ type ReplicaStatus struct {
 	Awaited ViewNumber
 }
 
-// Status describes the replica.
-func (r *Replica) Status() ReplicaStatus {
-	status := ReplicaStatus{
-		Status: r.status, Epoch: r.membership.Epoch, Members: r.config.Members, View: r.view, LastNormalView: r.lastNormalView, Primary: r.primaryOf(r.view), Op: r.log.last(),
-		Commit: r.commit, Applied: r.applied, FirstRetained: r.log.base.Op + 1, Checkpoint: r.checkpoint, Leading: r.leads,
-		Transferring: r.transfer != nil, HandingOver: r.handover != nil,
-	}
+// Standing is what of a replica's status its part in the protocol depends on: cheap enough to be looked at around every
+// step.
+type Standing struct {
+	Status  Status
+	Epoch   EpochNumber
+	View    ViewNumber
+	Awaited ViewNumber // as in ReplicaStatus
+}
+
+// Standing tells the replica's standing.
+func (r *Replica) Standing() Standing {
+	return Standing{Status: r.status, Epoch: r.membership.Epoch, View: r.view, Awaited: r.awaited()}
+}
+
+// awaited is a later view that a lease keeps this replica from; 0: none.
+func (r *Replica) awaited() ViewNumber {
 	if r.leasing.awaited > r.view {
-		status.Awaited = r.leasing.awaited
+		return r.leasing.awaited
 	}
+	return 0
+}
+
+// Status describes the replica.
+func (r *Replica) Status() (status ReplicaStatus) {
+	r.Describe(&status)
+	return status
+}
+
+// Describe is Status in the memory of a status that is no longer needed.
+func (r *Replica) Describe(status *ReplicaStatus) {
+	status.Status, status.Epoch, status.Members = r.status, r.membership.Epoch, r.config.Members
+	status.View, status.LastNormalView, status.Primary = r.view, r.lastNormalView, r.primaryOf(r.view)
+	status.Op, status.Commit, status.Applied = r.log.last(), r.commit, r.applied
+	status.FirstRetained, status.Checkpoint = r.log.base.Op+1, r.checkpoint
+	status.Leading, status.Transferring, status.Awaited = r.leads, r.transfer != nil, r.awaited()
+	status.HandingOver, status.Successor = r.handover != nil, 0
 	if h := r.handover; h != nil && h.view > 0 {
 		status.Successor = h.to
 	}
-	return status
 }
