@@ -103,7 +103,7 @@ func bulkGroup(t *testing.T) (replicas []*vr.Replica, directories []string, star
 			Self: replication.ReplicaID(i + 1), Members: []replication.ReplicaID{1, 2, 3}, Storage: disk,
 			Transport: network.join(core.ReplicaID(i + 1)), StateMachine: &bulk{bytes: *behindFlag},
 			CheckpointEvery: 1 << 40, CheckpointBytes: 1 << 40, ServeBytesPerSecond: *paceFlag,
-			FetchDutyPercent: *dutyFlag,
+			FetchDutyPercent:     *dutyFlag,
 			ViewChangeTimeoutMin: 5 * time.Second,
 		})
 		require.NoError(t, err)
