@@ -70,7 +70,7 @@ type Replica struct {
 	fetching     bool       // a checkpoint is on its way, by the driver: one at a time
 	compacted    OpNumber   // first op-number to keep, when it has risen
 	retained     OpNumber   // see RetainAbove
-	spared       ViewNumber // the one whose primary was spared; see sparePrimary
+	spared       ViewNumber // one above the view whose primary was spared; see askElsewhere
 	ready        bool       // a Ready is with the driver
 	handed       OpNumber   // last op-number of Committed in it
 	applyMax     OpNumber   // when dropped is not empty: the last op-number that Committed may go to

@@ -173,15 +173,25 @@ func (r *Replica) onNewState(m *Message) {
 }
 
 // sparePrimary asks the other members in turn for what the primary would give of its checkpoint: it has the group's work to
-// do. Once in a view, so that the primary's is fetched when no other member can answer; again after a checkpoint came.
+// do.
 func (r *Replica) sparePrimary(m *Message) bool {
-	t := r.transfer
-	if t.kind == gather || m.From != r.primaryOf(t.view) || m.Checkpoint.Op <= r.applied || r.spared >= t.view || len(r.others) < 2 {
+	if m.Checkpoint.Op <= r.applied || !r.askElsewhere(m.From) {
 		return false
 	}
-	r.spared = t.view
-	r.askNext()
 	r.restartTransfer()
+	return true
+}
+
+// askElsewhere turns from the primary to the next member, when more is missing than one answer of the primary's can give.
+// It does so once in a view, so that the primary is asked again, and to the end, when no other member answers; and once
+// more after a checkpoint came, or all that was missing.
+func (r *Replica) askElsewhere(from ReplicaID) bool {
+	t := r.transfer
+	if t.kind == gather || from != r.primaryOf(t.view) || r.spared > t.view || len(r.others) < 2 {
+		return false
+	}
+	r.spared = t.view + 1
+	r.askNext()
 	return true
 }
 
@@ -214,10 +224,11 @@ func (r *Replica) takeMissing(m *Message) {
 	r.advanceCommit(r.commitMax)
 	r.acknowledge()
 	if r.log.last() < m.Op && r.log.last() > before {
+		r.askElsewhere(m.From)
 		r.restartTransfer()
 		return
 	}
-	r.transfer = nil
+	r.transfer, r.spared = nil, 0
 }
 
 // takeLog gathers the log of another view and, once it is whole, takes it over in one step. Whole means: up to
@@ -242,6 +253,7 @@ func (r *Replica) takeLog(m *Message) {
 	}
 	if t.next <= t.want && !(t.kind == adopting && r.config.Omit.Has(RuleWholeInherited)) {
 		if len(m.Entries) > 0 {
+			r.askElsewhere(m.From)
 			r.askState()
 		}
 		return
@@ -278,7 +290,7 @@ func (r *Replica) takeOver() {
 		r.startView()
 		return
 	}
-	r.commitMax = max(r.commitMax, t.commit)
+	r.commitMax, r.spared = max(r.commitMax, t.commit), 0
 	r.takePart(t.view)
 }
 

@@ -191,6 +191,38 @@ func TestThePrimarysCheckpointIsTheLastResort(t *testing.T) {
 	require.Equal(t, &FetchCheckpoint{From: 2, Meta: meta}, answer())
 }
 
+// The primary gives no more than one answer where another member can give the rest; where none can, it gives all.
+func TestABackupGivesWhatThePrimaryNeedNot(t *testing.T) {
+	whole := entries("a", 1, 1, 1, 1, 1)
+	for _, answers := range []bool{true, false} {
+		b := backup1(t, nil)
+		sent := b.step(suffix(KindPrepare, 2, 1, whole, 5))
+		for _, from := range []ReplicaID{2, 3} {
+			require.Equal(t, from, of(sent, KindGetState)[0].To)
+			if from == 3 && !answers {
+				break
+			}
+			part := askedState(t, sent, whole)
+			part.Entries = part.Entries[:2]
+			sent = b.step(part)
+		}
+		for ticks := 0; !answers && of(sent, KindGetState)[0].To != 2; ticks++ {
+			require.Less(t, ticks, 100)
+			b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 5})
+			if again := b.ticks(1); len(of(again, KindGetState)) > 0 {
+				sent = again
+			}
+		}
+		for len(of(sent, KindGetState)) > 0 {
+			require.Equal(t, answers, of(sent, KindGetState)[0].To == 3)
+			part := askedState(t, sent, whole)
+			part.Entries = part.Entries[:1]
+			sent = b.step(part)
+		}
+		require.Equal(t, whole, b.log)
+	}
+}
+
 // The log is kept one checkpoint behind.
 func TestLogIsTruncatedOneCheckpointBehind(t *testing.T) {
 	log := entries("a", 1, 1, 1, 1)
