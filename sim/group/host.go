@@ -168,8 +168,9 @@ func (s *simulation) mayLose(h *host) bool {
 	if s.mixture.durability == core.DurabilitySync || s.options.BeyondF && len(s.hosts) > 1 || h.disk.hardState.LastNormalView == 0 {
 		return true
 	}
-	// One that has lost something has no more to lose, until it has entered another epoch.
-	if epochOf(h.disk.promised().Membership) <= h.lostIn && h.lossy {
+	// One that has lost something has no more to lose, until it enters another epoch. That may be on its way to the disk,
+	// and a crash keep it.
+	if epochOf(h.disk.hardState.Membership) <= h.lostIn && h.lossy {
 		return true
 	}
 	for _, group := range s.checks.groups() {

@@ -228,6 +228,11 @@ func (r *Replica) takeMissing(m *Message) {
 		r.restartTransfer()
 		return
 	}
+	if r.commitMax > r.log.last() && m.From != r.primaryOf(r.view) {
+		r.askNext() // it lacks the same
+		r.restartTransfer()
+		return
+	}
 	r.transfer, r.spared = nil, 0
 }
 
