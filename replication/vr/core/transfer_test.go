@@ -223,6 +223,26 @@ func TestABackupGivesWhatThePrimaryNeedNot(t *testing.T) {
 	}
 }
 
+// Two that lack the same would ask each other for ever.
+func TestWhoLacksTheSameIsPassedOver(t *testing.T) {
+	whole := entries("a", 1, 1, 1, 1, 1)
+	b := backup1(t, nil)
+	b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 5, Commit: 5})
+	sent := b.step(suffix(KindPrepare, 2, 1, whole, 5))
+	for _, answer := range []struct {
+		from ReplicaID
+		has  int
+	}{{2, 2}, {3, 2}, {2, 3}, {2, 4}, {2, 5}} {
+		require.Equal(t, answer.from, of(sent, KindGetState)[0].To)
+		part := askedState(t, sent, whole[:answer.has])
+		if answer.from == 2 {
+			part.Op = 5
+		}
+		sent = b.step(part)
+	}
+	require.Equal(t, whole, b.log)
+}
+
 // The log is kept one checkpoint behind.
 func TestLogIsTruncatedOneCheckpointBehind(t *testing.T) {
 	log := entries("a", 1, 1, 1, 1)
