@@ -139,7 +139,7 @@ func (n *RunningNode) start(options NodeOptions) error {
 	if err != nil {
 		return err
 	}
-	replica, err := n.openReplica(streams.Of(group), disk, durability, machine, options)
+	replica, err := n.openReplica(streams.Of(group), disk, identity, durability, machine, options)
 	if err != nil {
 		return errors.Join(fmt.Errorf("cluster: %w", err), serving.Close())
 	}
@@ -210,7 +210,7 @@ func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, repli
 }
 
 func (n *RunningNode) openReplica(
-	via vr.Transport, disk vr.Storage, durability vr.Durability, machine replication.StateMachine, options NodeOptions,
+	via vr.Transport, disk vr.Storage, identity node.Identity, durability vr.Durability, machine replication.StateMachine, options NodeOptions,
 ) (*vr.Replica, error) {
 	members := make([]replication.ReplicaID, len(n.config.Members))
 	for i, member := range n.config.Members {
@@ -219,6 +219,8 @@ func (n *RunningNode) openReplica(
 	return vr.Open(vr.Options{
 		LeaseDuration: n.config.leaseDuration(),
 		Group:         replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members,
+		// A directory's first life is 1, a membership's 0.
+		Cluster: identity.Cluster, Incarnation: identity.Incarnation - 1,
 		Transport: via, Storage: disk, Durability: durability, RefuseDamage: options.RefuseDamage, StateMachine: machine, Logger: options.Logger,
 		HeartbeatInterval: options.Tuning.HeartbeatInterval, ViewChangeTimeoutMin: options.Tuning.ViewChangeTimeoutMin,
 		ViewChangeTimeoutMax: options.Tuning.ViewChangeTimeoutMax, CheckpointEvery: options.Tuning.CheckpointEvery,

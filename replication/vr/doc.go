@@ -99,6 +99,20 @@
 // to be off: LeaseDuration is negative. The duration may be changed from one restart to the next, on or off; but
 // ViewChangeTimeoutMin must not fall below a lease that was in force when the replica last ran.
 //
+// # Whose a storage is
+//
+// Open makes a storage the replica's: of Options.Cluster (where it is told), Group, Self and Incarnation. Another replica is
+// refused with an *OwnerError, and so is an earlier incarnation. A storage is made on purpose, once in a replica's life
+// (storage.Create), and never by Open: a replica whose storage is gone, or is an old copy, has forgotten what it
+// acknowledged and promised, and nobody can tell it from one that has not. Under its old identity it could help to undo what
+// was committed; do not make it a new storage and start it.
+//
+// It comes back as a later life: an empty storage, a larger Incarnation than its group has of it, the ids of the other
+// members. It learns what is committed and takes part in nothing (Status says transitioning), until the group has committed
+// members that name that incarnation. Until then it is one of the f that may fail. The earlier life is over then: what it
+// says counts for nothing (messages_refused, stale_incarnation), and if it is started again it is told, and has left. Never
+// start an old copy of a storage under the incarnation that it is of; with a larger one it saves what it holds.
+//
 // # Events and views
 //
 // Events says when this replica begins to lead and when it stops. A program reads it in one goroutine for as long as the

@@ -40,6 +40,12 @@ const ServeBytesPerSecondMin = 256 << 10
 type Options struct {
 	// Group is for messages to people only; the transport knows its group.
 	Group replication.GroupID
+	// Cluster tells the storages of one cluster from those of another; all zero: they are not told apart.
+	Cluster [16]byte
+	// Incarnation is this replica's life: 0 in the first. Whoever has lost its storage, or has an old copy of it, has
+	// forgotten what it promised: it is opened with a larger one than its group has of it, and takes part when the group
+	// has committed members that name it.
+	Incarnation uint64
 	// Self is this replica, one of Members. All replicas of the group have the same Members, 1 to 63.
 	Self    replication.ReplicaID
 	Members []replication.ReplicaID
@@ -225,6 +231,7 @@ func (o Options) core() core.Config {
 	slices.Sort(members)
 	return core.Config{
 		Self:               core.ReplicaID(o.Self),
+		Incarnation:        o.Incarnation,
 		Members:            members,
 		Rand:               rand.NewPCG(o.Seed, uint64(o.Self)).Uint64,
 		HeartbeatTicks:     ticks(o.HeartbeatInterval),

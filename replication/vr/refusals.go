@@ -16,6 +16,7 @@ const (
 	refusedEpoch
 	refusedStranger
 	refusedView
+	refusedIncarnation
 	refusedInvalid
 	refusalReasons
 )
@@ -27,13 +28,16 @@ func (r refusalReason) String() string {
 		refusedEpoch:     "epoch",
 		refusedStranger:  "stranger",
 		refusedView:      "view",
-		refusedInvalid:   "invalid",
+
+		refusedIncarnation: "stale_incarnation",
+		refusedInvalid:     "invalid",
 	}[r]
 }
 
 func whyRefused(err error) refusalReason {
 	for reason, target := range map[refusalReason]error{
 		refusedMalformed: errMalformed, refusedEpoch: errEpoch, refusedStranger: core.ErrStranger, refusedView: core.ErrViewNumber,
+		refusedIncarnation: core.ErrIncarnation,
 	} {
 		if errors.Is(err, target) {
 			return reason

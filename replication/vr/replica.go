@@ -49,7 +49,7 @@ type Replica struct {
 }
 
 // Open restores a replica from its storage and starts it. When it fails nothing of it runs, and the storage is
-// still the caller's to close. Errors are ErrOptions, those of the storage (damage that no other
+// still the caller's to close. Errors are ErrOptions, an *OwnerError, those of the storage (damage that no other
 // member can repair among them, and any with RefuseDamage) and those of the state machine's Restore.
 func Open(options Options) (*Replica, error) {
 	if err := options.Validate(); err != nil {
@@ -63,6 +63,9 @@ func Open(options Options) (*Replica, error) {
 	// Before Load, which takes the mark of a clean end away: who made a mistake here has lost nothing by it.
 	if kept := r.options.Storage.Durability(); kept > r.options.Durability {
 		return nil, fmt.Errorf("%w: Durability is %v, the Storage keeps %v only", ErrOptions, r.options.Durability, kept)
+	}
+	if err := r.options.Storage.Claim(r.options.owner()); err != nil {
+		return nil, fmt.Errorf("vr: %w", err)
 	}
 	loaded, err := r.options.Storage.Load()
 	if err != nil {

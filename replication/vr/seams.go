@@ -81,10 +81,14 @@ type Batch struct {
 // dropped and may be tried again, and the log goes on.
 var ErrNoSpace = errors.New("vr: no space left for a checkpoint")
 
-// Storage keeps one replica's log, hard state and checkpoints. Load and Write are called from one goroutine;
+// Storage keeps one replica's log, hard state and checkpoints. Claim, Load and Write are called from one goroutine;
 // the checkpoint methods may be called beside them. Any error is final, and the replica stops, but for an ErrNoSpace
 // of CreateCheckpoint, of ReceiveCheckpoint and of what they return, and an ErrChunk.
 type Storage interface {
+	// Claim comes first: it makes a storage that is nobody's yet the owner's, durably, and tells whether it is the owner's
+	// as Owner.Succeeds decides. An *OwnerError leaves everything as it is.
+	Claim(owner Owner) error
+
 	// Load returns everything that is stored, once it is durable: a process that was killed may have written it
 	// and not synced it, and what Load returns is promised again. It verifies all of it, the checkpoint too. Damage
 	// of log entries or of the checkpoint is in Loaded, and is found again by every Load until a Batch with Replace

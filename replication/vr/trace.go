@@ -92,13 +92,14 @@ func (o *owner) trace(event TraceEvent) {
 // step gives the core a message, and counts and tells what came of it.
 func (o *owner) step(m *core.Message) {
 	o.traceMessage(TraceReceived, m, nil)
-	if own := o.core.Membership().Epoch; m.Kind < core.KindStartEpoch && m.Epoch != own {
-		o.refuse(m.From, fmt.Errorf("%w: %d, this is %d", errEpoch, m.Epoch, own)) // the core asks or tells, at most
-	}
+	own := o.core.Membership().Epoch
 	err := o.core.Step(*m)
-	if err != nil && !errors.Is(err, core.ErrStopped) {
+	switch {
+	case err != nil && !errors.Is(err, core.ErrStopped):
 		o.refuse(m.From, err)
 		o.traceMessage(TraceRefused, m, err)
+	case err == nil && m.Kind < core.KindStartEpoch && m.Epoch != own:
+		o.refuse(m.From, fmt.Errorf("%w: %d, this was %d", errEpoch, m.Epoch, own)) // the core asks or tells, at most
 	}
 	if err != nil {
 		return

@@ -31,6 +31,7 @@ const (
 	fieldLease
 	fieldMembership
 	fieldCheckpointMembership
+	fieldIncarnation
 )
 
 // The numbers of VREntry's fields.
@@ -46,7 +47,7 @@ const (
 	varintBytesMax = 10
 	// messageBytesMin is room for every field of a message but its entries, entryBytesMin for those of an entry
 	// but its payload.
-	messageBytesMin = 19 * (2 + varintBytesMax)
+	messageBytesMin = 20 * (2 + varintBytesMax)
 	entryBytesMin   = 6 * (1 + varintBytesMax)
 	// checkpointVersion is the version of a checkpoint's header.
 	checkpointVersion = 1
@@ -81,7 +82,8 @@ func encodeMessage(m *core.Message) []byte {
 	data = appendHash(data, fieldHash, m.Hash)
 	data = appendNumber(data, fieldLease, m.Lease)
 	data = appendMembership(data, fieldMembership, m.Membership)
-	return appendMembership(data, fieldCheckpointMembership, m.Checkpoint.Membership)
+	data = appendMembership(data, fieldCheckpointMembership, m.Checkpoint.Membership)
+	return appendNumber(data, fieldIncarnation, m.Incarnation)
 }
 
 func appendMembership(data []byte, field protowire.Number, membership core.EncodedMembership) []byte {
@@ -139,7 +141,7 @@ func sameContent(a, b *core.Message) bool {
 	if len(a.Entries) != len(b.Entries) || len(a.Entries) > 0 && &a.Entries[0] != &b.Entries[0] {
 		return false
 	}
-	return a.Kind == b.Kind && a.Epoch == b.Epoch && a.Membership == b.Membership && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit &&
+	return a.Kind == b.Kind && a.Incarnation == b.Incarnation && a.Epoch == b.Epoch && a.Membership == b.Membership && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit &&
 		a.LastNormalView == b.LastNormalView && a.Nonce == b.Nonce && a.Round == b.Round && a.Lease == b.Lease && a.First == b.First && a.PreviousHash == b.PreviousHash &&
 		a.Hash == b.Hash && a.Checkpoint == b.Checkpoint && a.Agree == b.Agree
 }

@@ -122,6 +122,8 @@ func (d *messageDecoder) number(field protowire.Number, value uint64) error {
 		m.First = core.OpNumber(value)
 	case fieldLease:
 		m.Lease = value
+	case fieldIncarnation:
+		m.Incarnation = value
 	case fieldAgree:
 		m.Agree = value != 0
 	default: // a later version's

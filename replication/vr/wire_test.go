@@ -21,7 +21,7 @@ func generated(m *core.Message) *pb.VRMessage {
 		Kind: pb.VRKind(m.Kind), View: uint64(m.View), Op: uint64(m.Op), Commit: uint64(m.Commit),
 		LastNormalView: uint64(m.LastNormalView), Nonce: m.Nonce, Round: m.Round, PreviousHash: uint64(m.PreviousHash),
 		CheckpointOp: uint64(m.Checkpoint.Op), CheckpointHash: uint64(m.Checkpoint.Hash), CheckpointView: uint64(m.Checkpoint.View),
-		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease, Epoch: uint64(m.Epoch),
+		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease, Epoch: uint64(m.Epoch), Incarnation: m.Incarnation,
 	}
 	if m.Membership != "" {
 		wire.Membership = []byte(m.Membership)
@@ -55,7 +55,7 @@ func randomMessage(random *rand.Rand) core.Message {
 		PreviousHash: core.Hash(number()), First: core.OpNumber(1 + number()/2), Hash: core.Hash(number()), Agree: random.IntN(2) == 0,
 		Checkpoint: core.CheckpointMeta{Op: core.OpNumber(number()), View: core.ViewNumber(number()), Hash: core.Hash(number())},
 	}
-	m.Epoch = core.EpochNumber(number())
+	m.Epoch, m.Incarnation = core.EpochNumber(number()), number()
 	if random.IntN(2) == 0 {
 		m.Membership, m.Checkpoint.Membership = membershipOf(m.Epoch, 1), membershipOf(m.Epoch+1, 2)
 	}
@@ -99,6 +99,8 @@ func TestWireFormat(t *testing.T) {
 	}
 	require.Equal(t, "0801"+"1807"+"20ac02"+"28ab02"+"490807060504030201"+"5213"+"08ac02"+"1007"+"1a03616263"+"218877665544332211"+"70ac02",
 		hex.EncodeToString(encodeMessage(&m)))
+	commit := core.Message{Kind: core.KindCommit, Epoch: 2, View: 7, Commit: 299, Incarnation: 3}
+	require.Equal(t, "0803"+"1002"+"1807"+"28ab02"+"a00103", hex.EncodeToString(encodeMessage(&commit)))
 	identity := CheckpointIdentity{Meta: core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788}, Digest: [32]byte{1, 31: 2}}
 	require.Equal(t, "0801"+"18ac02"+"2007"+"298877665544332211"+"3005"+"3a20"+"01"+strings.Repeat("00", 30)+"02",
 		hex.EncodeToString(encodeCheckpointHeader(identity, 5)))
@@ -106,7 +108,7 @@ func TestWireFormat(t *testing.T) {
 
 // TestEveryFieldOfVRMessageTravels: a field that is added to the .proto is added here too.
 func TestEveryFieldOfVRMessageTravels(t *testing.T) {
-	require.Equal(t, int(fieldCheckpointMembership), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
+	require.Equal(t, int(fieldIncarnation), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
 	require.Equal(t, int(entryFieldKind), (&pb.VREntry{}).ProtoReflect().Descriptor().Fields().Len())
 }
 

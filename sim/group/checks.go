@@ -32,6 +32,7 @@ const (
 	claimStopped      = "a group that lost too much stays stopped"
 	claimLeads        = "who leads has applied everything inherited"
 	claimEpochs       = "epochs follow one another, each begun by the one before, and no id comes back"
+	claimLives        = "of all lives of a replica that one takes part which the epoch names"
 	claimHandover     = "a handover ends as it says, and a group that works loses no proposal by it"
 )
 
@@ -183,15 +184,11 @@ func (c *checks) firstApplied(h *host, op core.OpNumber, applied operation) {
 	record.appliedAt = op
 }
 
-// holders counts the replicas of a group, but for one, on whose disks an entry is, whether they run or not. One that
-// lost something may have had it, and takes no part before it has it again.
+// holders counts the replicas of a group, but for one, on whose disks an entry is, whether they run or not.
 func (c *checks) holders(group *epochRecord, op core.OpNumber, hash core.Hash, but *host) int {
 	count := 0
 	for _, h := range c.s.hosts {
-		if h == but || !group.has(h) {
-			continue
-		}
-		if h.lossy || h.disk.holds(op, hash) {
+		if h != but && group.holds(h, op, hash) {
 			count++
 		}
 	}

@@ -1,6 +1,8 @@
 package group
 
 import (
+	"slices"
+
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -62,7 +64,9 @@ func (c *checks) observe(h *host) {
 	if before == core.StatusViewChange && was.before(is) {
 		c.s.covered.count(EventViewAbandoned)
 	}
-	c.s.countIf(now.Status == core.StatusLeft && before != core.StatusLeft, EventLeft)
+	left := now.Status == core.StatusLeft && before != core.StatusLeft
+	c.s.countIf(left, EventLeft)
+	c.s.countIf(left && slices.Contains(now.Members, h.id), EventOutlived)
 }
 
 func (r reign) before(other reign) bool {
@@ -96,6 +100,7 @@ func (c *checks) sent(h *host, m *core.Message) {
 	}
 	if !c.s.options.OutcomesOnly {
 		c.promised(h, m)
+		c.speaks(h, m)
 	}
 }
 
@@ -173,6 +178,9 @@ func (c *checks) truncates(h *host, b *batch) {
 			continue
 		}
 		group, newest := c.epochAt(op), c.newest()
+		if group.lacks(h) {
+			return // what an old copy of its disk had, nobody counts on
+		}
 		others := c.holders(group, op, committed, h)
 		if others < group.quorum() && c.holders(newest, op, committed, h) < newest.quorum() {
 			c.s.violated(claimKept, "r%d removes %d from its log, which is committed and which %d others have", h.id, op, others)

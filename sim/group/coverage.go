@@ -161,6 +161,13 @@ const (
 	EventRestartLeaving
 	EventRestartByCheckpointsEpoch
 	EventRecoveredByEpoch
+	EventDiskWiped
+	EventDiskRolledBack
+	EventLifeRaised
+	EventEnteredInLaterLife
+	EventStaleRefused
+	EventEarlierLifeStarted
+	EventOutlived
 
 	eventCount
 )
@@ -207,6 +214,8 @@ func eventNames() [eventCount]string {
 		"STARTEPOCH", "EPOCHSTARTED", "GETCOMMITTED", "NEWCOMMITTED", "epoch entered by its own log", "epoch entered by what it learnt",
 		"epoch entered by checkpoint", "epoch entered over others", "epoch entered by a newcomer", "epoch entered while recovering",
 		"left", "shut down after it left", "restart of one who leaves", "restart into the epoch of a checkpoint", "recovered by an epoch",
+		"disk wiped", "disk rolled back", "change: a later life of a member", "epoch entered in a later life", "message of an earlier life refused",
+		"earlier life started again", "earlier life hears that it is over",
 	}
 }
 

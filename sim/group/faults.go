@@ -14,6 +14,7 @@ func (s *simulation) strike() {
 	s.strikeHandover()
 	s.strikeLeases()
 	s.strikeMembers()
+	s.strikeDisks()
 }
 
 func (s *simulation) strikeNetwork() {

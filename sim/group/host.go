@@ -1,6 +1,8 @@
 package group
 
 import (
+	"errors"
+
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -12,30 +14,29 @@ type host struct {
 	random stream
 	// tickEvery is what this host's clock takes for a tick.
 	tickEvery instant
-	disk      disk
+
+	// lifeState is of the life that it is in, other that of another one which is not lost, and lives how many there were after
+	// the first. copy is an old copy of its disk.
+	lifeState
+	other *lifeState
+	lives uint64
+	copy  *image
 
 	// replica is nil while the process is down; dead: it stays down.
 	replica     *core.Replica
 	incarnation uint32
 	paused      bool
 	dead        bool
-	// joins: it was started as a newcomer, and told these members. gone: it has left, and was shut down.
-	joins, gone bool
-	told        []core.ReplicaID
-	// reconfigures is which of all pending RECONFIGURATIONs is its own newest, from 1; lostIn is the epoch it was in when
-	// it lost something.
+	// gone: it has left, and was shut down.
+	gone bool
+	// reconfigures is which of all pending RECONFIGURATIONs is its own newest, from 1.
 	reconfigures int
-	lostIn       core.EpochNumber
 	entered      core.EpochNumber // as coverEpoch saw it last
-	// lossy: it may lack what it acknowledged, until it has recovered. What follows tells how it does: answered has a
-	// bit for each replica that answered its last question.
-	lossy            bool
+	// What follows tells how it recovers: answered has a bit for each replica that answered its last question.
 	lastNonce        uint64
 	answered         uint64
 	asked, installed bool
-	// spoiled: its disk was damaged, in this life or an earlier one.
-	spoiled bool
-	machine machine
+	machine          machine
 	// inbox holds what has arrived and waits for its turn; tickOwed that a tick does.
 	inbox    []input
 	tickOwed bool
@@ -116,14 +117,16 @@ func (s *simulation) boot(h *host) {
 	config := s.mixture.limits.config
 	config.Self, config.Rand, config.Omit = h.id, h.random.source.Uint64, s.options.Omit
 	config.Durability = s.mixture.durability
+	again := h.incarnation > 0
+	if again {
+		s.wipe(h)
+		s.spoil(h)
+	}
+	config.Incarnation = h.life
 	s.leaseConfig(h, &config)
 	config.Members, config.Joining = h.told, h.joins
 	if !h.joins {
 		config.Members = s.checks.epochs[0].members
-	}
-	again := h.incarnation > 0
-	if again {
-		s.spoil(h)
 	}
 	restored := h.disk.restored()
 	h.machine.restore(h.disk.checkpoint)
@@ -185,7 +188,7 @@ func (s *simulation) mayLose(h *host) bool {
 func (s *simulation) lossyOf(group *epochRecord, but *host) int {
 	count := 0
 	for _, h := range s.hosts {
-		if h.lossy && h != but && group.has(h) {
+		if h != but && (h.lossy && group.has(h) || group.lacks(h)) {
 			count++
 		}
 	}
@@ -389,12 +392,17 @@ func (s *simulation) step(h *host, m *core.Message) {
 	before := h.replica.Standing()
 	err := h.replica.Step(*m)
 	now := h.replica.Standing()
-	s.coverEntry(before, now, m.Kind)
+	s.coverEntry(h, before, now, m.Kind)
 	s.countIf(m.Kind == core.KindRecovery && before.Status == core.StatusNormal && before.View > 0 && now.View > before.View,
 		EventRecoveryRaisesView)
 	s.countIf(now.Awaited > before.Awaited, EventGrantHeldBack)
 	if s.tracing() {
 		s.trace(h, "<- %s", describe(m))
+	}
+	if errors.Is(err, core.ErrIncarnation) {
+		s.covered.count(EventStaleRefused)
+		s.trace(h, "%v", err)
+		return
 	}
 	if err != nil {
 		s.violated(claimRefused, "r%d refuses %s: %v", h.id, describe(m), err)

@@ -59,6 +59,7 @@ func (s *simulation) heal() {
 	s.liveness = liveness{begun: true, since: s.now, core: order[:healed], committedAtStart: len(s.checks.committed), atRest: -1}
 	s.network.healAll()
 	s.mixture.fault, s.mixture.damage = faultMixture{downTickMax: 1}, damageMixture{}
+	s.mixture.wipes = wipeMixture{}
 	s.mixture.disk.slow = 0
 	s.trace(nil, "the faults are over")
 	for _, h := range order[healed:] {

@@ -30,7 +30,7 @@ func (m *memory) newHost() *host {
 	m.hosts = m.hosts[:last]
 	clear(h.proposals)
 	clear(h.reads)
-	*h = host{proposals: h.proposals, reads: h.reads, inbox: h.inbox[:0], disk: h.disk.emptied()}
+	*h = host{proposals: h.proposals, reads: h.reads, inbox: h.inbox[:0], lifeState: lifeState{disk: h.disk.emptied()}}
 	return h
 }
 

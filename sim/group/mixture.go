@@ -24,6 +24,7 @@ type mixture struct {
 	leases   leaseMixture
 
 	reconfiguration reconfigurationMixture
+	wipes           wipeMixture
 }
 
 // networkMixture is what happens to messages and links. Lengths of time are in moments.
@@ -112,6 +113,7 @@ func drawMixture(seed uint64) mixture {
 		damage:   drawDamage(seed),
 
 		reconfiguration: drawReconfigurations(seed),
+		wipes:           drawWipes(seed),
 	}
 	drawStarved(&s, &m.network)
 	if stormy := s.chance(300); stormy {

@@ -86,6 +86,8 @@ func mutants() []mutant {
 		{name: "RuleOldMembersStay", rule: core.RuleOldMembersStay},
 		{name: "RuleLearnCommitted", rule: core.RuleLearnCommitted},
 		{name: "RuleIDsAreNew", rule: core.RuleIDsAreNew, directed: "TestNoIDIsUsedTwice"},
+		{name: "RuleIncarnation", rule: core.RuleIncarnation, directed: "TestAnEarlierLifeCountsForNothing"},
+		{name: "RuleWipedStays", rule: core.RuleWipedStays},
 	}
 }
 

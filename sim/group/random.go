@@ -23,6 +23,7 @@ const (
 	// Those of reconfigurations, and of the replicas beyond the largest first group.
 	streamReconfiguration uint64 = 1 << 35
 	streamNewcomers       uint64 = 1 << 36
+	streamWipes           uint64 = 1 << 37
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

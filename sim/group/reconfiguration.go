@@ -41,6 +41,10 @@ func (s *simulation) strikeMembers() {
 	}
 	for _, h := range s.hosts {
 		if h.running() && h.status.Status == core.StatusLeft && r.chance(rates.leave) && !h.paused {
+			if h.other != nil && s.checks.newest().lacks(h) {
+				s.goDown(h, true) // it is another life that the group needs
+				continue
+			}
 			s.covered.count(EventLeftShutDown)
 			s.trace(h, "is shut down for good")
 			h.dead, h.gone = true, true
@@ -92,29 +96,29 @@ func (s *simulation) askReconfiguration() {
 		return
 	}
 	h := found[r.below(len(found))]
-	ids := s.drawMembers(h)
+	ids, come, odd := s.drawMembers(h)
 	if len(ids) == 0 {
 		return
 	}
 	slices.Sort(ids)
-	var members []core.Member
-	for _, id := range slices.Compact(ids) {
-		members = append(members, core.Member{ID: id})
-	}
+	members := s.livesOf(h, slices.Compact(ids), come, odd)
 	s.enqueue(h, input{kind: inputReconfigure, members: members, dry: r.chance(rates.dry)})
 }
 
-// drawMembers draws the next members: some leave, some newcomers come, or, now and then, anybody is anything.
-func (s *simulation) drawMembers(h *host) []core.ReplicaID {
+// drawMembers draws the next members: some leave, some newcomers come, later lives of members among them, or, now and
+// then, anybody is anything.
+func (s *simulation) drawMembers(h *host) (ids, newcomers []core.ReplicaID, odd bool) {
 	rates, r := &s.mixture.reconfiguration, &s.reconfigurationRandom
-	var ids []core.ReplicaID
 	if r.chance(rates.odd) {
 		for _, other := range s.hosts {
 			if r.chance(500) {
 				ids = append(ids, other.id)
 			}
 		}
-		return ids
+		return ids, nil, true
+	}
+	if back := s.comeBack(h); len(back) > 0 {
+		return append(slices.Clone(h.status.Members), back...), back, false
 	}
 	before := h.status.Members
 	leave, come := r.below(len(before)+1), r.below(len(s.joining())+1)
@@ -135,16 +139,16 @@ func (s *simulation) drawMembers(h *host) []core.ReplicaID {
 		ids = slices.Delete(ids, at, at+1)
 	}
 	for _, newcomer := range s.joining()[:come] {
-		if len(ids) < membersMax {
-			ids = append(ids, newcomer.id)
+		if len(ids) < membersMax || slices.Contains(ids, newcomer.id) {
+			ids, newcomers = append(ids, newcomer.id), append(newcomers, newcomer.id)
 		}
 	}
-	return ids
+	return ids, newcomers, false
 }
 
 // reconfigure is the moment in which the replica is asked.
 func (s *simulation) reconfigure(h *host, in *input) {
-	if s.liveness.begun {
+	if s.liveness.begun || s.hopeless(in.members) {
 		return // who has to be there for a change was decided
 	}
 	before := h.status.Members
@@ -168,7 +172,7 @@ func (s *simulation) reconfigure(h *host, in *input) {
 		s.coverChange(h, before, in.members)
 		op := h.replica.Status().Op
 		meta, _ := h.replica.MetaAt(op)
-		s.checks.pending = append(s.checks.pending, pendingEpoch{epoch: h.status.Epoch + 1, op: op, hash: meta.Hash, members: idsOf(in.members)})
+		s.checks.pending = append(s.checks.pending, pendingEpoch{epoch: h.status.Epoch + 1, op: op, hash: meta.Hash, members: idsOf(in.members), lives: lives(in.members)})
 		h.reconfigures = len(s.checks.pending)
 	}
 }
@@ -199,8 +203,9 @@ func (s *simulation) coverChange(h *host, before []core.ReplicaID, after []core.
 		}
 	}
 	came := len(after) - stays
-	s.countIf(left == 0, EventGrow)
-	s.countIf(came == 0, EventShrink)
+	s.countIf(left == 0 && came > 0, EventGrow)
+	s.countIf(came == 0 && left > 0, EventShrink)
+	s.countIf(s.checks.newest().raised(after) > 0, EventLifeRaised)
 	s.countIf(came > 0 && left > 0, EventReplace)
 	s.countIf(stays == 0, EventReplaceAll)
 	s.countIf(removed, EventPrimaryRemoved)
@@ -212,11 +217,11 @@ type epochRecord struct {
 	epoch   core.EpochNumber
 	op      core.OpNumber
 	members []core.ReplicaID
+	lives   []uint64 // of the members, in their order
 	record  core.EncodedMembership
 }
 
-func (e *epochRecord) has(h *host) bool { return slices.Contains(e.members, h.id) }
-func (e *epochRecord) quorum() int      { return len(e.members)/2 + 1 }
+func (e *epochRecord) quorum() int { return len(e.members)/2 + 1 }
 
 // pendingEpoch is a RECONFIGURATION that was proposed. over: it certainly never happens. done: it certainly has.
 type pendingEpoch struct {
@@ -224,6 +229,7 @@ type pendingEpoch struct {
 	op      core.OpNumber
 	hash    core.Hash
 	members []core.ReplicaID
+	lives   []uint64
 	over    bool
 	done    bool
 }
@@ -278,8 +284,13 @@ func (c *checks) begins(h *host, entry *core.Entry) {
 			c.s.violated(claimEpochs, "epoch %d begins at %d, where one was said to be overtaken, or another done", m.Epoch, entry.Op)
 		}
 	}
+	for _, member := range m.Members {
+		if at := slices.Index(before.members, member.ID); at >= 0 && before.lives[at] > member.Incarnation || c.s.hosts[member.ID-1].lives < member.Incarnation {
+			c.s.violated(claimLives, "epoch %d has r%d in life %d, after %v in lives %v", m.Epoch, member.ID, member.Incarnation, before.members, before.lives)
+		}
+	}
 	c.s.covered.count(EventEpoch)
-	c.epochs = append(c.epochs, epochRecord{epoch: m.Epoch, op: entry.Op, members: m.IDs(), record: recordOf(entry)})
+	c.epochs = append(c.epochs, epochRecord{epoch: m.Epoch, op: entry.Op, members: m.IDs(), lives: lives(m.Members), record: recordOf(entry)})
 }
 
 // reconfigurationEnded checks what a replica says of its own proposal.
@@ -324,7 +335,7 @@ func (c *checks) groups() []epochRecord {
 	}
 	for _, p := range c.pending {
 		if int(p.op) > len(c.committed) && !p.over && p.epoch > c.newest().epoch {
-			groups = append(groups, epochRecord{epoch: p.epoch, members: p.members})
+			groups = append(groups, epochRecord{epoch: p.epoch, members: p.members, lives: p.lives})
 		}
 	}
 	return groups
@@ -338,11 +349,12 @@ func (s *simulation) coverEpoch(h *host, m *core.Membership) {
 }
 
 // coverEntry counts by what a message brought a replica into an epoch.
-func (s *simulation) coverEntry(before, now core.Standing, kind core.Kind) {
+func (s *simulation) coverEntry(h *host, before, now core.Standing, kind core.Kind) {
 	if now.Epoch == before.Epoch {
 		return
 	}
 	s.countIf(before.Status == core.StatusTransitioning && now.Status == core.StatusNormal, EventEnteredAsNewcomer)
+	s.countIf(before.Status == core.StatusTransitioning && now.Status == core.StatusNormal && h.life > 0, EventEnteredInLaterLife)
 	s.countIf(before.Status == core.StatusRecovering, EventEnteredRecovering)
 	switch kind {
 	case core.KindNewCommitted:

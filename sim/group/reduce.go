@@ -41,6 +41,7 @@ func calmings() []calming {
 		{"handover", func(m *mixture) { m.handover = handoverMixture{} }},
 		{"freeze", func(m *mixture) { m.leases.frozen = 0 }},
 		{"reconfiguration", func(m *mixture) { m.reconfiguration = reconfigurationMixture{} }},
+		{"wipes", func(m *mixture) { m.wipes = wipeMixture{} }},
 		{"damage", func(m *mixture) { m.damage = damageMixture{} }},
 		{"gather", func(m *mixture) { m.fault.gather = 0 }},
 		{"transfer-loss", func(m *mixture) { m.fault.transferLoss = 0 }},

@@ -79,7 +79,7 @@ type simulation struct {
 	happened  uint64
 	liveness  liveness
 
-	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom stream
+	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom, wipeRandom stream
 }
 
 // eventsMax ends a run that goes round in circles.
@@ -147,6 +147,7 @@ func newSimulation(last *simulation, options Options, mixture mixture) *simulati
 		transferRandom: newStream(seed, streamTransfer), handoverRandom: newStream(seed, streamHandover+1), damageRandom: newStream(seed, streamDamage+1),
 		leaseRandom:           newStream(seed, streamLeases+1),
 		reconfigurationRandom: newStream(seed, streamReconfiguration+1),
+		wipeRandom:            newStream(seed, streamWipes+1),
 	}
 	room := s.mixture.members
 	if s.mixture.reconfiguration.rate > 0 {
@@ -160,6 +161,7 @@ func newSimulation(last *simulation, options Options, mixture mixture) *simulati
 		h := newHost(s, number)
 		s.hosts = append(s.hosts, h)
 		s.checks.epochs[0].members = append(s.checks.epochs[0].members, h.id)
+		s.checks.epochs[0].lives = append(s.checks.epochs[0].lives, 0)
 	}
 	return s
 }

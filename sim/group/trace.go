@@ -47,6 +47,9 @@ func (s *simulation) trace(h *host, format string, arguments ...any) {
 func describe(m *core.Message) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s r%d->r%d v%d", m.Kind, m.From, m.To, m.View)
+	if m.Incarnation != 0 {
+		fmt.Fprintf(&text, " life %d", m.Incarnation)
+	}
 	if m.Op != 0 {
 		fmt.Fprintf(&text, " op %d", m.Op)
 	}

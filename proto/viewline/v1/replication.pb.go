@@ -707,8 +707,11 @@ type VRMessage struct {
 	Lease                uint64                 `protobuf:"varint,17,opt,name=lease,proto3" json:"lease,omitempty"`          // nanoseconds: how long a lease a COMMIT asks for, or a COMMITOK grants
 	Membership           []byte                 `protobuf:"bytes,18,opt,name=membership,proto3" json:"membership,omitempty"` // of the epoch that a STARTEPOCH tells of
 	CheckpointMembership []byte                 `protobuf:"bytes,19,opt,name=checkpoint_membership,json=checkpointMembership,proto3" json:"checkpoint_membership,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Of the sender's life, as it is in memberships. A PeerFrame says in which life the process is that holds the stream; this
+	// one belongs to what the replica promises, whatever carries it.
+	Incarnation   uint64 `protobuf:"varint,20,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VRMessage) Reset() {
@@ -874,6 +877,13 @@ func (x *VRMessage) GetCheckpointMembership() []byte {
 	return nil
 }
 
+func (x *VRMessage) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
 // VRCheckpoint describes the state that a FetchCheckpoint of Viewstamped Replication sends: it is the header of
 // the first response. The chunks are the state machine's own bytes.
 type VRCheckpoint struct {
@@ -1023,7 +1033,7 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x04view\x18\x02 \x01(\x04R\x04view\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\x12\x12\n" +
 	"\x04hash\x18\x04 \x01(\x06R\x04hash\x12\x12\n" +
-	"\x04kind\x18\x05 \x01(\rR\x04kind\"\xd3\x04\n" +
+	"\x04kind\x18\x05 \x01(\rR\x04kind\"\xf5\x04\n" +
 	"\tVRMessage\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.viewline.v1.VRKindR\x04kind\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
@@ -1046,7 +1056,8 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\x12 \x01(\fR\n" +
 	"membership\x123\n" +
-	"\x15checkpoint_membership\x18\x13 \x01(\fR\x14checkpointMembership\"\xc4\x01\n" +
+	"\x15checkpoint_membership\x18\x13 \x01(\fR\x14checkpointMembership\x12 \n" +
+	"\vincarnation\x18\x14 \x01(\x04R\vincarnation\"\xc4\x01\n" +
 	"\fVRCheckpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x0e\n" +

@@ -38,6 +38,9 @@ type Config struct {
 	// Joining: this replica is to become a member of a group that exists. Until then it asks Members, who may be those
 	// of any epoch, Self among them or not.
 	Joining bool
+	// Incarnation is this replica's, as its storage has it: it is a member of the epochs that name this one, and joins
+	// those that name an earlier one. 0 in the first life.
+	Incarnation uint64
 	// Rand draws time-outs and nonces.
 	Rand func() uint64
 
@@ -112,6 +115,9 @@ func (c Config) Validate() error {
 	}
 	if !c.Joining && !slices.Contains(c.Members, c.Self) {
 		return fmt.Errorf("%w: replica %d is not among the members %v", ErrConfig, c.Self, c.Members)
+	}
+	if c.Incarnation > incarnationMax || c.Incarnation > 0 && len(c.Members) == 1 && c.Members[0] == c.Self {
+		return fmt.Errorf("%w: incarnation %d of replica %d of %v", ErrConfig, c.Incarnation, c.Self, c.Members)
 	}
 	if c.Durability > DurabilityMemory {
 		return fmt.Errorf("%w: %v", ErrConfig, c.Durability)

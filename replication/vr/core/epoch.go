@@ -12,12 +12,8 @@ func (r *Replica) setMembership(m Membership) {
 	r.config.Members = m.IDs()
 	r.quorum = m.quorum()
 	r.others = slices.DeleteFunc(m.IDs(), func(id ReplicaID) bool { return id == r.config.Self })
-	r.member = m.Has(r.config.Self)
+	r.member = r.belongs(&m)
 }
-
-// joins reports whether this replica is no member yet. An id up to the largest one was a member's, and is never one
-// again.
-func (r *Replica) joins() bool { return !r.member && r.config.Self > r.membership.LargestID }
 
 // Membership is that of the epoch which this replica is in, or of the last that it knows.
 func (r *Replica) Membership() Membership { return r.membership }
@@ -51,13 +47,7 @@ func (r *Replica) enterEpoch(m Membership) {
 		// Its backups need not wait for a time-out to learn that their epoch is over.
 		r.broadcast(Message{Kind: KindCommit, Op: m.Op, Commit: r.commit, Round: p.round})
 	}
-	r.stopLeading()
-	if r.handover != nil {
-		r.endHandover(HandoverOvertaken)
-	}
-	r.viewChange, r.transfer, r.probe, r.recovery, r.learning, r.leaving = nil, nil, nil, nil, nil, nil
-	r.claims, r.spared = map[ReplicaID]ViewNumber{}, 0
-	r.leaveLeases()
+	r.leaveEpoch()
 	r.setMembership(m)
 	r.entered = &r.membership
 	if r.heard.Epoch <= m.Epoch {
@@ -69,11 +59,24 @@ func (r *Replica) enterEpoch(m Membership) {
 	r.settleReconfiguration()
 }
 
+// leaveEpoch ends all that goes on in an epoch.
+func (r *Replica) leaveEpoch() {
+	r.stopLeading()
+	if r.handover != nil {
+		r.endHandover(HandoverOvertaken)
+	}
+	r.viewChange, r.transfer, r.probe, r.recovery, r.learning, r.leaving = nil, nil, nil, nil, nil, nil
+	r.claims, r.spared = map[ReplicaID]ViewNumber{}, 0
+	r.leaveLeases()
+}
+
 // takeRole begins what this replica is in an epoch that it has just entered: a member, one to be, or one no more.
 func (r *Replica) takeRole() {
 	switch {
-	case !r.member && r.joins():
+	case r.joins():
 		r.becomeTransitioning()
+	case r.outlived(&r.membership):
+		r.status = StatusLeft
 	case !r.member:
 		r.becomeLeaving()
 	case r.primaryOf(r.view) == r.config.Self && r.log.last() == r.membership.Op:
@@ -196,6 +199,10 @@ func (r *Replica) onStartEpoch(m *Message) {
 	case told.Epoch <= r.heard.Epoch:
 		return
 	}
+	if r.outlived(&told) {
+		r.becomeOutlived(told)
+		return
+	}
 	if r.status == StatusLeaving || r.status == StatusLeft {
 		r.becomeLeft() // a later epoch comes of one that has begun
 		return
@@ -219,8 +226,10 @@ func (r *Replica) onEpochStarted(m *Message) {
 	switch {
 	case l == nil || m.Epoch < r.membership.Epoch:
 		return
-	case m.Epoch == r.membership.Epoch && r.membership.Has(m.From):
-		l.started[m.From] = true
+	case m.Epoch == r.membership.Epoch:
+		if member, found := r.membership.Member(m.From); found && member.Incarnation == m.Incarnation {
+			l.started[m.From] = true
+		}
 	case m.Epoch > r.membership.Epoch:
 		r.becomeLeft()
 		return

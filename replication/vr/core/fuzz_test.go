@@ -34,11 +34,14 @@ func FuzzStep(f *testing.F) {
 			b.restart(Restored{HardState: b.hard, Entries: b.log, Recover: true})
 			b.act()
 		}
-		if role%7 == 6 {
+		switch role % 7 {
+		case 5:
+			b = wiped3(t, Restored{})
+		case 6:
 			b = newcomer4(t, Restored{})
 		}
 		ended, next := epochLog(membersOf(1, 3, 4), []ReplicaID{1, 2, 3}, 2)
-		other, _ := epochLog(membersOf(1, 2), []ReplicaID{1, 2, 3}, 3)
+		other, _ := epochLog(raised3(1), []ReplicaID{1, 2, 3}, 3)
 		logs := [4][]Entry{entries("a", 1, 1, 2, 2, 3), entries("b", 1, 2, 2, 3, 3), ended, other}
 		for ; len(script) >= 10; script = script[10:] {
 			fuzzAct(b, script)
@@ -77,6 +80,8 @@ func fuzzAct(b *bench, script []byte) {
 		_ = b.ReadBarrier(b.Status().View, uint64(script[9]))
 	case 9:
 		_, _ = b.Reconfigure(membersOf([][]ReplicaID{{1, 2}, {1, 3}, {2}, {1, 2, 3, 4}, {1, 3, 4}}[script[9]%5]...), false)
+	case 10:
+		_, _ = b.Reconfigure(raised3(uint64(script[9]%4)), false)
 	}
 }
 
@@ -89,7 +94,7 @@ func fuzzMessage(b *bench, script []byte, log []Entry) Message {
 		return uint64(script[at])
 	}
 	m := Message{
-		Kind: Kind(script[0] % 19), Epoch: EpochNumber(script[1] >> 4 % 4), From: ReplicaID(script[1] & 15 % 5), To: b.config.Self, View: ViewNumber(number(2)), Op: OpNumber(number(3)),
+		Kind: Kind(script[0] % 19), Epoch: EpochNumber(script[1] >> 4 % 4), From: ReplicaID(script[1] & 15 % 5), Incarnation: uint64(script[1] >> 6), To: b.config.Self, View: ViewNumber(number(2)), Op: OpNumber(number(3)),
 		Commit: OpNumber(number(4)), LastNormalView: ViewNumber(number(5)), Nonce: number(6), Round: number(6),
 		First: OpNumber(number(7)), Agree: script[8]&1 == 1,
 	}

@@ -16,15 +16,22 @@ type learning struct {
 
 // learner is what a member knows of a replica that is to become one.
 type learner struct {
-	id    ReplicaID
-	op    OpNumber // how far its log goes
-	quiet int
+	id          ReplicaID
+	incarnation uint64
+	op          OpNumber // how far what it knows to be committed goes
+	quiet       int
 }
 
 // becomeTransitioning begins to learn, to become a member. It takes part in nothing until then.
 func (r *Replica) becomeTransitioning() {
 	r.status = StatusTransitioning
-	r.learnFrom(r.others[r.config.Rand()%uint64(len(r.others))])
+	teachers := r.others
+	if len(teachers) == 0 {
+		teachers = r.teachers()
+	}
+	if len(teachers) > 0 {
+		r.learnFrom(teachers[r.config.Rand()%uint64(len(teachers))])
+	}
 }
 
 // behind reports whether the beginning of an epoch is missing here that this replica is to enter, or that it leaves to
@@ -53,7 +60,11 @@ func (r *Replica) teachers() []ReplicaID {
 	newest := r.beginning()
 	ids := append(append(newest.IDs(), newest.Previous...), r.others...)
 	slices.Sort(ids)
-	return slices.DeleteFunc(slices.Compact(ids), func(id ReplicaID) bool { return id == r.config.Self })
+	self := func(id ReplicaID) bool { return id == r.config.Self }
+	if ids = slices.DeleteFunc(slices.Compact(ids), self); len(ids) > 0 {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(r.advised), self) // its own earlier life is the only member that it knows
 }
 
 // learnFrom begins to ask, if it has not begun yet.
@@ -81,13 +92,15 @@ func (r *Replica) askCommitted() {
 	if r.behind() {
 		first = l.below + OpNumber(len(l.buffer)) + 1
 	}
-	r.send(l.from, Message{Kind: KindGetCommitted, Op: r.log.last(), First: first, Nonce: l.nonce})
 	if r.status != StatusTransitioning {
+		r.send(l.from, Message{Kind: KindGetCommitted, Op: r.log.last(), First: first, Nonce: l.nonce})
 		return
 	}
+	// What an earlier life has left above the commit-number may be of no branch that lives.
+	r.send(l.from, Message{Kind: KindGetCommitted, Op: r.commit, First: first, Nonce: l.nonce})
 	for _, id := range r.teachers() {
 		if id != l.from {
-			r.send(id, Message{Kind: KindGetCommitted, Op: r.log.last()})
+			r.send(id, Message{Kind: KindGetCommitted, Op: r.commit})
 		}
 	}
 }
@@ -153,8 +166,10 @@ func (r *Replica) onGetCommitted(m *Message) {
 }
 
 // noteLearner remembers how far a replica is that wants to become a member, so many of them at the most.
+// Of one id it is the latest life.
 func (r *Replica) noteLearner(m *Message) {
-	if m.From <= r.membership.LargestID {
+	member, found := r.membership.Member(m.From)
+	if found && m.Incarnation <= member.Incarnation || !found && m.From <= r.membership.LargestID {
 		return
 	}
 	at := slices.IndexFunc(r.learners, func(l learner) bool { return l.id == m.From })
@@ -165,7 +180,9 @@ func (r *Replica) noteLearner(m *Message) {
 		at = len(r.learners)
 		r.learners = append(r.learners, learner{id: m.From})
 	}
-	r.learners[at].op, r.learners[at].quiet = m.Op, 0
+	if m.Incarnation >= r.learners[at].incarnation {
+		r.learners[at] = learner{id: m.From, incarnation: m.Incarnation, op: m.Op}
+	}
 }
 
 // onNewCommitted takes the answer to the question that is open.

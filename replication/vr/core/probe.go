@@ -36,8 +36,7 @@ func (r *Replica) tickProbe() {
 func (r *Replica) sendProbe() {
 	for _, to := range r.others {
 		if !r.probe.agreed[to] {
-			// A probe may be of view 0, so that its view is named by hand.
-			r.out = append(r.out, Outgoing{Message: Message{Kind: KindProbe, From: r.config.Self, To: to, Epoch: r.membership.Epoch, View: r.view, Nonce: r.probe.nonce}})
+			r.send(to, Message{Kind: KindProbe, Nonce: r.probe.nonce})
 		}
 	}
 }
@@ -57,9 +56,7 @@ func (r *Replica) lost() bool {
 // onProbe agrees if this replica has lost the primary of that view, or of an earlier one.
 func (r *Replica) onProbe(m *Message) {
 	agree := m.View >= r.view && r.lost()
-	r.out = append(r.out, Outgoing{Message: Message{
-		Kind: KindProbeOK, From: r.config.Self, To: m.From, Epoch: r.membership.Epoch, View: r.view, Nonce: m.Nonce, Agree: agree,
-	}})
+	r.send(m.From, Message{Kind: KindProbeOK, Nonce: m.Nonce, Agree: agree})
 }
 
 // onProbeOK counts those who agree with the question that is open.

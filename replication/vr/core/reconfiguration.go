@@ -12,7 +12,8 @@ var (
 	ErrReconfiguring = errors.New("vr: a reconfiguration is under way already")
 	// ErrMembership: these cannot be the members of the next epoch.
 	ErrMembership = errors.New("vr: no members for an epoch")
-	// ErrNewcomer: a replica that is to become a member was not heard, or lacks more than one checkpoint.
+	// ErrNewcomer: a replica that is to become a member was not heard, or lacks more than one checkpoint, or the life of
+	// it that is to end was heard just now.
 	ErrNewcomer = errors.New("vr: a newcomer is not ready")
 	// ErrQuorum: fewer than a quorum of the members to be are heard and close to the end of the log.
 	ErrQuorum = errors.New("vr: the next epoch would have no quorum")
@@ -57,8 +58,11 @@ type reconfiguring struct {
 // MemberReport is what a primary knows of a replica that is a member, is to become one, or is to leave.
 type MemberReport struct {
 	ID ReplicaID
-	// Was and Will say whether it is a member before and after the change.
-	Was, Will bool
+	// Incarnation is of the life that is described: the one that will be a member, or else that was.
+	Incarnation uint64
+	// Was and Will say whether it is a member before and after the change. Raised: both, in two lives, of which the later
+	// one is a newcomer.
+	Was, Will, Raised bool
 	// Heard: it was heard within the shortest time-out. Op is how far its log went then.
 	Heard bool
 	Op    OpNumber
@@ -139,15 +143,24 @@ func (r *Replica) reportOn(next *Membership) []MemberReport {
 	ids := append(next.IDs(), r.membership.IDs()...)
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
-		m := MemberReport{ID: id, Was: r.membership.Has(id), Will: next.Has(id)}
-		m.Heard, m.Op = r.heardOf(id)
+		was, isMember := r.membership.Member(id)
+		will, stays := next.Member(id)
+		m := MemberReport{ID: id, Incarnation: was.Incarnation, Was: isMember, Will: stays}
+		if stays {
+			m.Incarnation, m.Raised = will.Incarnation, isMember && will.Incarnation > was.Incarnation
+		}
+		if isMember && !m.Raised {
+			m.Heard, m.Op = r.heardOf(id)
+		} else {
+			m.Heard, m.Op = r.heardOfLearner(id, m.Incarnation)
+		}
 		m.Ready = m.Heard && m.Op >= r.checkpoint.Op
 		report = append(report, m)
 	}
 	return report
 }
 
-// heardOf says whether a replica was heard lately, and how far its log goes.
+// heardOf says whether a member was heard lately, and how far its log goes.
 func (r *Replica) heardOf(id ReplicaID) (bool, OpNumber) {
 	if id == r.config.Self {
 		return true, r.log.last()
@@ -155,8 +168,13 @@ func (r *Replica) heardOf(id ReplicaID) (bool, OpNumber) {
 	if b := r.primary.backup(id); b != nil {
 		return b.joined && b.quiet < r.config.ViewChangeTicksMin, b.match
 	}
+	return false, 0
+}
+
+// heardOfLearner is the same of one who is to become a member.
+func (r *Replica) heardOfLearner(id ReplicaID, incarnation uint64) (bool, OpNumber) {
 	for _, l := range r.learners {
-		if l.id == id {
+		if l.id == id && l.incarnation == incarnation {
 			return l.quiet < r.config.ViewChangeTicksMin, l.op
 		}
 	}
@@ -167,7 +185,10 @@ func (r *Replica) heardOf(id ReplicaID) (bool, OpNumber) {
 func (r *Replica) judge(next *Membership, report []MemberReport) error {
 	ready := 0
 	for _, m := range report {
-		if !m.Was && !m.Ready && !r.config.Omit.Has(RuleNewcomersReady) {
+		if heard, _ := r.heardOf(m.ID); m.Raised && heard {
+			return fmt.Errorf("%w: replica %d needs no later life, this one was heard just now", ErrNewcomer, m.ID)
+		}
+		if (!m.Was || m.Raised) && !m.Ready && !r.config.Omit.Has(RuleNewcomersReady) {
 			return fmt.Errorf("%w: replica %d, heard %v, at %d; the checkpoint is at %d", ErrNewcomer, m.ID, m.Heard, m.Op, r.checkpoint.Op)
 		}
 		if m.Will && m.Ready {

@@ -170,19 +170,6 @@ func TestSenselessMembersAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotPrimary)
 }
 
-// A life that is over never comes back.
-func TestIncarnationsNeverGoBack(t *testing.T) {
-	raised := membersOf(1, 2, 3)
-	raised[2].Incarnation = 5
-	b := reconfiguring2(t, raised)
-	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 2})
-	require.Equal(t, raised, b.Membership().Members)
-	next := Membership{Epoch: 2, Members: membersOf(1, 2, 3), LargestID: 3}
-	require.ErrorIs(t, b.checkNext(&next), ErrMembership)
-	next.Members[2].Incarnation, next.Members[0].Witness = 5, true
-	require.NoError(t, b.checkNext(&next), "who is a witness changes with an epoch")
-}
-
 // An id that was a member's is never another's: what its first owner said could count for the other.
 func TestNoIDIsUsedTwice(t *testing.T) {
 	for _, broken := range []bool{false, true} {

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -13,6 +14,8 @@ type Replica struct {
 	membership Membership
 	record     EncodedMembership
 	others     []ReplicaID // members, ascending
+	// advised are those whom the configuration names, to be asked where no members are known who could be.
+	advised []ReplicaID
 	// quorum is f+1 of 2f+1 (and a majority of an even group).
 	quorum int
 	member bool // this replica is one
@@ -96,6 +99,9 @@ func New(config Config, restored Restored) (*Replica, error) {
 	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
 	r.commitMax, r.applied, r.fetched = r.commit, r.checkpoint.Op, r.checkpoint.Op
 	r.startLeases()
+	if r.joins() && len(r.teachers()) == 0 {
+		return nil, fmt.Errorf("%w: the only replica of its group is in a later life, and nobody has what it knew", ErrRestored)
+	}
 	if !r.member {
 		r.takeRole()
 		return r, nil
@@ -114,7 +120,7 @@ func New(config Config, restored Restored) (*Replica, error) {
 // restoreEpoch finds out which epoch this replica is in, and in which view. A checkpoint of a later epoch than that of
 // the hard state was made durable just before the restart: nothing was promised yet in its epoch.
 func (r *Replica) restoreEpoch(restored Restored) error {
-	r.hardState = restored.HardState
+	r.hardState, r.advised = restored.HardState, r.config.Members
 	r.view, r.lastNormalView = r.hardState.View, r.hardState.LastNormalView
 	newest := Membership{}
 	for _, record := range []EncodedMembership{r.hardState.Membership, restored.Checkpoint.Membership} {
@@ -144,13 +150,13 @@ func (r *Replica) restoreEpoch(restored Restored) error {
 func (r *Replica) firstMembership() error {
 	first := Membership{}
 	for _, id := range r.config.Members {
-		if !r.config.Joining || id != r.config.Self {
+		if !r.config.Joining || id != r.config.Self || r.config.Omit.Has(RuleWipedStays) {
 			first.Members = append(first.Members, Member{ID: id})
 			first.LargestID = id
 		}
 	}
 	r.setMembership(first)
-	if r.config.Joining {
+	if r.config.Joining && !r.member {
 		r.record = "" // it was not told
 		if !r.joins() {
 			return fmt.Errorf("%w: replica %d cannot join %v: a new id is above all others", ErrConfig, r.config.Self, first.IDs())
@@ -261,6 +267,9 @@ func (r *Replica) Step(m Message) error {
 		return ErrStopped
 	}
 	if err := r.check(&m); err != nil {
+		if errors.Is(err, ErrIncarnation) && m.From != r.config.Self {
+			r.tellEpoch(m.From) // it may not have heard that its life is over
+		}
 		if m.Epoch != r.membership.Epoch && r.config.Omit.Has(RuleEpochOfMessage) {
 			return nil // a mutant that refuses would be found by that
 		}
@@ -324,10 +333,17 @@ func (r *Replica) check(m *Message) error {
 		return fmt.Errorf("%w: unknown kind %d", ErrRefused, m.Kind)
 	case m.To != r.config.Self:
 		return fmt.Errorf("%w: %w: it is for replica %d", ErrRefused, ErrStranger, m.To)
+	}
+	if err := r.checkIncarnation(m); err != nil {
+		return err
+	}
+	switch {
 	case m.Kind >= KindStartEpoch:
 		return r.checkEpoch(m)
 	case m.Epoch != r.membership.Epoch && !r.config.Omit.Has(RuleEpochOfMessage):
 		return nil // it counts for nothing, whatever it says
+	case !r.member && (r.config.Incarnation > 0 || r.membership.Has(r.config.Self)):
+		return nil // it is for another life of this replica
 	case !r.member || !slices.Contains(r.others, m.From):
 		return fmt.Errorf("%w: %w: replica %d is not another member", ErrRefused, ErrStranger, m.From)
 	case m.View == 0 && m.Kind != KindProbe && m.Kind != KindProbeOK:
@@ -425,7 +441,7 @@ func (r *Replica) Tick() {
 
 // send queues a message of the replica's own view.
 func (r *Replica) send(to ReplicaID, m Message) {
-	m.From, m.To, m.Epoch = r.config.Self, to, r.membership.Epoch
+	m.From, m.To, m.Epoch, m.Incarnation = r.config.Self, to, r.membership.Epoch, r.config.Incarnation
 	if m.View == 0 {
 		m.View = r.view
 	}

@@ -93,4 +93,8 @@ const (
 	RuleLearnCommitted
 	// RuleIDsAreNew: no id is a member's that was another's before.
 	RuleIDsAreNew
+	// RuleIncarnation: what an earlier life of a member says counts for nothing, and that life is over.
+	RuleIncarnation
+	// RuleWipedStays: a replica that has lost its storage takes part only in an epoch that names its new life.
+	RuleWipedStays
 )

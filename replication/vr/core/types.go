@@ -124,8 +124,10 @@ func (k Kind) String() string {
 // Message is any message of the protocol; which fields count depends on Kind, and the handler of each kind
 // says which. Entries are shared and never changed.
 type Message struct {
-	Kind           Kind
-	From, To       ReplicaID
+	Kind     Kind
+	From, To ReplicaID
+	// Incarnation is the sender's, so that an earlier life of it is told from this one.
+	Incarnation    uint64
 	Epoch          EpochNumber
 	View           ViewNumber
 	Op             OpNumber

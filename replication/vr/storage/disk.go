@@ -97,13 +97,18 @@ type waiting struct {
 
 // Create makes an empty log in a directory that exists. It is the one act that lets a replica start from
 // nothing, done when the replica's identity is given to it and never again. A crash before it returns leaves
-// the directory without a log. ErrFormatted when there is a log, or a checkpoint of one.
+// the directory without a log. ErrFormatted when there is a log, or a checkpoint or the owner of one.
 func Create(directory string) error {
 	path := filepath.Join(directory, databaseName)
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("%w: %s", ErrFormatted, path)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("storage: create: %w", err)
+	}
+	if owner, err := readOwner(directory); err != nil {
+		return err
+	} else if owner != (vr.Owner{}) {
+		return fmt.Errorf("%w: its log is gone, but it was that of %v: %s", ErrFormatted, owner, remedyLost)
 	}
 	names, err := checkpointNames(directory)
 	if err != nil {
@@ -171,7 +176,7 @@ func Open(directory string, options Options) (vr.Storage, error) {
 func openDisk(directory string, options Options) (*Disk, error) {
 	path := filepath.Join(directory, databaseName)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrNotFormatted, path)
+		return nil, fmt.Errorf("%w: %s; if it had one: %s", ErrNotFormatted, path, remedyLost)
 	} else if err != nil {
 		return nil, fmt.Errorf("storage: open: %w", err)
 	}

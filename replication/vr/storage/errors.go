@@ -39,6 +39,10 @@ const remedyRepair = "a replica that starts with it recovers from the other memb
 const remedy = "keep the directory for inspection and do not start this replica from it again; the group goes on " +
 	"with its other members, and only a replica with a new id may take this one's place"
 
+// remedyLost is what an operator can do about a log that is gone.
+const remedyLost = "a replica whose log is gone has forgotten what it promised and must not take part under its old identity; it comes " +
+	"back from an empty directory in a larger incarnation, or as a new replica, once its group has committed that"
+
 // DamageError says that a file does not hold what was written to it. Nothing of it was used.
 type DamageError struct {
 	// File is the path of the damaged file.

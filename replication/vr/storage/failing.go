@@ -220,6 +220,9 @@ func (f *Failing) ReceiveCheckpoint(identity vr.CheckpointIdentity) (vr.Checkpoi
 	return &failingReceiver{CheckpointReceiver: receiver, failing: f}, nil
 }
 
+// Claim is the inner one's.
+func (f *Failing) Claim(owner vr.Owner) error { return f.inner.Claim(owner) }
+
 // Durability is the inner one's.
 func (f *Failing) Durability() Durability { return f.inner.Durability() }
 

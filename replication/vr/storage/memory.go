@@ -25,6 +25,7 @@ type Memory struct {
 	lies    uint64
 	// partial is what was kept of another replica's checkpoint; nil: nothing. It is durable.
 	partial *partialState
+	owner   vr.Owner
 	// spoiled are current's bytes, once a test has changed some.
 	spoiled *spoiled
 }
@@ -42,6 +43,17 @@ type contents struct {
 
 // NewMemory makes an empty one. There is nothing to format.
 func NewMemory() *Memory { return &Memory{} }
+
+// Claim makes it a replica's.
+func (m *Memory) Claim(owner vr.Owner) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next, err := owner.Succeeds(m.owner)
+	if err == nil {
+		m.owner = next
+	}
+	return err
+}
 
 // Load returns everything. Like a disk's, it makes durable what it returns and takes the mark of a clean end away.
 func (m *Memory) Load() (vr.Loaded, error) {

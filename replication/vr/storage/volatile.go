@@ -112,6 +112,9 @@ func (v *volatile) ReceiveCheckpoint(identity vr.CheckpointIdentity) (vr.Checkpo
 	return v.memory.ReceiveCheckpoint(identity)
 }
 
+// Claim makes the disk's directory a replica's.
+func (v *volatile) Claim(owner vr.Owner) error { return v.disk.Claim(owner) }
+
 // Durability is that of memory.
 func (v *volatile) Durability() Durability { return DurabilityMemory }
 
