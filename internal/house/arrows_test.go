@@ -22,8 +22,9 @@ var arrows = map[string][]string{
 	"check":                      {"txn"},
 	"replication":                {},
 	"replication/vr/core":        {"internal/omit"},
-	"replication/vr":             {"replication", "replication/vr/core", "proto/viewline/v1", "internal/notice"},
-	"replication/vr/storage":     {"replication", "replication/vr", "replication/vr/core"},
+	"replication/vr/transfer":    {"replication/vr/core", "internal/omit"},
+	"replication/vr":             {"replication", "replication/vr/core", "replication/vr/transfer", "proto/viewline/v1", "internal/notice"},
+	"replication/vr/storage":     {"replication", "replication/vr", "replication/vr/core", "replication/vr/transfer"},
 	"replication/vr/streams":     {"replication", "replication/transport", "replication/vr", "replication/vr/core"},
 	"replication/vr/vrtest":      {"replication", "replication/vr", "replication/vr/core", "replication/vr/storage"},
 	"replication/sessions/table": {"internal/omit"},
@@ -66,7 +67,7 @@ var arrows = map[string][]string{
 	"cluster/clustertest": {"cluster", "clerk"},
 	"cluster/process":     {"cluster", "internal/survey"},
 	"sim":                 {},
-	"sim/group":           {"replication/vr/core", "internal/omit"},
+	"sim/group":           {"replication/vr/core", "replication/vr/transfer", "internal/omit"},
 	"sim/transactions":    {"txn", "txn/commit", "txn/terminate", "txn/history", "check", "internal/omit"},
 	"bench":               {"txn", "check", "clerk", "cluster", "cluster/process", "internal/survey"},
 	"examples/kvhttp": {
@@ -81,7 +82,7 @@ var arrows = map[string][]string{
 
 // pure names the rooms that decide and do nothing else.
 var pure = []string{
-	"txn", "txn/commit", "txn/terminate", "txn/history", "check", "replication/vr/core", "coordinator/state",
+	"txn", "txn/commit", "txn/terminate", "txn/history", "check", "replication/vr/core", "replication/vr/transfer", "coordinator/state",
 	"replication/sessions/table",
 	"internal/omit", "internal/placement",
 }

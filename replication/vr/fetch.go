@@ -9,39 +9,32 @@ import (
 
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/transfer"
 )
-
-// fetchAttemptsMax is how often a checkpoint of which a part is here is asked for in vain, one time after the other,
-// before another member is asked for what it has.
-const fetchAttemptsMax = 3
 
 var errStalled = errors.New("vr: the checkpoint stands still")
 
-// fetch is a checkpoint of another replica on its way here.
+// fetch carries out what a transfer.Fetch decides.
 type fetch struct {
 	*Replica
-	want *core.FetchCheckpoint
-	from core.ReplicaID // who is asked
-	// asked is how many of the members were looked at for one that goes on with what is here.
-	asked int
+	*transfer.Fetch
 	// receiver is nil until it is known which checkpoint comes.
 	receiver CheckpointReceiver
-	identity CheckpointIdentity
-	kept     bool // the receiver goes on with what an earlier fetch has left
-	begun    bool // a chunk has come from somebody
+	resumes  bool // what comes next goes on with chunks that came before, in this fetch or an earlier one
 }
 
 // fetchCheckpoint runs beside the owner. It ends with the checkpoint durable here, or with a part of it kept for the next
 // time. above is what was applied when it began.
 func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint, above core.OpNumber) finishedJob {
-	f := &fetch{Replica: r, want: want, from: want.From}
+	f := &fetch{Replica: r, Fetch: transfer.NewFetch(*want, r.others(), 0)}
 	job := finishedJob{fetched: true}
 	defer r.counters.fetchDone.Store(0)
 	defer r.counters.fetchTotal.Store(0)
 	if job.err = f.goOn(above); job.err == nil {
 		job.missed, job.err = f.run()
 	}
-	job.meta, job.from = f.identity.Meta, f.from
+	identity, _ := f.Identity()
+	job.meta, job.from = identity.Meta, f.From()
 	switch {
 	case f.receiver == nil:
 	case job.err != nil:
@@ -61,69 +54,62 @@ func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint, above core.OpNumbe
 	return job
 }
 
+// others are the members but for this replica.
+func (r *Replica) others() []core.ReplicaID {
+	var ids []core.ReplicaID
+	for _, member := range r.options.Members {
+		if member != r.options.Self {
+			ids = append(ids, core.ReplicaID(member))
+		}
+	}
+	return ids
+}
+
 // goOn takes up what an earlier fetch has left, if that is of any use.
-func (f *fetch) goOn(above core.OpNumber) error {
-	identity, ok := f.options.Storage.Unfinished()
-	if !ok || identity.Meta.Op <= above {
+func (f *fetch) goOn(above core.OpNumber) (err error) {
+	left, ok := f.options.Storage.Unfinished()
+	if !ok || !f.GoOn(left, above) {
 		return nil
 	}
-	f.identity, f.kept = identity, true
-	var err error
-	f.receiver, err = f.options.Storage.ReceiveCheckpoint(identity)
+	f.receiver, err = f.options.Storage.ReceiveCheckpoint(left)
+	f.resumes = true
 	return err
 }
 
 // run asks until everything is here. missed: the others or the ways to them failed.
 func (f *fetch) run() (missed, err error) {
-	for failed := 0; ; {
-		before := f.next()
+	for {
+		before := f.chunks()
 		if missed, err = f.attempt(); missed == nil || err != nil || f.background.Err() != nil {
 			return missed, err
 		}
-		f.options.Logger.Info("a checkpoint stopped on its way", "group", f.options.Group, "replica", f.options.Self, "from", f.from,
-			"chunk", f.next(), "reason", missed)
-		got := f.next() > before
-		switch {
-		case f.receiver != nil && (errors.Is(missed, replication.ErrCheckpointGone) || f.from != f.want.From && !got):
-			if err := f.askElsewhere(); err != nil {
+		f.options.Logger.Info("a checkpoint stopped on its way", "group", f.options.Group, "replica", f.options.Self, "from", f.From(),
+			"chunk", f.chunks(), "reason", missed)
+		switch f.Missed(errors.Is(missed, replication.ErrCheckpointGone), before, f.chunks()) {
+		case transfer.NextGiveUp:
+			return missed, nil
+		case transfer.NextAgain:
+			if err := f.pause(); err != nil {
+				return err, nil
+			}
+		case transfer.NextElsewhere:
+		case transfer.NextAnew:
+			f.counters.fetchesReplaced.Add(1)
+			receiver := f.receiver
+			f.receiver, f.resumes = nil, false
+			if err := receiver.Abort(); err != nil {
 				return nil, err
 			}
-			continue
-		case got:
-			failed = 0
-		default:
-			failed++
-		}
-		if f.next() == 0 || failed == fetchAttemptsMax {
-			return missed, nil
-		}
-		if err := f.pause(); err != nil {
-			return err, nil
 		}
 	}
 }
 
-func (f *fetch) next() uint64 {
+// chunks is how many are here.
+func (f *fetch) chunks() uint64 {
 	if f.receiver == nil {
 		return 0
 	}
 	return f.receiver.Next()
-}
-
-// askElsewhere is what follows when a member has not, or no longer, the checkpoint of which a part is here: each other one
-// may have it. When none has, the part is dropped, and the one that was asked first gives what it has.
-func (f *fetch) askElsewhere() error {
-	for f.asked < len(f.options.Members) {
-		member := f.options.Members[f.asked]
-		if f.asked++; member != f.options.Self && core.ReplicaID(member) != f.want.From {
-			f.from = core.ReplicaID(member)
-			return nil
-		}
-	}
-	f.counters.fetchesReplaced.Add(1)
-	receiver := f.receiver
-	f.from, f.receiver, f.kept, f.identity = f.want.From, nil, false, CheckpointIdentity{}
-	return receiver.Abort()
 }
 
 func (f *fetch) pause() error {
@@ -143,7 +129,7 @@ func (f *fetch) attempt() (missed, err error) {
 	defer cancel(nil)
 	idle := time.AfterFunc(f.options.FetchTimeout, func() { cancel(errStalled) })
 	defer idle.Stop()
-	header, chunks, missed := f.options.Transport.FetchCheckpoint(ctx, f.from, f.request())
+	header, chunks, missed := f.options.Transport.FetchCheckpoint(ctx, f.From(), f.request())
 	if missed != nil {
 		return errors.Join(missed, context.Cause(ctx)), nil
 	}
@@ -154,7 +140,7 @@ func (f *fetch) attempt() (missed, err error) {
 	}
 	f.counters.fetchDone.Store(f.receiver.Bytes())
 	f.counters.fetchTotal.Store(bytes)
-	missed, err = f.take(chunks, bytes, func() { idle.Reset(f.options.FetchTimeout) })
+	missed, err = f.take(chunks, func() { idle.Reset(f.options.FetchTimeout) })
 	if missed != nil {
 		missed = errors.Join(missed, context.Cause(ctx))
 	}
@@ -162,51 +148,44 @@ func (f *fetch) attempt() (missed, err error) {
 }
 
 func (f *fetch) request() replication.CheckpointRequest {
-	if f.receiver == nil {
-		return replication.CheckpointRequest{AtLeast: replication.OpNumber(f.want.Meta.Op)}
+	request := f.Request()
+	if !request.Resume {
+		return replication.CheckpointRequest{AtLeast: replication.OpNumber(request.AtLeast)}
 	}
-	return replication.CheckpointRequest{Resume: encodeCheckpointHeader(f.identity, 0), First: f.receiver.Next()}
+	return replication.CheckpointRequest{Resume: encodeCheckpointHeader(request.Identity, 0), First: f.chunks()}
 }
 
-// agree looks at what comes: the checkpoint of which a part is here, or one that the replica can use.
+// agree looks at what comes, and makes room for it.
 func (f *fetch) agree(header []byte) (bytes uint64, missed, err error) {
 	identity, bytes, missed := decodeCheckpointHeader(header)
 	if missed != nil {
 		return 0, missed, nil
 	}
-	if f.receiver != nil {
-		if identity != f.identity {
-			return 0, fmt.Errorf("vr: checkpoint %+v came, %+v was to be gone on with", identity, f.identity), nil
-		}
-		if f.begun || f.kept {
-			f.counters.fetchResumes.Add(1)
-		}
-		return bytes, nil, nil
+	begins, missed := f.Agree(identity, bytes)
+	switch {
+	case missed != nil:
+		return 0, missed, nil
+	case begins:
+		f.receiver, err = f.options.Storage.ReceiveCheckpoint(identity)
+	case f.resumes:
+		f.counters.fetchResumes.Add(1)
 	}
-	if meta := identity.Meta; meta.Op < f.want.Meta.Op || meta.Op == f.want.Meta.Op && meta != f.want.Meta {
-		return 0, fmt.Errorf("vr: checkpoint %+v came, %+v was wanted", meta, f.want.Meta), nil
-	}
-	f.identity = identity
-	f.receiver, err = f.options.Storage.ReceiveCheckpoint(identity)
 	return bytes, nil, err
 }
 
 // take takes chunks until the last, each of which is verified before it counts.
-func (f *fetch) take(chunks replication.ChunkReader, bytes uint64, progress func()) (missed, err error) {
+func (f *fetch) take(chunks replication.ChunkReader, progress func()) (missed, err error) {
 	duty := duty{percent: f.options.FetchDutyPercent, restMax: f.options.FetchTimeout / 2}
 	for {
 		chunk, missed := chunks.Next()
 		if missed == io.EOF { //nolint:errorlint // io.EOF itself is the end, and nothing that wraps it
-			if here := f.receiver.Bytes(); here != bytes {
-				return fmt.Errorf("%w: %d bytes came, it has %d", ErrChunk, here, bytes), nil
-			}
-			return nil, nil
+			return f.End(f.receiver.Bytes()), nil
 		}
 		if missed != nil {
 			return missed, nil
 		}
-		if f.receiver.Bytes() >= bytes {
-			return fmt.Errorf("%w: it goes on after its %d bytes", ErrChunk, bytes), nil
+		if missed := f.More(f.receiver.Bytes()); missed != nil {
+			return missed, nil
 		}
 		began := time.Now()
 		if err := f.receiver.Write(chunk); errors.Is(err, ErrChunk) {
@@ -215,7 +194,7 @@ func (f *fetch) take(chunks replication.ChunkReader, bytes uint64, progress func
 		} else if err != nil {
 			return nil, err
 		}
-		f.begun = true
+		f.resumes = true
 		f.counters.fetchBytes.Add(uint64(len(chunk.Data)))
 		f.counters.fetchDone.Store(f.receiver.Bytes())
 		progress()

@@ -2,12 +2,12 @@ package vr
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"io"
 
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/transfer"
 )
 
 // Transport carries a group's messages between its replicas. Messages may be lost, repeated, reordered and
@@ -144,11 +144,7 @@ type CheckpointWriter interface {
 
 // CheckpointIdentity says which checkpoint it is, to the byte: two with the same one are made of the same chunks. (Replicas
 // in the same state need not write the same bytes.)
-type CheckpointIdentity struct {
-	Meta core.CheckpointMeta
-	// Digest is the SHA-256 of the checksums of all chunks, each as four little-endian bytes.
-	Digest [sha256.Size]byte
-}
+type CheckpointIdentity = transfer.Identity
 
 // HeldCheckpoint is a checkpoint that others are given. Its methods may be called from many goroutines, but not during or
 // after Close.
@@ -164,7 +160,7 @@ type HeldCheckpoint interface {
 
 // ErrChunk is what an error of a CheckpointReceiver is to which a chunk was given that is not the next or fails its
 // checksum, or whose chunks are not together what they should be. Only the sender is to blame.
-var ErrChunk = errors.New("vr: not a chunk of this checkpoint")
+var ErrChunk = transfer.ErrChunk
 
 // CheckpointReceiver takes one checkpoint of another replica in. It belongs to one goroutine.
 type CheckpointReceiver interface {

@@ -3,44 +3,37 @@ package vr
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/transfer"
 )
 
-// heldMax is how many different checkpoints others may fetch here at one time.
-const heldMax = 2
-
-var errBusy = errors.New("vr: other checkpoints are being fetched here")
-
-// serving is what others fetch here. A checkpoint that they have begun with stays for them when a newer one takes its place:
-// a transfer would never end otherwise that takes longer than the group takes for a checkpoint.
+// serving is what others fetch here: the files of what a transfer.Holding holds.
 type serving struct {
-	timeout   time.Duration
-	behindMax int
-	pace      *pace
+	timeout time.Duration
+	pace    *pace
 
-	mu     *sync.Mutex // guards what follows
-	held   []*held
-	closed bool
+	mu      *sync.Mutex // guards what follows
+	holding *transfer.Holding
+	held    map[uint64]*held
 }
 
 func newServing(options Options) serving {
+	holding := transfer.NewHolding(options.HoldCheckpointsMax, 0)
 	return serving{
-		timeout: options.HoldTimeout, behindMax: options.HoldCheckpointsMax, pace: &pace{bytesPerSecond: options.ServeBytesPerSecond}, mu: &sync.Mutex{},
+		timeout: options.HoldTimeout, pace: &pace{bytesPerSecond: options.ServeBytesPerSecond}, mu: &sync.Mutex{},
+		holding: &holding, held: map[uint64]*held{},
 	}
 }
 
 // held is one checkpoint that others fetch.
 type held struct {
-	identity CheckpointIdentity
-	header   []byte
-	readers  int         // guarded by serving.mu
-	behind   int         // newer checkpoints; guarded by serving.mu
-	idle     *time.Timer // runs while there are no readers
+	number uint64
+	header []byte
+	idle   *time.Timer // runs while there are no readers
 
 	mu         sync.RWMutex // held for reading while a chunk is being read
 	checkpoint HeldCheckpoint
@@ -68,54 +61,57 @@ func (h *held) release() {
 	}
 }
 
-// resumed returns the held checkpoint with that identity for a reader, or nil.
-func (s *serving) resumed(identity CheckpointIdentity) *held {
+// resumed returns the held checkpoint that is asked for, for a reader; nil: it is not held.
+func (s *serving) resumed(wanted CheckpointIdentity) *held {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.find(identity)
+	return s.read(s.holding.Resume(wanted))
 }
 
-func (s *serving) find(identity CheckpointIdentity) *held {
-	for _, h := range s.held {
-		if h.identity == identity {
-			h.readers++
-			h.idle.Stop()
-			return h
-		}
+// read is the checkpoint of a number, which has a reader now.
+func (s *serving) read(number uint64) *held {
+	h := s.held[number]
+	if h != nil {
+		h.idle.Stop()
 	}
-	return nil
+	return h
 }
 
-// add holds a checkpoint for a reader. One that was held already is closed. A place is made by letting the oldest go that
-// nobody reads.
+// add holds a checkpoint for a reader. One that was held already is closed.
 func (s *serving) add(checkpoint HeldCheckpoint) (*held, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.find(checkpoint.Identity()); h != nil {
-		return h, checkpoint.Close()
+	number, release, again, err := s.holding.Add(checkpoint.Identity())
+	s.release(release)
+	switch {
+	case err != nil:
+		return nil, errors.Join(err, checkpoint.Close())
+	case again:
+		return s.read(number), checkpoint.Close()
 	}
-	if len(s.held) == heldMax {
-		if at := slices.IndexFunc(s.held, func(h *held) bool { return h.readers == 0 }); at >= 0 {
-			s.held[at].release()
-			s.held = slices.Delete(s.held, at, at+1)
-		}
-	}
-	if s.closed || len(s.held) == heldMax {
-		return nil, errors.Join(errBusy, checkpoint.Close())
-	}
-	h := &held{identity: checkpoint.Identity(), checkpoint: checkpoint, readers: 1}
-	h.header = encodeCheckpointHeader(h.identity, checkpoint.Bytes())
+	h := &held{number: number, checkpoint: checkpoint}
+	h.header = encodeCheckpointHeader(checkpoint.Identity(), checkpoint.Bytes())
 	h.idle = time.AfterFunc(s.timeout, func() { s.expire(h) })
 	h.idle.Stop()
-	s.held = append(s.held, h)
+	s.held[number] = h
 	return h, nil
+}
+
+// release lets go what is held no longer; numbers of what was let go before mean nothing.
+func (s *serving) release(numbers ...uint64) {
+	for _, number := range numbers {
+		if h := s.held[number]; h != nil {
+			h.release()
+			delete(s.held, number)
+		}
+	}
 }
 
 // leave is what a reader says at its end.
 func (s *serving) leave(h *held) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h.readers--; h.readers == 0 && slices.Contains(s.held, h) {
+	if s.holding.Leave(h.number) {
 		h.idle.Reset(s.timeout)
 	}
 }
@@ -124,54 +120,54 @@ func (s *serving) leave(h *held) {
 func (s *serving) expire(h *held) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h.readers == 0 {
-		h.release()
-		s.held = slices.DeleteFunc(s.held, func(other *held) bool { return other == h })
+	if s.holding.Expire(h.number) {
+		s.release(h.number)
 	}
 }
 
-// drop lets a checkpoint go that is damaged: the sound one that takes its place has the same identity.
+// drop lets a checkpoint go that is damaged.
 func (s *serving) drop(h *held) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h.release()
-	s.held = slices.DeleteFunc(s.held, func(other *held) bool { return other == h })
+	s.holding.Drop(h.number)
+	s.release(h.number)
 }
 
-// replaced counts a newer checkpoint, and returns the least op-number of those that are held; 0: none is.
-func (s *serving) replaced(op core.OpNumber) (least core.OpNumber) {
+// replaced counts a newer checkpoint, and returns above which op-number the log is kept for those that are held; 0: none is.
+func (s *serving) replaced(op core.OpNumber) core.OpNumber {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held = slices.DeleteFunc(s.held, func(h *held) bool {
-		if h.identity.Meta.Op < op {
-			h.behind++
-		}
-		if h.behind > s.behindMax {
-			h.release()
-			return true
-		}
-		if least == 0 || h.identity.Meta.Op < least {
-			least = h.identity.Meta.Op
-		}
-		return false
-	})
+	least, released := s.holding.Replaced(op)
+	s.release(released...)
 	return least
+}
+
+// answers reports whether the newest checkpoint is what is asked for.
+func (s *serving) answers(request *transfer.Request, newest CheckpointIdentity) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.holding.Answers(request, &newest)
+	switch {
+	case errors.Is(err, transfer.ErrGone):
+		return replication.ErrCheckpointGone
+	case errors.Is(err, transfer.ErrTooOld):
+		return fmt.Errorf("%w at operation %d or above", ErrNoCheckpoint, request.AtLeast)
+	default:
+		return err
+	}
 }
 
 func (s *serving) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.held)
+	return s.holding.Count()
 }
 
 // close lets everything go and holds nothing any more.
 func (s *serving) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range s.held {
-		h.release()
-	}
-	s.held, s.closed = nil, true
+	s.release(s.holding.Close()...)
 }
 
 // serveCheckpoint opens a checkpoint for a peer, on a goroutine of the transport's: the newest, or the one that the peer
@@ -187,13 +183,13 @@ func (r *Replica) serveCheckpoint(_ core.ReplicaID, request replication.Checkpoi
 }
 
 func (r *Replica) holdFor(request replication.CheckpointRequest) (*held, error) {
-	var wanted CheckpointIdentity
-	if len(request.Resume) > 0 {
+	asked := transfer.Request{Resume: len(request.Resume) > 0, AtLeast: core.OpNumber(request.AtLeast)}
+	if asked.Resume {
 		var err error
-		if wanted, _, err = decodeCheckpointHeader(request.Resume); err != nil {
+		if asked.Identity, _, err = decodeCheckpointHeader(request.Resume); err != nil {
 			return nil, err
 		}
-		if h := r.serving.resumed(wanted); h != nil {
+		if h := r.serving.resumed(asked.Identity); h != nil {
 			return h, nil
 		}
 	}
@@ -201,15 +197,10 @@ func (r *Replica) holdFor(request replication.CheckpointRequest) (*held, error) 
 	if err != nil {
 		return nil, err
 	}
-	switch found := checkpoint.Identity(); {
-	case len(request.Resume) > 0 && found != wanted:
-		err = replication.ErrCheckpointGone
-	case len(request.Resume) == 0 && found.Meta.Op < core.OpNumber(request.AtLeast):
-		err = fmt.Errorf("%w at operation %d or above", ErrNoCheckpoint, request.AtLeast)
-	default:
-		return r.serving.add(checkpoint)
+	if err := r.serving.answers(&asked, checkpoint.Identity()); err != nil {
+		return nil, errors.Join(err, checkpoint.Close())
 	}
-	return nil, errors.Join(err, checkpoint.Close())
+	return r.serving.add(checkpoint)
 }
 
 // servedCheckpoint is a checkpoint on its way to a peer.

@@ -51,6 +51,18 @@ const (
 	EventTransferLost
 	EventTransferDone
 	EventCrashAfterInstall
+	EventChunkTaken
+	EventChunkRefused
+	EventPartCut
+	EventTransferGoesOn
+	EventTransferElsewhere
+	EventTransferAfterRestart
+	EventTransferAnew
+	EventCheckpointGone
+	EventHoldingBusy
+	EventHeldReleased
+	EventHeldExpired
+	EventLogHeld
 	EventCleanStop
 	EventCrashSpared
 	EventRestartClean
@@ -191,6 +203,9 @@ func eventNames() [eventCount]string {
 		"pause", "clocks drift", "slow write", "inbox overflowed", "inputs gathered", "restart",
 		"restart in view change", "restart of a primary", "restart with checkpoint above log",
 		"transfer lost", "transfer done", "crash after install",
+		"chunk taken", "chunk refused", "part of a checkpoint cut at a restart", "transfer goes on with the same replica",
+		"transfer goes on with another", "transfer goes on after a restart", "transfer begins anew", "checkpoint gone",
+		"no place to hold a checkpoint", "held checkpoint let go", "held checkpoint expired", "log kept above a held checkpoint",
 		"clean stop", "clean stop in place of a crash too many", "restart after a clean stop",
 		"primary frozen", "handover asked", "handover refused", "handover done", "handover given up", "handover overtaken",
 		"entries spoiled", "checkpoint spoiled", "restart before a repair was durable", "repaired",

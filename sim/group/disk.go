@@ -45,6 +45,8 @@ type disk struct {
 	image
 	durability core.Durability
 	left       image
+	// part is what is here of another replica's checkpoint.
+	part part
 	// unsynced are written batches in their order.
 	unsynced []batch
 	newest   batch // in async and memory
@@ -106,6 +108,9 @@ func (d *disk) lossy() bool {
 // durable while batches written before it are lost.
 func (d *disk) install(c checkpoint) {
 	d.image.install(c)
+	if d.part.here && d.part.identity.Meta.Op <= c.meta.Op {
+		d.part = part{}
+	}
 	if d.durability == core.DurabilityAsync {
 		d.left.install(c)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/transfer"
 )
 
 // host is one replica with what is around it: the driver, the state machine, the disk and the clock. Being a
@@ -44,8 +45,13 @@ type host struct {
 	busy      bool
 	ready     core.Ready
 	crashStep Event
-	// creating and fetching: a checkpoint is under way.
+	// creating and fetching: a checkpoint is under way. attempt is the shipment of the fetch's newest question.
 	creating, fetching bool
+	fetch              *transfer.Fetch
+	attempt            int
+	// holding is which checkpoints others fetch here, held what they are by their numbers.
+	holding transfer.Holding
+	held    map[uint64]*parcel
 	// proposals are the accepted ones that wait for their fate, reads those that wait for an answer, with
 	// what they have to see.
 	proposals map[core.OpNumber]operation
@@ -88,7 +94,7 @@ type input struct {
 	filler     int
 	token      uint64
 	floor      core.OpNumber
-	to         core.ReplicaID // of a handover
+	to         core.ReplicaID // of a handover; whom a checkpoint came from
 	members    []core.Member  // of a reconfiguration
 	dry        bool
 }
@@ -105,12 +111,15 @@ func newHost(s *simulation, number int) *host {
 		h.tickEvery = s.faultRandom.span(momentsPerTick-2, momentsPerTick+3)
 	}
 	h.clockRate, h.clockAhead = s.drawClock()
+	h.holding = transfer.NewHolding(s.mixture.chunks.behindMax, s.options.OmitTransfer)
 	h.disk.durability = s.mixture.durability
 	h.disk.inspect = func(b *batch) { s.checks.aboutToChange(h, b) }
 	return h
 }
 
 func (h *host) running() bool { return h.replica != nil }
+
+func (h *host) inMemory() bool { return h.disk.durability == core.DurabilityMemory }
 
 // boot starts the process from what its disk holds.
 func (s *simulation) boot(h *host) {
@@ -240,6 +249,7 @@ func (s *simulation) crash(h *host, restart bool) bool {
 	if h.fetching {
 		s.covered.count(EventCrashDuringTransfer)
 	}
+	s.losePart(h, s.mixture.disk.powerFails || s.mixture.durability != core.DurabilitySync)
 	s.trace(h, "crash, %d of %d unsynced writes kept", survivors, unsynced)
 	s.goDown(h, restart)
 	return true
@@ -252,6 +262,7 @@ func (s *simulation) stop(h *host, restart bool) {
 	if h.replica.Status().Status != core.StatusRecovering {
 		h.disk.end()
 	}
+	s.losePart(h, false)
 	s.goDown(h, restart)
 }
 
@@ -260,6 +271,12 @@ func (s *simulation) goDown(h *host, restart bool) {
 	for i := range h.inbox {
 		s.discard(&h.inbox[i])
 	}
+	if h.fetch != nil {
+		s.stopServing(&s.transfers[h.attempt])
+		h.fetch = nil
+	}
+	h.holding = transfer.NewHolding(s.mixture.chunks.behindMax, s.options.OmitTransfer)
+	clear(h.held)
 	h.replica, h.inbox, h.ready = nil, h.inbox[:0], core.Ready{}
 	h.busy, h.paused, h.tickOwed, h.creating, h.fetching, h.leading = false, false, false, false, false, false
 	h.crashStep = -1
@@ -368,9 +385,9 @@ func (s *simulation) take(h *host, in *input) {
 	case inputMessage:
 		s.step(h, &in.flight.message)
 	case inputCreated:
-		h.replica.CheckpointCreated(s.transfers[in.transfer].checkpoint.meta)
+		s.created(h, s.transfers[in.transfer].checkpoint.meta)
 	case inputInstalled:
-		s.installCheckpoint(h, s.transfers[in.transfer].checkpoint)
+		s.installCheckpoint(h, in)
 	case inputFetchFailed:
 		h.fetching = false
 		h.replica.CheckpointFailed()

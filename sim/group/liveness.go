@@ -60,7 +60,7 @@ func (s *simulation) heal() {
 	s.network.healAll()
 	s.mixture.fault, s.mixture.damage = faultMixture{downTickMax: 1}, damageMixture{}
 	s.mixture.wipes = wipeMixture{}
-	s.mixture.disk.slow = 0
+	s.mixture.disk.slow, s.mixture.chunks.damage, s.mixture.chunks.rot = 0, 0, 0
 	s.trace(nil, "the faults are over")
 	for _, h := range order[healed:] {
 		s.condemn(h, fate(random.below(int(fateCount))))

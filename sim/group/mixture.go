@@ -21,6 +21,7 @@ type mixture struct {
 	limits   limits
 	handover handoverMixture
 	damage   damageMixture
+	chunks   chunkMixture
 	leases   leaseMixture
 
 	reconfiguration reconfigurationMixture
@@ -111,6 +112,7 @@ func drawMixture(seed uint64) mixture {
 		limits:   drawLimits(&s),
 		handover: drawHandovers(seed),
 		damage:   drawDamage(seed),
+		chunks:   drawChunks(seed),
 
 		reconfiguration: drawReconfigurations(seed),
 		wipes:           drawWipes(seed),

@@ -23,6 +23,8 @@ const (
 	eventFaults
 	eventClient
 	eventCancelHandover
+	eventFetchAgain
+	eventHoldExpires
 )
 
 // event is something that will happen. Those of a replica that has crashed since (its incarnation is

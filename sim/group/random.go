@@ -24,6 +24,7 @@ const (
 	streamReconfiguration uint64 = 1 << 35
 	streamNewcomers       uint64 = 1 << 36
 	streamWipes           uint64 = 1 << 37
+	streamChunks          uint64 = 1 << 38
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

@@ -45,6 +45,7 @@ func calmings() []calming {
 		{"damage", func(m *mixture) { m.damage = damageMixture{} }},
 		{"gather", func(m *mixture) { m.fault.gather = 0 }},
 		{"transfer-loss", func(m *mixture) { m.fault.transferLoss = 0 }},
+		{"chunks", func(m *mixture) { m.chunks = oneStep() }},
 		{"reads", func(m *mixture) { m.client.reads = 0 }},
 		{"misdirected", func(m *mixture) { m.client.misdirected = 0 }},
 		{"filler", func(m *mixture) { m.client.fillerMax = 0 }},

@@ -15,6 +15,8 @@ type Options struct {
 	Seed uint64
 	// Omit takes rules of the core out, to see that the checks notice.
 	Omit omit.Set
+	// OmitTransfer takes rules of the transfer of checkpoints out.
+	OmitTransfer omit.Set
 	// OutcomesOnly leaves out the checks that look into messages and disks on the way, and judges only what
 	// was applied, acknowledged and read.
 	OutcomesOnly bool
@@ -71,7 +73,7 @@ type simulation struct {
 	events    *eventQueue
 	network   network
 	hosts     []*host
-	transfers []transfer
+	transfers []shipment
 	client    client
 	checks    checks
 	covered   Coverage
@@ -79,7 +81,7 @@ type simulation struct {
 	happened  uint64
 	liveness  liveness
 
-	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom, wipeRandom stream
+	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom, wipeRandom, chunkRandom stream
 }
 
 // eventsMax ends a run that goes round in circles.
@@ -148,6 +150,7 @@ func newSimulation(last *simulation, options Options, mixture mixture) *simulati
 		leaseRandom:           newStream(seed, streamLeases+1),
 		reconfigurationRandom: newStream(seed, streamReconfiguration+1),
 		wipeRandom:            newStream(seed, streamWipes+1),
+		chunkRandom:           newStream(seed, streamChunks+1),
 	}
 	room := s.mixture.members
 	if s.mixture.reconfiguration.rate > 0 {
@@ -241,8 +244,14 @@ func (s *simulation) happenTo(h *host, e *event) {
 			return
 		}
 		s.checkpointCreated(h, e.argument)
-	case eventCheckpointArrived, eventCheckpointFailed:
-		s.checkpointFetched(h, e.argument, e.kind == eventCheckpointArrived)
+	case eventCheckpointArrived:
+		s.chunkArrived(h, e.argument)
+	case eventCheckpointFailed:
+		s.missed(h, e.argument)
+	case eventFetchAgain:
+		s.attempt(h)
+	case eventHoldExpires:
+		s.holdExpires(h, uint64(e.argument))
 	default:
 		panic(fmt.Sprintf("event of kind %d is nobody's", e.kind))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/transfer"
 )
 
 const (
@@ -62,12 +63,7 @@ func encodeChunkHeader(index uint32, data []byte) []byte {
 }
 
 // chunkSum is the checksum of a chunk: over its length, its index and its bytes.
-func chunkSum(index uint32, data []byte) uint32 {
-	var header [8]byte
-	binary.LittleEndian.PutUint32(header[:], uint32(len(data)))
-	binary.LittleEndian.PutUint32(header[4:], index)
-	return crc32.Update(crc32.Checksum(header[:], castagnoli), castagnoli, data)
-}
+func chunkSum(index uint32, data []byte) uint32 { return transfer.Checksum(index, data) }
 
 // encodeCheckpointEnd: length 0, number of chunks, bytes of state, checksum over the file so far, checksum of
 // this record.

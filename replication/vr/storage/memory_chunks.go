@@ -1,15 +1,13 @@
 package storage
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/transfer"
 )
 
 // HoldCheckpoint opens the newest checkpoint for others.
@@ -26,17 +24,8 @@ func (m *Memory) HoldCheckpoint() (vr.HeldCheckpoint, error) {
 	for at := 0; at < len(state); at += chunkBytesMax {
 		h.sums = append(h.sums, chunkSum(uint32(len(h.sums)), state[at:min(at+chunkBytesMax, len(state))]))
 	}
-	h.identity.Digest = digestOf(h.sums)
+	h.identity.Digest = transfer.DigestOf(h.sums)
 	return h, nil
-}
-
-// digestOf is the digest of chunks with these checksums.
-func digestOf(sums []uint32) [sha256.Size]byte {
-	var data []byte
-	for _, sum := range sums {
-		data = binary.LittleEndian.AppendUint32(data, sum)
-	}
-	return sha256.Sum256(data)
 }
 
 // heldState is a state that others are given.
@@ -118,8 +107,8 @@ func (r *memoryReceiver) Write(chunk replication.Chunk) error {
 }
 
 func (r *memoryReceiver) Commit() error {
-	if digest := digestOf(r.sums); digest != r.identity.Digest {
-		return errors.Join(fmt.Errorf("%w: the digest of %d chunks is %x, not %x", vr.ErrChunk, len(r.sums), digest, r.identity.Digest), r.Abort())
+	if err := received(r.Next(), r.Bytes()).Whole(&r.identity, transfer.DigestOf(r.sums), 0); err != nil {
+		return errors.Join(err, r.Abort())
 	}
 	r.done = true
 	if _, err := r.writer.Write(r.state); err != nil {

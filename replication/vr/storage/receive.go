@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/transfer"
 )
 
 const partialName = ".partial"
@@ -194,15 +196,11 @@ func (r *receiverFile) Write(chunk replication.Chunk) error {
 
 // checkChunk refuses what is not the next chunk, after so many and so many bytes of the state.
 func checkChunk(chunk *replication.Chunk, next, bytes uint64) error {
-	switch {
-	case chunk.Index != next || next > chunksMax:
-		return fmt.Errorf("%w: chunk %d came, chunk %d is the next", vr.ErrChunk, chunk.Index, next)
-	case len(chunk.Data) == 0 || len(chunk.Data) > chunkBytesMax || bytes%chunkBytesMax != 0:
-		return fmt.Errorf("%w: chunk %d has %d bytes, after %d", vr.ErrChunk, chunk.Index, len(chunk.Data), bytes)
-	case chunkSum(uint32(chunk.Index), chunk.Data) != chunk.Checksum:
-		return fmt.Errorf("%w: chunk %d: %w", vr.ErrChunk, chunk.Index, errChecksum)
-	}
-	return nil
+	return received(next, bytes).Check(transfer.Chunk{Index: chunk.Index, Checksum: chunk.Checksum, Data: chunk.Data}, 0)
+}
+
+func received(chunks, bytes uint64) transfer.Received {
+	return transfer.Received{Chunks: chunks, Bytes: bytes, ChunkBytes: chunkBytesMax, ChunksMax: chunksMax}
 }
 
 // Commit makes the checkpoint durable under its name, as that of a checkpoint that was made here.
@@ -210,8 +208,8 @@ func (r *receiverFile) Commit() error {
 	if r.done {
 		return fmt.Errorf("storage: checkpoint of operation %d: %w", r.meta.Op, os.ErrClosed)
 	}
-	if digest := r.digest.Sum(nil); !slices.Equal(digest, r.identity.Digest[:]) {
-		return errors.Join(fmt.Errorf("%w: the digest of %d chunks is %x, not %x", vr.ErrChunk, r.chunks, digest, r.identity.Digest), r.Abort())
+	if err := received(uint64(r.chunks), r.bytes).Whole(&r.identity, [sha256.Size]byte(r.digest.Sum(nil)), 0); err != nil {
+		return errors.Join(err, r.Abort())
 	}
 	if r.end(); r.err != nil {
 		return errors.Join(r.err, r.Abort())
