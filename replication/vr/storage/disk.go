@@ -9,27 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
-
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-const (
-	databaseName  = "replica.db"
-	temporaryName = ".tmp"
-
-	bucketState = "state"
-	bucketLog   = "log"
-
-	keyFormat    = "format"
-	keyHardState = "hard-state"
-	keyExtent    = "extent"
-	keyMark      = "mark"
-	// keyMembership is there once the replica knows one.
-	keyMembership = "membership"
-)
+const temporaryName = ".tmp"
 
 var _ vr.Storage = (*Disk)(nil)
 
@@ -60,16 +44,15 @@ func (o Options) Validate() error {
 type Disk struct {
 	directory  string
 	durability Durability
-	database   *bbolt.DB
+	database   *database
+	log        entryLog
 	syncs      atomic.Uint64
 
 	// Load's and Write's.
-	version   uint32 // of the file, as it is
+	version   uint32 // of the files, as they are
 	mark      mark   // as it is in the file
 	hardState core.HardState
-	extent    extent
 	waiting   waiting
-	buffer    []byte
 	spoiled   *DamageError // of the newest checkpoint, whose file stays until the log is replaced; nil: it is sound
 
 	// publishing is held while a checkpoint takes the place of another: the log's Write, which needs mu, must not
@@ -95,62 +78,6 @@ type waiting struct {
 	truncateBelow core.OpNumber
 }
 
-// Create makes an empty log in a directory that exists. It is the one act that lets a replica start from
-// nothing, done when the replica's identity is given to it and never again. A crash before it returns leaves
-// the directory without a log. ErrFormatted when there is a log, or a checkpoint or the owner of one.
-func Create(directory string) error {
-	path := filepath.Join(directory, databaseName)
-	if _, err := os.Stat(path); err == nil {
-		return fmt.Errorf("%w: %s", ErrFormatted, path)
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("storage: create: %w", err)
-	}
-	if owner, err := readOwner(directory); err != nil {
-		return err
-	} else if owner != (vr.Owner{}) {
-		return fmt.Errorf("%w: its log is gone, but it was that of %v: %s", ErrFormatted, owner, remedyLost)
-	}
-	names, err := checkpointNames(directory)
-	if err != nil {
-		return fmt.Errorf("storage: create: %w", err)
-	}
-	if len(names) > 0 {
-		return fmt.Errorf("%w: %s", ErrFormatted, filepath.Join(directory, names[0]))
-	}
-	if err := os.Remove(path + temporaryName); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("storage: create: %w", err)
-	}
-	if err := createDatabase(path + temporaryName); err != nil {
-		return fmt.Errorf("storage: create: %w", err)
-	}
-	if err := os.Rename(path+temporaryName, path); err != nil {
-		return fmt.Errorf("storage: create: %w", err)
-	}
-	return syncDirectory(directory)
-}
-
-func createDatabase(path string) (err error) {
-	database, err := bbolt.Open(path, 0o600, boltOptions(Options{}, false))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, database.Close()) }()
-	return database.Update(func(tx *bbolt.Tx) error {
-		if _, err := tx.CreateBucket([]byte(bucketLog)); err != nil {
-			return err
-		}
-		state, err := tx.CreateBucket([]byte(bucketState))
-		if err != nil {
-			return err
-		}
-		return errors.Join(
-			state.Put([]byte(keyFormat), encodeFormat(logVersion)),
-			state.Put([]byte(keyHardState), encodeHardState(core.HardState{})),
-			state.Put([]byte(keyExtent), encodeExtent(extent{})),
-			state.Put([]byte(keyMark), encodeMark(mark{})))
-	})
-}
-
 // Open opens a directory that Create has made a log in, as a storage of the durability that is asked for.
 // ErrNotFormatted when there is no log, ErrInUse when someone else has it open, a *DamageError, *FormatError or
 // *DurabilityError when it cannot be used.
@@ -174,91 +101,29 @@ func Open(directory string, options Options) (vr.Storage, error) {
 
 // openDisk opens a directory as it is.
 func openDisk(directory string, options Options) (*Disk, error) {
-	path := filepath.Join(directory, databaseName)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s; if it had one: %s", ErrNotFormatted, path, remedyLost)
-	} else if err != nil {
-		return nil, fmt.Errorf("storage: open: %w", err)
-	}
-	if err := examine(path, options); err != nil {
+	d := &Disk{directory: directory, durability: options.Durability, closing: make(chan struct{}), files: map[string]*readFile{}}
+	var err error
+	if d.database, err = openDatabase(filepath.Join(directory, databaseName), options, &d.syncs); err != nil {
 		return nil, err
 	}
-	database, err := bbolt.Open(path, 0o600, boltOptions(options, false))
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%w: %s", ErrInUse, path)
-	} else if err != nil {
-		return nil, fmt.Errorf("storage: open %s: %w", path, err)
-	}
-	d := &Disk{
-		directory: directory, durability: options.Durability, database: database, closing: make(chan struct{}), files: map[string]*readFile{},
-	}
 	if err = d.readState(); err == nil && options.Durability == DurabilitySync && !d.mark.whole() {
-		err = &DurabilityError{File: path, Found: d.mark.durability, Want: options.Durability}
+		err = &DurabilityError{File: d.database.path, Found: d.mark.durability, Want: options.Durability}
 	}
 	if err != nil {
-		return nil, errors.Join(err, database.Close())
+		return nil, errors.Join(err, d.database.Close())
 	}
 	if d.checkpoint, err = newestCheckpoint(directory); err == nil || errors.As(err, &d.spoiled) {
 		err = d.findPartial()
 	}
 	if err != nil {
-		return nil, errors.Join(err, database.Close())
+		return nil, errors.Join(err, d.database.Close())
 	}
 	return d, nil
 }
 
-// examine walks the file under a shared lock, so that nobody writes to it meanwhile. A file that bbolt does not
-// even open for reading is walked too: the walk knows better what is wrong with it.
-func examine(path string, options Options) error {
-	holder, err := bbolt.Open(path, 0o600, boltOptions(options, true))
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return fmt.Errorf("%w: %s", ErrInUse, path)
-	}
-	if damage := examineFile(path); damage != nil {
-		err = damage
-	} else if err != nil {
-		err = fmt.Errorf("storage: open: %w", err)
-	}
-	if holder != nil {
-		err = errors.Join(err, holder.Close())
-	}
-	return err
-}
-
-func examineFile(path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("storage: open: %w", err)
-	}
-	status, err := file.Stat()
-	if err == nil {
-		if broken := checkStructure(file, status.Size()); broken != nil {
-			damage := damaged(path, 0, "its structure is broken")
-			damage.Err, err = broken, damage
-		}
-	}
-	return errors.Join(err, file.Close())
-}
-
-func boltOptions(options Options, readOnly bool) *bbolt.Options {
-	timeout := options.LockTimeout
-	if timeout == 0 {
-		timeout = 1 // bbolt takes 0 for ever
-	}
-	chosen := &bbolt.Options{
-		Timeout: timeout, ReadOnly: readOnly, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
-	}
-	if !readOnly {
-		chosen.InitialMmapSize = options.InitialMapBytes
-	}
-	return chosen
-}
-
-func (d *Disk) databasePath() string { return filepath.Join(d.directory, databaseName) }
-
-// Syncs counts fsyncs: two for each batch (bbolt writes the pages, then the one that makes them valid), two
-// for each checkpoint (the file and its directory) and one more for every MiB of it, three for Load (a batch and
-// the directory).
+// Syncs counts fsyncs: two for each transaction of bbolt (it writes the pages, then the one that makes them valid), two
+// for each checkpoint (the file and its directory) and one more for every MiB of it, three for Load (a transaction
+// and the directory). Each batch is a transaction.
 func (d *Disk) Syncs() uint64 { return d.syncs.Load() }
 
 // Durability is the one that it was opened with.

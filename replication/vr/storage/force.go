@@ -65,7 +65,7 @@ func (d *Disk) examine(loaded *vr.Loaded) Examination {
 	if e.Whole {
 		e.View = loaded.HardState.LastNormalView
 	}
-	e.Known = max(d.extent.last, loaded.HardState.Commit, e.Op)
+	e.Known = max(d.log.extent().last, loaded.HardState.Commit, e.Op)
 	for _, damage := range loaded.Damage {
 		e.Known = max(e.Known, damage.Last)
 	}
@@ -100,7 +100,7 @@ func Force(directory string, view uint64, at time.Time, note string) (err error)
 	}
 	base := loaded.Checkpoint
 	if len(loaded.Entries) > 0 {
-		base = core.CheckpointMeta{Op: disk.extent.base, Hash: disk.extent.baseHash}
+		base = core.CheckpointMeta{Op: disk.log.extent().base, Hash: disk.log.extent().baseHash}
 	}
 	c.batch.Replace, c.batch.Entries = &base, loaded.Entries
 	return disk.replace(&c)

@@ -36,7 +36,7 @@ func FuzzEntry(f *testing.F) {
 func FuzzHardState(f *testing.F) {
 	f.Add(encodeHardState(core.HardState{View: 3, LastNormalView: 2, Commit: 1}))
 	f.Add(encodeExtent(extent{base: 1, baseHash: 2, last: 3, lastHash: 4}))
-	f.Add(encodeFormat(logVersion))
+	f.Add(encodeFormat(boltLogVersion))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if state, err := decodeHardState(data); err == nil {
 			require.Equal(t, data, encodeHardState(state))

@@ -12,7 +12,7 @@ import (
 // TestFormats holds the formats byte for byte: docs/FORMATS.md shows the same bytes. Whoever has to change this
 // test has made another format and has to number it.
 func TestFormats(t *testing.T) {
-	require.EqualValues(t, 3, logVersion)
+	require.EqualValues(t, 3, boltLogVersion)
 	require.EqualValues(t, 2, checkpointVersion)
 	membershipOf3 := core.Membership{
 		Epoch: 1, Op: 300, View: 8, Hash: 0x1122334455667788, LargestID: 4, Previous: []core.ReplicaID{1, 2, 3},
@@ -35,7 +35,7 @@ func TestFormats(t *testing.T) {
 		},
 		"format 1": {"766965776c696e65" + "01000000" + "5117d7cc", encodeFormat(1)},
 		"format 2": {"766965776c696e65" + "02000000" + "689ef5ae", encodeFormat(2)},
-		"format 3": {"766965776c696e65" + "03000000" + "d034b073", encodeFormat(logVersion)},
+		"format 3": {"766965776c696e65" + "03000000" + "d034b073", encodeFormat(boltLogVersion)},
 		"reconfiguration": {
 			"2c01000000000000" + "0700000000000080" + "8877665544332211" + "03000000" + "b90ba119" + "616263",
 			appendEntry(nil, &core.Entry{Op: 300, View: 7, Kind: core.EntryReconfiguration, Hash: 0x1122334455667788, Payload: []byte("abc")}),

@@ -13,9 +13,10 @@ import (
 // version 1 of the log there is no mark, and before version 3 no membership and no RECONFIGURATION. A checkpoint
 // without a membership is one of version 1.
 const (
-	logVersion              = 3
-	logVersionMembership    = 3
-	logVersionOldest        = 1
+	boltLogVersionOldest    = 1
+	boltLogVersionMarked    = 2
+	boltLogVersion          = 3
+	newestVersion           = boltLogVersion
 	checkpointVersion       = 2
 	checkpointVersionOldest = 1
 )

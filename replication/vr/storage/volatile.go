@@ -35,7 +35,7 @@ func (v *volatile) Load() (vr.Loaded, error) {
 	if err != nil {
 		return vr.Loaded{}, err
 	}
-	held := contents{hardState: loaded.HardState, extent: v.disk.extent, entries: loaded.Entries, checkpoint: loaded.Checkpoint, life: v.disk.mark.life}
+	held := contents{hardState: loaded.HardState, extent: v.disk.log.extent(), entries: loaded.Entries, checkpoint: loaded.Checkpoint, life: v.disk.mark.life}
 	held.extent.end(held.entries) // with damage it ends earlier
 	if held.checkpoint.Op > 0 {
 		if held.state, err = v.readState(); err != nil {

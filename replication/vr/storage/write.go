@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -11,19 +10,11 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-const (
-	// runBytes is when a run of entries is full. Entries go into bbolt in runs, since a key of its own would
-	// cost a small entry more than its bytes do; runs are short all the same, since the last page is written
-	// again with each batch.
-	runBytes = 4 << 10
-	// bufferBytesMax is how much of a buffer is kept for the next batch.
-	bufferBytesMax = 1 << 20
-	// fillPercent packs pages: runs are only ever added at the end.
-	fillPercent = 0.95
-)
+// bufferBytesMax is how much of a buffer is kept for the next batch.
+const bufferBytesMax = 1 << 20
 
-// Write makes a batch durable in one bbolt transaction. A batch without Sync that holds nothing but hints (the
-// commit-number, the removal of old entries) waits in memory for the next one: losing it costs work only.
+// Write makes a batch durable in one step. A batch without Sync that holds nothing but hints (the commit-number, the
+// removal of old entries) waits in memory for the next one: losing it costs work only.
 func (d *Disk) Write(batch vr.Batch) error {
 	if err := d.usable(); err != nil {
 		return err
@@ -56,7 +47,7 @@ func (d *Disk) MarkClean() error {
 	return d.write(&change{checkpoint: d.newest(), mark: next})
 }
 
-// change is one transaction.
+// change is one step from a state of the disk to the next.
 type change struct {
 	batch vr.Batch
 	// checkpoint is the newest one that the batch may refer to.
@@ -64,31 +55,36 @@ type change struct {
 	mark       mark
 	// anew: the log is replaced by the batch's entries, which follow anew's base.
 	anew *extent
+
+	hardState core.HardState // what it is after the change
 }
 
 // write makes a change durable, with the hints that wait.
 func (d *Disk) write(c *change) error {
 	d.addWaiting(&c.batch)
-	next := d.extent
-	if err := d.update(c, &next); err != nil {
+	if c.hardState = d.hardState; c.batch.HardState != nil {
+		c.hardState = *c.batch.HardState
+	}
+	if c.hardState.Membership == "" {
+		c.hardState.Membership = d.hardState.Membership // once there is one, there always is
+	}
+	err := d.log.write(c, func(state *bbolt.Bucket) error { return d.putRecords(state, c) })
+	if err != nil {
 		if !errors.Is(err, ErrGap) {
-			err = d.fail(fmt.Errorf("storage: write %s: %w", d.databasePath(), err))
+			err = d.fail(fmt.Errorf("storage: write %s: %w", d.directory, err))
 		}
 		return err
 	}
-	d.extent, d.version, d.mark = next, logVersion, c.mark
-	if c.batch.HardState != nil {
-		d.hardState = *c.batch.HardState
-	}
+	d.version, d.mark, d.hardState = d.log.version(), c.mark, c.hardState
 	d.waiting = waiting{}
 	return nil
 }
 
 func (d *Disk) hintsOnly(batch *vr.Batch) bool {
 	// A log that goes on from a checkpoint is no hint.
-	restart := batch.TruncateBelow > d.extent.last+1
-	return !batch.Sync && !batch.Truncate && batch.Replace == nil && !restart && len(batch.Entries) == 0 && (batch.HardState == nil ||
-		samePromises(batch.HardState, &d.hardState))
+	restart := batch.TruncateBelow > d.log.extent().last+1
+	return !batch.Sync && !batch.Truncate && batch.Replace == nil && !restart && len(batch.Entries) == 0 &&
+		(batch.HardState == nil || samePromises(batch.HardState, &d.hardState))
 }
 
 // samePromises reports whether two hard states differ in no more than a hint.
@@ -119,239 +115,17 @@ func (d *Disk) flush() error {
 	return d.Write(vr.Batch{Sync: true})
 }
 
-// update runs the transaction. bbolt panics where a page has gone bad under it; that is damage like any other.
-func (d *Disk) update(c *change, next *extent) (err error) {
-	defer func() {
-		if met := recover(); met != nil {
-			damage := damaged(d.databasePath(), 0, "its structure is broken")
-			damage.Err, err = fmt.Errorf("%v", met), damage
-		}
-	}()
-	return d.database.Update(func(tx *bbolt.Tx) error {
-		edit := logEdit{tx: tx, log: tx.Bucket([]byte(bucketLog)), extent: *next, checkpoint: c.checkpoint, buffer: d.buffer[:0]}
-		if c.anew != nil {
-			if err := edit.clear(); err != nil {
-				return err
-			}
-			edit.extent = *c.anew
-		}
-		if err := edit.apply(&c.batch); err != nil {
-			return err
-		}
-		if err := d.putRecords(tx.Bucket([]byte(bucketState)), c, edit.extent); err != nil {
-			return err
-		}
-		*next, d.buffer = edit.extent, edit.buffer
-		if cap(d.buffer) > bufferBytesMax {
-			d.buffer = nil
-		}
-		d.syncs.Add(2)
-		return nil
-	})
-}
-
-// putRecords writes those small records that differ.
-func (d *Disk) putRecords(state *bbolt.Bucket, c *change, next extent) error {
-	var err error
-	if c.batch.HardState != nil {
-		err = state.Put([]byte(keyHardState), encodeHardState(*c.batch.HardState))
-		if membership := c.batch.HardState.Membership; membership != "" {
-			err = errors.Join(err, state.Put([]byte(keyMembership), encodeMembership(membership)))
-		}
+// putRecords writes those small records that differ, and the hard state always.
+func (d *Disk) putRecords(state *bbolt.Bucket, c *change) error {
+	err := state.Put([]byte(keyHardState), encodeHardState(c.hardState))
+	if membership := c.hardState.Membership; membership != d.hardState.Membership {
+		err = errors.Join(err, state.Put([]byte(keyMembership), encodeMembership(membership)))
 	}
-	if next != d.extent {
-		err = errors.Join(err, state.Put([]byte(keyExtent), encodeExtent(next)))
+	if d.version != d.log.version() {
+		err = errors.Join(err, state.Put([]byte(keyFormat), encodeFormat(d.log.version())))
 	}
-	if d.version != logVersion {
-		err = errors.Join(err, state.Put([]byte(keyFormat), encodeFormat(logVersion)))
-	}
-	if d.version != logVersion || c.mark != d.mark {
+	if d.version != d.log.version() || c.mark != d.mark {
 		err = errors.Join(err, state.Put([]byte(keyMark), encodeMark(c.mark)))
 	}
 	return err
-}
-
-// logEdit changes the log within one transaction.
-type logEdit struct {
-	tx         *bbolt.Tx
-	log        *bbolt.Bucket
-	extent     extent
-	checkpoint core.CheckpointMeta
-	buffer     []byte // the runs' bytes, which bbolt refers to until the transaction ends
-}
-
-func (e *logEdit) apply(batch *vr.Batch) error {
-	if batch.Truncate {
-		if err := e.truncateAbove(batch.TruncateAbove); err != nil {
-			return err
-		}
-	}
-	// A log that is removed whole need not join what follows it: that is how a replica goes on from a
-	// checkpoint of another one.
-	if batch.TruncateBelow > e.extent.last+1 && (len(batch.Entries) == 0 || batch.Entries[0].Op != e.extent.last+1) {
-		if err := e.restart(batch.TruncateBelow - 1); err != nil {
-			return err
-		}
-	}
-	if err := e.append(batch.Entries); err != nil {
-		return err
-	}
-	if batch.TruncateBelow > 0 {
-		if err := e.truncateBelow(batch.TruncateBelow); err != nil {
-			return err
-		}
-	}
-	e.extent.join(e.checkpoint)
-	return nil
-}
-
-// restart empties the log and lets it begin above base, which must be the newest checkpoint's operation.
-func (e *logEdit) restart(base core.OpNumber) error {
-	if e.checkpoint.Op != base {
-		return fmt.Errorf("%w: the log would begin after operation %d, the newest checkpoint is of %d", ErrGap, base, e.checkpoint.Op)
-	}
-	if err := e.clear(); err != nil {
-		return err
-	}
-	e.extent = beginning(e.checkpoint)
-	return nil
-}
-
-func (e *logEdit) clear() (err error) {
-	if err = e.tx.DeleteBucket([]byte(bucketLog)); err != nil {
-		return err
-	}
-	e.log, err = e.tx.CreateBucket([]byte(bucketLog))
-	return err
-}
-
-// truncateAbove removes the entries above keep, and cuts the run that holds it.
-func (e *logEdit) truncateAbove(keep core.OpNumber) error {
-	if keep >= e.extent.last {
-		return nil
-	}
-	if keep < e.extent.base {
-		return fmt.Errorf("%w: the log begins after operation %d, it cannot end at %d", ErrGap, e.extent.base, keep)
-	}
-	if keep == e.extent.base {
-		e.extent.last, e.extent.lastHash = e.extent.base, e.extent.baseHash
-		return e.clear()
-	}
-	if err := e.remove(e.keysFrom(keep + 1)); err != nil {
-		return err
-	}
-	key, value := e.log.Cursor().Last()
-	run, err := decodeRun(key, value, nil)
-	if err == nil && (run[0].Op > keep || run[len(run)-1].Op < keep) {
-		err = fmt.Errorf("the run holds operations %d to %d", run[0].Op, run[len(run)-1].Op)
-	}
-	if err != nil {
-		return e.damagedRun(keep, err)
-	}
-	kept := run[:keep-run[0].Op+1]
-	e.extent.last, e.extent.lastHash = keep, kept[len(kept)-1].Hash
-	if len(kept) == len(run) {
-		return nil
-	}
-	var cut []byte
-	for i := range kept {
-		cut = appendEntry(cut, &kept[i])
-	}
-	return e.log.Put(bytes.Clone(key), cut)
-}
-
-// append adds entries in runs.
-func (e *logEdit) append(entries []core.Entry) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	size := 0
-	for i := range entries {
-		if want := e.extent.last + 1 + core.OpNumber(i); entries[i].Op != want {
-			return fmt.Errorf("%w: operation %d where %d belongs", ErrGap, entries[i].Op, want)
-		}
-		size += entryHeaderBytes + len(entries[i].Payload)
-	}
-	if cap(e.buffer) < size {
-		e.buffer = make([]byte, 0, size)
-	}
-	e.log.FillPercent = fillPercent
-	buffer, first := e.buffer, 0
-	for i := range entries {
-		buffer = appendEntry(buffer, &entries[i])
-		if i+1 < len(entries) && len(buffer)+entryHeaderBytes+len(entries[i+1].Payload) <= runBytes {
-			continue
-		}
-		if err := e.log.Put(runKey(entries[first].Op), buffer[:len(buffer):len(buffer)]); err != nil {
-			return err
-		}
-		buffer, first = buffer[len(buffer):], i+1
-	}
-	last := &entries[len(entries)-1]
-	e.extent.last, e.extent.lastHash = last.Op, last.Hash
-	return nil
-}
-
-// truncateBelow removes the runs whose every entry is below keep.
-func (e *logEdit) truncateBelow(keep core.OpNumber) error {
-	if keep > e.extent.last {
-		// All of it goes; what the next entry joins is the last one.
-		if keep != e.extent.last+1 {
-			return fmt.Errorf("%w: the log ends at operation %d, it cannot begin at %d", ErrGap, e.extent.last, keep)
-		}
-		e.extent.base, e.extent.baseHash = e.extent.last, e.extent.lastHash
-		return e.clear()
-	}
-	doomed := e.keysBelow(keep)
-	if len(doomed) == 0 {
-		return nil
-	}
-	key := doomed[len(doomed)-1]
-	run, err := decodeRun(key, e.log.Get(key), nil)
-	if err != nil {
-		return e.damagedRun(keep, err)
-	}
-	last := &run[len(run)-1]
-	e.extent.base, e.extent.baseHash = last.Op, last.Hash
-	return e.remove(doomed)
-}
-
-// keysFrom returns the keys of the runs that begin at op or above.
-func (e *logEdit) keysFrom(op core.OpNumber) [][]byte {
-	var keys [][]byte
-	cursor := e.log.Cursor()
-	for key, _ := cursor.Seek(runKey(op)); key != nil; key, _ = cursor.Next() {
-		keys = append(keys, bytes.Clone(key))
-	}
-	return keys
-}
-
-// keysBelow returns the keys of the runs that end below op: those whose successor begins at op or below.
-func (e *logEdit) keysBelow(op core.OpNumber) [][]byte {
-	var keys [][]byte
-	var previous []byte
-	limit, cursor := runKey(op), e.log.Cursor()
-	for key, _ := cursor.First(); key != nil && bytes.Compare(key, limit) <= 0; key, _ = cursor.Next() {
-		if previous != nil {
-			keys = append(keys, previous)
-		}
-		previous = bytes.Clone(key)
-	}
-	return keys
-}
-
-// remove deletes keys that were collected before: bbolt's cursor may skip one after a deletion.
-func (e *logEdit) remove(keys [][]byte) error {
-	for _, key := range keys {
-		if err := e.log.Delete(key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (e *logEdit) damagedRun(op core.OpNumber, err error) error {
-	damage := damaged(e.tx.DB().Path(), op, "log entry")
-	damage.Err = err
-	return damage
 }

@@ -59,7 +59,7 @@ func TestLargeEntry(t *testing.T) {
 	large := chain(small[2].Hash, 4, 4, 1, 20<<20)
 	after := chain(large[0].Hash, 5, 6, 1, 10)
 	require.NoError(t, disk.Write(vr.Batch{Entries: append(append(small, large...), after...), Sync: true}))
-	require.LessOrEqual(t, cap(disk.buffer), bufferBytesMax, "a large batch's memory is given back")
+	require.LessOrEqual(t, cap(disk.log.(*boltLog).buffer), bufferBytesMax, "a large batch's memory is given back")
 	all, err := readAll(image(t, directory))
 	require.NoError(t, err)
 	require.Len(t, all.loaded.Entries, 6)
