@@ -32,6 +32,8 @@ const (
 	fieldMembership
 	fieldCheckpointMembership
 	fieldIncarnation
+	fieldStamp
+	fieldClock
 )
 
 // The numbers of VREntry's fields.
@@ -47,7 +49,7 @@ const (
 	varintBytesMax = 10
 	// messageBytesMin is room for every field of a message but its entries, entryBytesMin for those of an entry
 	// but its payload.
-	messageBytesMin = 20 * (2 + varintBytesMax)
+	messageBytesMin = 22 * (2 + varintBytesMax)
 	entryBytesMin   = 6 * (1 + varintBytesMax)
 	// checkpointVersion is the version of a checkpoint's header.
 	checkpointVersion = 1
@@ -83,7 +85,9 @@ func encodeMessage(m *core.Message) []byte {
 	data = appendNumber(data, fieldLease, m.Lease)
 	data = appendMembership(data, fieldMembership, m.Membership)
 	data = appendMembership(data, fieldCheckpointMembership, m.Checkpoint.Membership)
-	return appendNumber(data, fieldIncarnation, m.Incarnation)
+	data = appendNumber(data, fieldIncarnation, m.Incarnation)
+	data = appendNumber(data, fieldStamp, m.Stamp)
+	return appendNumber(data, fieldClock, m.Clock)
 }
 
 func appendMembership(data []byte, field protowire.Number, membership core.EncodedMembership) []byte {
@@ -143,7 +147,7 @@ func sameContent(a, b *core.Message) bool {
 	}
 	return a.Kind == b.Kind && a.Incarnation == b.Incarnation && a.Epoch == b.Epoch && a.Membership == b.Membership && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit &&
 		a.LastNormalView == b.LastNormalView && a.Nonce == b.Nonce && a.Round == b.Round && a.Lease == b.Lease && a.First == b.First && a.PreviousHash == b.PreviousHash &&
-		a.Hash == b.Hash && a.Checkpoint == b.Checkpoint && a.Agree == b.Agree
+		a.Hash == b.Hash && a.Checkpoint == b.Checkpoint && a.Agree == b.Agree && a.Stamp == b.Stamp && a.Clock == b.Clock
 }
 
 // epochOf is the epoch of a membership; one that is not known is that of epoch 0.

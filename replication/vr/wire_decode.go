@@ -124,6 +124,10 @@ func (d *messageDecoder) number(field protowire.Number, value uint64) error {
 		m.Lease = value
 	case fieldIncarnation:
 		m.Incarnation = value
+	case fieldStamp:
+		m.Stamp = value
+	case fieldClock:
+		m.Clock = value
 	case fieldAgree:
 		m.Agree = value != 0
 	default: // a later version's

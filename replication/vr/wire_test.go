@@ -21,7 +21,7 @@ func generated(m *core.Message) *pb.VRMessage {
 		Kind: pb.VRKind(m.Kind), View: uint64(m.View), Op: uint64(m.Op), Commit: uint64(m.Commit),
 		LastNormalView: uint64(m.LastNormalView), Nonce: m.Nonce, Round: m.Round, PreviousHash: uint64(m.PreviousHash),
 		CheckpointOp: uint64(m.Checkpoint.Op), CheckpointHash: uint64(m.Checkpoint.Hash), CheckpointView: uint64(m.Checkpoint.View),
-		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease, Epoch: uint64(m.Epoch), Incarnation: m.Incarnation,
+		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease, Stamp: m.Stamp, Clock: m.Clock, Epoch: uint64(m.Epoch), Incarnation: m.Incarnation,
 	}
 	if m.Membership != "" {
 		wire.Membership = []byte(m.Membership)
@@ -51,7 +51,7 @@ func randomMessage(random *rand.Rand) core.Message {
 	}
 	m := core.Message{
 		Kind: core.Kind(1 + random.IntN(int(core.KindNewCommitted))), From: 1, To: 2, View: core.ViewNumber(number()), Op: core.OpNumber(number()),
-		Commit: core.OpNumber(number()), LastNormalView: core.ViewNumber(number()), Nonce: number(), Round: number(), Lease: number(),
+		Commit: core.OpNumber(number()), LastNormalView: core.ViewNumber(number()), Nonce: number(), Round: number(), Lease: number(), Stamp: number(), Clock: number(),
 		PreviousHash: core.Hash(number()), First: core.OpNumber(1 + number()/2), Hash: core.Hash(number()), Agree: random.IntN(2) == 0,
 		Checkpoint: core.CheckpointMeta{Op: core.OpNumber(number()), View: core.ViewNumber(number()), Hash: core.Hash(number())},
 	}
@@ -108,7 +108,7 @@ func TestWireFormat(t *testing.T) {
 
 // TestEveryFieldOfVRMessageTravels: a field that is added to the .proto is added here too.
 func TestEveryFieldOfVRMessageTravels(t *testing.T) {
-	require.Equal(t, int(fieldIncarnation), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
+	require.Equal(t, int(fieldClock), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
 	require.Equal(t, int(entryFieldKind), (&pb.VREntry{}).ProtoReflect().Descriptor().Fields().Len())
 }
 

@@ -27,6 +27,7 @@ const (
 	claimNumbers      = "view-number and commit-number never fall"
 	claimAcknowledged = "an acknowledgement is for the operation that was proposed"
 	claimReads        = "a read sees everything acknowledged before it was asked for"
+	claimStale        = "a stale read sees everything acknowledged more than its age before it was asked for"
 	claimNoPart       = "a recovering replica takes no part"
 	claimAnswered     = "a replica recovers by the answers of f+1 others to its last question"
 	claimStopped      = "a group that lost too much stays stopped"
@@ -83,6 +84,7 @@ type checks struct {
 	pending []pendingEpoch
 	// visible is the last op-number of which a client was told, by an acknowledgement or by a read.
 	visible core.OpNumber
+	reached []reachedVisible // how it rose
 }
 
 // newChecks observes a simulation, in the memory of checks that are over, or of zero ones.
@@ -212,7 +214,7 @@ func (c *checks) acknowledged(h *host, proposed operation, entry *core.Entry) {
 	if applied := operationID(entry.Payload); applied != proposed {
 		c.s.violated(claimAcknowledged, "r%d acknowledges operation %d at %d, where operation %d is", h.id, proposed, entry.Op, applied)
 	}
-	c.visible = max(c.visible, entry.Op)
+	c.see(entry.Op)
 }
 
 func (c *checks) answered(h *host, read core.Read, floor core.OpNumber) {
@@ -229,7 +231,7 @@ func (c *checks) answered(h *host, read core.Read, floor core.OpNumber) {
 	if h.machine.applied < floor {
 		c.s.violated(claimReads, "r%d answers read %d at %d; %d was told before it was asked for", h.id, read.Token, h.machine.applied, floor)
 	}
-	c.visible = max(c.visible, h.machine.applied)
+	c.see(h.machine.applied)
 	if c.s.liveness.begun {
 		c.s.liveness.readOK = true
 	}

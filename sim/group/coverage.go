@@ -125,6 +125,17 @@ const (
 	EventReadRefused
 	EventReadByLease
 	EventReadByRound
+	EventStaleReadAsked
+	EventStaleReadFresh
+	EventStaleReadWaited
+	EventStaleReadTooOld
+	EventStaleReadUnknown
+	EventStaleReadRefused
+	EventStaleReadCutOff
+	EventStaleReadTooOldCutOff
+	EventStaleReadNewView
+	EventStaleReadNotNormal
+	EventStaleReadAtPrimary
 	EventGrantHeldBack
 	EventOldPrimaryAsked
 	EventFormerPrimaryAsked
@@ -219,7 +230,11 @@ func eventNames() [eventCount]string {
 		"log truncated above", "log truncated below", "inherited operation committed", "committed",
 		"acknowledged", "proposal dropped", "proposal refused, not primary", "proposal refused, overload",
 		"read ok", "read failed", "read refused",
-		"read answered by a lease", "read answered by a round", "view change held back by a grant", "old primary asked", "former primary asked", "group of one", "group of seven", "group in async", "group in memory", "group with leases", "healed",
+		"read answered by a lease", "read answered by a round",
+		"stale read asked", "stale read answered at once", "stale read answered after waiting", "stale read too old", "stale read of unknown age",
+		"stale read refused", "stale read answered at a cut-off replica", "stale read too old at a cut-off replica",
+		"stale read answered in a later view", "stale read at a replica that is not normal", "stale read at a primary",
+		"view change held back by a grant", "old primary asked", "former primary asked", "group of one", "group of seven", "group in async", "group in memory", "group with leases", "healed",
 		"left dead", "left alone", "left deaf", "left mute",
 		"calm watched", "calm with a backup that misses its primary", "stayed stopped", "handed over while it worked",
 		"newcomer started", "reconfiguration only tried", "reconfiguration refused, one under way", "reconfiguration refused, senseless",

@@ -56,6 +56,7 @@ type host struct {
 	// what they have to see.
 	proposals map[core.OpNumber]operation
 	reads     map[uint64]core.OpNumber
+	stale     map[uint64]staleAsked
 	// status is the last one seen; leading is what the replica last reported.
 	status  core.ReplicaStatus
 	leading bool
@@ -65,6 +66,8 @@ type host struct {
 	led core.ViewNumber
 	// clockRate is what its clock shows more in a moment, clockAhead what it showed in the first.
 	clockRate, clockAhead uint64
+	// clockStopped is what it showed when the last life ended.
+	clockStopped uint64
 	// sent is what this replica has sent to each other one.
 	sent [hostsMax]sentBefore
 }
@@ -82,6 +85,8 @@ const (
 	inputHandOver
 	inputCancelHandover
 	inputReconfigure
+	inputStale
+	inputCancelStale
 )
 
 // input is one thing that a replica is told.
@@ -97,6 +102,7 @@ type input struct {
 	to         core.ReplicaID // of a handover; whom a checkpoint came from
 	members    []core.Member  // of a reconfiguration
 	dry        bool
+	bound      uint64 // of a stale read
 }
 
 func newHost(s *simulation, number int) *host {
@@ -128,6 +134,7 @@ func (s *simulation) boot(h *host) {
 	config.Durability = s.mixture.durability
 	again := h.incarnation > 0
 	if again {
+		s.newClock(h)
 		s.wipe(h)
 		s.spoil(h)
 	}
@@ -147,6 +154,7 @@ func (s *simulation) boot(h *host) {
 	h.replica, h.status, h.claimed = replica, core.ReplicaStatus{}, false
 	clear(h.proposals)
 	clear(h.reads)
+	clear(h.stale)
 	if again {
 		s.coverRestart(h)
 	}
@@ -281,6 +289,7 @@ func (s *simulation) goDown(h *host, restart bool) {
 	h.busy, h.paused, h.tickOwed, h.creating, h.fetching, h.leading = false, false, false, false, false, false
 	h.crashStep = -1
 	h.incarnation++
+	h.clockStopped = s.clock(h)
 	if restart {
 		down := s.faultRandom.span(0, instant(s.mixture.fault.downTickMax)*momentsPerTick)
 		s.after(down, eventRestart, h, 0)
@@ -401,6 +410,10 @@ func (s *simulation) take(h *host, in *input) {
 		h.replica.CancelHandover()
 	case inputReconfigure:
 		s.reconfigure(h, in)
+	case inputStale:
+		s.readStale(h, in)
+	case inputCancelStale:
+		h.replica.CancelReadStale(in.token)
 	}
 }
 

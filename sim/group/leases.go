@@ -105,6 +105,7 @@ func (s *simulation) leaseConfig(h *host, config *core.Config) {
 	config.LeaseDuration = uint64(drawn.duration) * clockRate
 	config.LeaseLongest = config.LeaseDuration
 	config.LeaseMargin = uint64(drawn.duration) * uint64(drawn.margin) * clockRate / 1000
+	config.ClockMargin, config.Clock = core.ClockMargin(drawn.margin), uint64(h.incarnation)+1
 }
 
 // strikeLeases freezes a primary, now and then. Who asks it meanwhile is answered when it wakes up.

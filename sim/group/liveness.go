@@ -204,8 +204,8 @@ func (s *simulation) unfinished() string {
 			return fmt.Sprintf("r%d is in status %s of view %d of epoch %d", h.id, h.status.Status, h.status.View, h.status.Epoch)
 		case int(h.machine.applied) != committed:
 			return fmt.Sprintf("r%d has applied %d of %d", h.id, h.machine.applied, committed)
-		case len(h.proposals) > 0 || len(h.reads) > 0 || h.fetching:
-			return fmt.Sprintf("r%d has %d proposals and %d reads outstanding", h.id, len(h.proposals), len(h.reads))
+		case len(h.proposals) > 0 || len(h.reads) > 0 || len(h.stale) > 0 || h.fetching:
+			return fmt.Sprintf("r%d has %d proposals and %d + %d reads outstanding", h.id, len(h.proposals), len(h.reads), len(h.stale))
 		case h.status.Leading && h.status.Op > h.status.Commit:
 			return fmt.Sprintf("r%d has something uncommitted", h.id)
 		case h.status.HandingOver:

@@ -24,14 +24,15 @@ func (m *memory) reset(hosts []*host) {
 func (m *memory) newHost() *host {
 	last := len(m.hosts) - 1
 	if last < 0 {
-		return &host{proposals: map[core.OpNumber]operation{}, reads: map[uint64]core.OpNumber{}, held: map[uint64]*parcel{}}
+		return &host{proposals: map[core.OpNumber]operation{}, reads: map[uint64]core.OpNumber{}, stale: map[uint64]staleAsked{}, held: map[uint64]*parcel{}}
 	}
 	h := m.hosts[last]
 	m.hosts = m.hosts[:last]
 	clear(h.proposals)
 	clear(h.reads)
+	clear(h.stale)
 	clear(h.held)
-	*h = host{proposals: h.proposals, reads: h.reads, held: h.held, inbox: h.inbox[:0], lifeState: lifeState{disk: h.disk.emptied()}}
+	*h = host{proposals: h.proposals, reads: h.reads, stale: h.stale, held: h.held, inbox: h.inbox[:0], lifeState: lifeState{disk: h.disk.emptied()}}
 	return h
 }
 

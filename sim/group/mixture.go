@@ -23,6 +23,7 @@ type mixture struct {
 	damage   damageMixture
 	chunks   chunkMixture
 	leases   leaseMixture
+	stale    staleMixture
 
 	reconfiguration reconfigurationMixture
 	wipes           wipeMixture

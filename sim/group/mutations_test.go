@@ -34,6 +34,8 @@ type mutant struct {
 	lossy bool
 	// leases: it is looked for in groups with leases; the others in those without.
 	leases bool
+	// stale: it is looked for in groups with stale reads, with leases or without; the others in those without.
+	stale bool
 	// directed names the test in the core that shows what the rule is for, where seeds do not reach it within
 	// the budget.
 	directed string
@@ -88,6 +90,13 @@ func mutants() []mutant {
 		{name: "RuleIDsAreNew", rule: core.RuleIDsAreNew, directed: "TestNoIDIsUsedTwice"},
 		{name: "RuleIncarnation", rule: core.RuleIncarnation, directed: "TestAnEarlierLifeCountsForNothing"},
 		{name: "RuleWipedStays", rule: core.RuleWipedStays},
+		{name: "RuleStaleConfirmed", rule: core.RuleStaleConfirmed, stale: true},
+		{name: "RuleStaleRound", rule: core.RuleStaleRound, stale: true, directed: "TestARoundConfirmsOnlyEarlierStamps"},
+		{name: "RuleStaleLeads", rule: core.RuleStaleLeads, stale: true, directed: "TestOnlyALeadingPrimaryConfirmsStamps"},
+		{name: "RuleStaleClock", rule: core.RuleStaleClock, stale: true, directed: "TestStampsOfAnotherClockCountForNothing"},
+		{name: "RuleStaleFromStamp", rule: core.RuleStaleFromStamp, stale: true},
+		{name: "RuleStaleApplied", rule: core.RuleStaleApplied, stale: true},
+		{name: "RuleStaleMargin", rule: core.RuleStaleMargin, stale: true},
 	}
 }
 
@@ -192,9 +201,12 @@ func TestMutations(t *testing.T) {
 			fmt.Fprintf(rows, "%s\t\t\t\t\t%s\n", m.name, m.directed)
 			continue
 		}
-		options := Options{Omit: omit.Of(m.rule), Durability: ChoiceSync, Leases: LeasesOff}
+		options := Options{Omit: omit.Of(m.rule), Durability: ChoiceSync, Leases: LeasesOff, Calm: withoutStale(t)}
 		if m.leases {
 			options.Leases = LeasesOn
+		}
+		if m.stale {
+			options.Leases, options.Calm = LeasesDrawn, 0
 		}
 		if m.lossy {
 			options.Durability = ChoiceLossy
@@ -209,6 +221,14 @@ func TestMutations(t *testing.T) {
 	}
 	require.NoError(t, rows.Flush())
 	t.Log("\n" + table.String())
+}
+
+// withoutStale calms stale reads, so that the seeds of other rules stay what they were.
+func withoutStale(t *testing.T) Calm {
+	t.Helper()
+	calm, err := ParseCalm("stale")
+	require.NoError(t, err)
+	return calm
 }
 
 // String tells how often, and where first.

@@ -25,6 +25,8 @@ const (
 	eventCancelHandover
 	eventFetchAgain
 	eventHoldExpires
+	eventStale
+	eventCancelStale
 )
 
 // event is something that will happen. Those of a replica that has crashed since (its incarnation is

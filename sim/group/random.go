@@ -25,6 +25,7 @@ const (
 	streamNewcomers       uint64 = 1 << 36
 	streamWipes           uint64 = 1 << 37
 	streamChunks          uint64 = 1 << 38
+	streamStaleness       uint64 = 1 << 39
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

@@ -13,6 +13,9 @@ func (s *simulation) startReady(h *host) {
 	if h.ready.Empty() {
 		s.violated(claimReady, "r%d has a Ready that is empty", h.id)
 	}
+	for i := range h.ready.StaleReads {
+		s.answerStale(h, &h.ready.StaleReads[i])
+	}
 	h.crashStep = -1
 	rate := s.mixture.fault.crashAtStep
 	if h.ready.FetchCheckpoint != nil {

@@ -40,6 +40,7 @@ func calmings() []calming {
 		{"crash", func(m *mixture) { m.fault.crash = 0 }},
 		{"handover", func(m *mixture) { m.handover = handoverMixture{} }},
 		{"freeze", func(m *mixture) { m.leases.frozen = 0 }},
+		{"stale", func(m *mixture) { m.stale = staleMixture{} }},
 		{"reconfiguration", func(m *mixture) { m.reconfiguration = reconfigurationMixture{} }},
 		{"wipes", func(m *mixture) { m.wipes = wipeMixture{} }},
 		{"damage", func(m *mixture) { m.damage = damageMixture{} }},

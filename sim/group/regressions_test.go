@@ -31,8 +31,8 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 	} {
 		t.Run(test.bug, func(t *testing.T) {
 			for _, seed := range test.seeds {
-				// They were found before disks were damaged, members changed and primaries had leases.
-				calm, err := ParseCalm("damage,reconfiguration")
+				// They were found before disks were damaged, members changed, primaries had leases and backups stale reads.
+				calm, err := ParseCalm("damage,reconfiguration,stale")
 				require.NoError(t, err)
 				options := Options{Seed: seed, Durability: ChoiceSync, Leases: LeasesOff, Calm: calm}
 				if test.lossy {
@@ -45,16 +45,21 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 	}
 }
 
-// TestClocksThatAreApart: a lease allows for clocks whose rates differ by its margin. Where they differ by more, reads
-// are stale, and seeds see it.
+// TestClocksThatAreApart: a lease, and the age of a state, allow for clocks whose rates differ by the margin. Where they
+// differ by more, reads are older than they may be, and seeds see it.
 func TestClocksThatAreApart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays thousands of seeds")
 	}
-	seen := hunt(Options{Leases: LeasesOn, Durability: ChoiceSync, ClocksApart: true}, mutantSeedsMax, false)
-	require.NotZero(t, seen.found, "%s", seen)
-	require.Equal(t, claimReads, seen.claim)
-	t.Logf("%s: %s", seen, seen.claim)
+	for claim, options := range map[string]Options{
+		claimReads: {Leases: LeasesOn, Durability: ChoiceSync, ClocksApart: true, Calm: withoutStale(t)},
+		claimStale: {Leases: LeasesOff, Durability: ChoiceSync, ClocksApart: true},
+	} {
+		seen := hunt(options, mutantSeedsMax, false)
+		require.NotZero(t, seen.found, "%s: %s", claim, seen)
+		require.Equal(t, claim, seen.claim)
+		t.Logf("%s: %s", seen, seen.claim)
+	}
 }
 
 // TestSameSeedSameRun: with or without a trace, and beside other runs, a seed goes one way.

@@ -82,6 +82,9 @@ type simulation struct {
 	liveness  liveness
 
 	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom, wipeRandom, chunkRandom stream
+
+	staleRandom stream
+	staleToken  uint64
 }
 
 // eventsMax ends a run that goes round in circles.
@@ -98,6 +101,7 @@ func (p *Player) Run(options Options) Report {
 	drawn := drawMixture(options.Seed)
 	drawn.drawDurability(options.Seed, options.Durability)
 	drawn.drawLeases(&options)
+	drawn.drawStale(&options)
 	if options.BeyondF {
 		drawn.reconfiguration = reconfigurationMixture{} // nobody would know who has to be there
 	}
@@ -151,6 +155,7 @@ func newSimulation(last *simulation, options Options, mixture mixture) *simulati
 		reconfigurationRandom: newStream(seed, streamReconfiguration+1),
 		wipeRandom:            newStream(seed, streamWipes+1),
 		chunkRandom:           newStream(seed, streamChunks+1),
+		staleRandom:           newStream(seed, streamStaleness+1),
 	}
 	room := s.mixture.members
 	if s.mixture.reconfiguration.rate > 0 {
@@ -194,6 +199,9 @@ func (s *simulation) start() {
 	}
 	s.events.push(event{at: momentsPerTick, kind: eventFaults})
 	s.events.push(event{at: momentsPerTick, kind: eventClient})
+	if s.mixture.stale.everyTickMax > 0 {
+		s.events.push(event{at: momentsPerTick, kind: eventStale})
+	}
 }
 
 // happen lets one event happen, unless it was of an earlier life of its replica.
@@ -209,6 +217,8 @@ func (s *simulation) happen(e *event) {
 		s.strike()
 	case eventClient:
 		s.request()
+	case eventStale:
+		s.askStale()
 	case eventHealPartition:
 		s.healPartition(e.argument)
 	case eventServeCheckpoint:
@@ -231,6 +241,8 @@ func (s *simulation) happenTo(h *host, e *event) {
 		s.resume(h)
 	case eventCancelHandover:
 		s.enqueue(h, input{kind: inputCancelHandover})
+	case eventCancelStale:
+		s.enqueue(h, input{kind: inputCancelStale, token: uint64(e.argument)})
 	case eventDiskDone:
 		if h.paused {
 			s.later(e, momentsPerTick)

@@ -71,6 +71,9 @@ func describe(m *core.Message) string {
 	if m.Checkpoint.Op != 0 {
 		fmt.Fprintf(&text, " checkpoint %d", m.Checkpoint.Op)
 	}
+	if m.Stamp != 0 {
+		fmt.Fprintf(&text, " stamp %d of clock %d", m.Stamp, m.Clock)
+	}
 	if m.Agree {
 		text.WriteString(" agree")
 	}

@@ -20,6 +20,7 @@ type bench struct {
 	hard      HardState
 	log       []Entry
 	reads     []Read
+	stale     []StaleRead
 	leads     bool
 	dropped   []Dropped
 	replaced  []CheckpointMeta // what the log began above, each time it was replaced
@@ -63,6 +64,7 @@ func (b *bench) act() []Outgoing {
 		sent = append(sent, ready.Messages...)
 		b.committed = append(b.committed, ready.Committed...)
 		b.reads = append(b.reads, ready.Reads...)
+		b.stale = append(b.stale, ready.StaleReads...)
 		b.dropped = append(b.dropped, ready.Dropped...)
 		if ready.Leadership != nil {
 			b.leads = ready.Leadership.Leading

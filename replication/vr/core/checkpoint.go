@@ -85,6 +85,7 @@ func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
 		r.overtaken(same)
 	}
 	r.settleReconfiguration()
+	r.settleStale()
 	r.checkpointDone()
 }
 

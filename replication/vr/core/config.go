@@ -70,6 +70,11 @@ type Config struct {
 	LeaseDuration, LeaseMargin, LeaseLongest uint64
 	// Now is what the clock shows when the replica is made.
 	Now uint64
+	// ClockMargin is by how much a replica's clock may be slower than another's, for the age of stale reads; at most 900.
+	ClockMargin ClockMargin
+	// Clock is a number for the clock that SetTime tells of, and for no other: a process that starts anew has another one,
+	// which may show anything.
+	Clock uint64
 
 	// Durability is what the driver's storage does: outside of DurabilitySync only what promises a view must reach the
 	// disk before the messages that depend on it.
@@ -135,6 +140,9 @@ func (c Config) Validate() error {
 	if c.LeaseDuration > c.LeaseLongest || c.LeaseDuration > 0 && c.LeaseMargin >= c.LeaseDuration || c.LeaseLongest > leaseMax {
 		return fmt.Errorf("%w: lease of %d less %d, at most %d and %d: they have to ascend", ErrConfig,
 			c.LeaseDuration, c.LeaseMargin, c.LeaseLongest, uint64(leaseMax))
+	}
+	if c.ClockMargin > clockMarginMax {
+		return fmt.Errorf("%w: a clock margin of %d thousandths, at most %d", ErrConfig, c.ClockMargin, clockMarginMax)
 	}
 	return nil
 }

@@ -78,6 +78,10 @@ func fuzzAct(b *bench, script []byte) {
 		b.CancelHandover()
 	case 8:
 		_ = b.ReadBarrier(b.Status().View, uint64(script[9]))
+	case 11:
+		b.SetTime(b.leasing.now + uint64(script[9]))
+		_ = b.ReadStale(b.leasing.now<<8, uint64(script[8]))
+		b.SetTime(b.leasing.now + 1) // each has a token of its own
 	case 9:
 		_, _ = b.Reconfigure(membersOf([][]ReplicaID{{1, 2}, {1, 3}, {2}, {1, 2, 3, 4}, {1, 3, 4}}[script[9]%5]...), false)
 	case 10:
@@ -96,7 +100,7 @@ func fuzzMessage(b *bench, script []byte, log []Entry) Message {
 	m := Message{
 		Kind: Kind(script[0] % 19), Epoch: EpochNumber(script[1] >> 4 % 4), From: ReplicaID(script[1] & 15 % 5), Incarnation: uint64(script[1] >> 6), To: b.config.Self, View: ViewNumber(number(2)), Op: OpNumber(number(3)),
 		Commit: OpNumber(number(4)), LastNormalView: ViewNumber(number(5)), Nonce: number(6), Round: number(6),
-		First: OpNumber(number(7)), Agree: script[8]&1 == 1,
+		First: OpNumber(number(7)), Stamp: number(7), Agree: script[8]&1 == 1,
 	}
 	if b.transfer != nil && script[8]&2 == 2 {
 		m.Nonce = b.transfer.nonce

@@ -116,7 +116,11 @@ func (r *Replica) sendRound() {
 	if r.config.LeaseDuration > 0 && len(l.asked) < leaseRoundsMax {
 		l.asked = append(l.asked, leaseRound{number: p.round, sent: l.now})
 	}
-	r.broadcast(Message{Kind: KindCommit, Op: r.log.last(), Commit: r.commit, Round: p.round, Lease: r.config.LeaseDuration})
+	r.stampRound()
+	r.confirmStamps()
+	for i := range p.backups {
+		r.sendCommit(&p.backups[i], p.round, r.config.LeaseDuration)
+	}
 }
 
 // takeLease takes the lease that the newest round asked for that f backups have granted.

@@ -113,7 +113,10 @@ func (r *Replica) onCommit(m *Message) {
 		return
 	}
 	// The answer acknowledges the log too: the PREPAREOK may have been lost, and nothing else would repeat it.
-	r.send(m.From, Message{Kind: KindCommitOK, Round: m.Round, Op: r.log.last(), Lease: r.grant(m)})
+	r.send(m.From, Message{
+		Kind: KindCommitOK, Round: m.Round, Op: r.log.last(), Lease: r.grant(m), Stamp: r.commonStamp(), Clock: r.config.Clock,
+	})
+	r.takeEcho(m)
 	r.commitMax = max(r.commitMax, m.Commit)
 	r.advanceCommit(r.commitMax)
 	if r.commitMax > r.log.last() {

@@ -21,6 +21,10 @@ type leading struct {
 	round   uint64
 	asked   []asked
 	waiting []asked
+	// stamps are what this replica's own clock showed when it sent rounds that are not answered; fresh: a round is wanted
+	// that confirms stamps.
+	stamps []stamp
+	fresh  bool
 }
 
 // backup is what the primary knows of one backup in this view.
@@ -37,6 +41,10 @@ type backup struct {
 	quiet, stuck, resent int
 	// round is the last one that it answered, granted the last one that it answered with a lease.
 	round, granted uint64
+	// stamps are not confirmed yet, echo is the newest that is; asks: it waits for a COMMIT with the stamp asked.
+	stamps      []stamp
+	echo, asked stamp
+	asks        bool
 }
 
 // becomePrimary starts the view as its primary, with the log as it stands (VRR 4.2, step 3).
@@ -201,9 +209,7 @@ func (r *Replica) tickPrimary() {
 		return
 	}
 	if p.heartbeat++; p.heartbeat >= r.config.HeartbeatTicks {
-		if r.config.LeaseDuration > 0 {
-			p.round++
-		}
+		p.round++
 		r.sendRound()
 	}
 }

@@ -3,12 +3,12 @@ package core
 // HasReady reports whether Ready would hold anything.
 func (r *Replica) HasReady() bool {
 	if r.failure != nil {
-		return len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.handedOver != nil || r.reconfigured != nil
+		return len(r.reads) > 0 || len(r.staleness.answered) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.handedOver != nil || r.reconfigured != nil
 	}
 	return len(r.out) > 0 || r.stateChanged() || r.logChanged() ||
-		r.commit > r.applied || len(r.reads) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
+		r.commit > r.applied || len(r.reads) > 0 || len(r.staleness.answered) > 0 || len(r.dropped) > 0 || r.leadership != nil || r.fetch != nil ||
 		r.handedOver != nil || r.reconfigured != nil || r.entered != nil ||
-		r.primary != nil && !r.primary.deaf && (len(r.primary.asked) > 0 || r.owesPrepare())
+		r.primary != nil && !r.primary.deaf && (len(r.primary.asked) > 0 || r.primary.fresh || r.owesPrepare())
 }
 
 // owesPrepare reports whether a backup can be sent a PREPARE.
@@ -29,13 +29,16 @@ func (r *Replica) stateChanged() bool {
 // Ready returns what the driver has to do. Between Ready and Advance no other method may be called but Status.
 func (r *Replica) Ready() Ready {
 	if r.failure != nil {
-		ready := Ready{Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership, Handover: r.handedOver, Reconfiguration: r.reconfigured}
+		ready := Ready{
+			Reads: r.reads, StaleReads: r.staleness.answered, Dropped: r.dropped, Leadership: r.leadership, Handover: r.handedOver,
+			Reconfiguration: r.reconfigured,
+		}
 		r.ready, r.handed = true, r.applied
 		return ready
 	}
 	r.flushPrimary()
 	ready := Ready{
-		Messages: r.out, FetchCheckpoint: r.fetch, Reads: r.reads, Dropped: r.dropped, Leadership: r.leadership,
+		Messages: r.out, FetchCheckpoint: r.fetch, Reads: r.reads, StaleReads: r.staleness.answered, Dropped: r.dropped, Leadership: r.leadership,
 		Handover:        r.handedOver,
 		Reconfiguration: r.reconfigured, Membership: r.entered,
 	}
@@ -84,7 +87,7 @@ func (r *Replica) Advance() {
 	clear(r.out) // what the messages refer to may go; their room is used again
 	r.out = r.out[:0]
 	r.reads, r.dropped, r.leadership, r.fetch, r.compacted, r.handedOver = nil, nil, nil, nil, 0, nil
-	r.reconfigured, r.entered = nil, nil
+	r.reconfigured, r.entered, r.staleness.answered = nil, nil, nil
 	r.applied = r.handed
 	if r.failure != nil {
 		return
@@ -96,6 +99,7 @@ func (r *Replica) Advance() {
 		r.primary.durable = r.log.last()
 		r.countAcknowledged()
 	}
+	r.settleStale()
 	r.advanceHandover()
 	r.checkInvariants()
 }

@@ -34,10 +34,11 @@ func (r *Replica) ReadBarrier(view ViewNumber, token uint64) error {
 // flushReads begins one round for all reads that were asked since the last.
 func (r *Replica) flushReads() {
 	p := r.primary
-	if len(p.asked) == 0 {
+	if len(p.asked) == 0 && !p.fresh {
 		return
 	}
 	p.round++
+	p.fresh = false
 	for _, a := range p.asked {
 		a.round = p.round
 		p.waiting = append(p.waiting, a)
@@ -54,6 +55,11 @@ func (r *Replica) onCommitOK(m *Message) {
 		return
 	}
 	b := p.backup(m.From)
+	if m.Agree {
+		// It asks, and answers nothing: it may not hear this primary at all.
+		r.takeStamp(b, m)
+		return
+	}
 	r.acknowledged(b, m.Op)
 	if r.primary != p {
 		return // the epoch is over
@@ -64,6 +70,7 @@ func (r *Replica) onCommitOK(m *Message) {
 	}
 	r.takeLease()
 	r.finishReads()
+	r.takeStamp(b, m)
 }
 
 // finishReads lets go the reads whose round a quorum has answered. Rounds rise, so they are the first ones.

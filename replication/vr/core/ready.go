@@ -40,7 +40,7 @@ type Leadership struct {
 //  3. send the other Messages;
 //  4. if FetchCheckpoint is set, fetch that checkpoint from that replica in the background, make it durable
 //     and call CheckpointInstalled or CheckpointFailed;
-//  5. apply Committed, of which a RECONFIGURATION is nothing to the state machine; 6. answer Reads and Dropped, report
+//  5. apply Committed, of which a RECONFIGURATION is nothing to the state machine; 6. answer Reads, StaleReads and Dropped, report
 //     Leadership, Handover, Reconfiguration and Membership; 7. call Advance.
 //
 // The slices belong to the driver until Advance.
@@ -62,6 +62,8 @@ type Ready struct {
 	FetchCheckpoint *FetchCheckpoint
 	Committed       []Entry
 	Reads           []Read
+	// StaleReads need nothing of this Ready, and may be answered before its first step.
+	StaleReads      []StaleRead
 	Dropped         []Dropped
 	Leadership      *Leadership
 	Handover        *Handover
@@ -79,6 +81,6 @@ type FetchCheckpoint struct {
 // Empty reports whether there is nothing to do.
 func (r *Ready) Empty() bool {
 	return r.HardState == nil && !r.Truncate && len(r.Entries) == 0 && r.TruncateBelow == 0 && r.Replace == nil &&
-		len(r.Messages) == 0 && r.FetchCheckpoint == nil && len(r.Committed) == 0 && len(r.Reads) == 0 && len(r.Dropped) == 0 && r.Leadership == nil &&
+		len(r.Messages) == 0 && r.FetchCheckpoint == nil && len(r.Committed) == 0 && len(r.Reads) == 0 && len(r.StaleReads) == 0 && len(r.Dropped) == 0 && r.Leadership == nil &&
 		r.Handover == nil && r.Reconfiguration == nil && r.Membership == nil
 }

@@ -47,6 +47,7 @@ type Replica struct {
 	primary    *leading  // while this replica is primary and status is normal
 	handover   *handingOver
 	leasing    leasing
+	staleness  staleness
 
 	// heard is a later epoch than this replica's, whose beginning is not here yet; epoch 0: none.
 	heard    Membership
@@ -432,6 +433,7 @@ func (r *Replica) Tick() {
 	}
 	r.tickProbe()
 	r.tickLeases()
+	r.tickStale()
 	r.tickViewChange()
 	r.tickTransfer()
 	r.tickHandover()

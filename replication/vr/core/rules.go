@@ -97,4 +97,18 @@ const (
 	RuleIncarnation
 	// RuleWipedStays: a replica that has lost its storage takes part only in an epoch that names its new life.
 	RuleWipedStays
+	// RuleStaleConfirmed: a stamp goes back only when its receiver was the primary for certain after it had come.
+	RuleStaleConfirmed
+	// RuleStaleRound: a round confirms only the stamps that had come before it began.
+	RuleStaleRound
+	// RuleStaleLeads: a stamp goes back only from a primary that has committed everything it inherited.
+	RuleStaleLeads
+	// RuleStaleClock: a replica takes back stamps of its present clock only.
+	RuleStaleClock
+	// RuleStaleFromStamp: the age of a state is counted from the stamp, not from when it came back.
+	RuleStaleFromStamp
+	// RuleStaleApplied: a state is as new as what is applied, not as what is known to be committed.
+	RuleStaleApplied
+	// RuleStaleMargin: an age is what it is by the fastest clock.
+	RuleStaleMargin
 )

@@ -137,6 +137,9 @@ type Message struct {
 	Round          uint64
 	// Lease is for how long a COMMIT asks for a lease, or a COMMITOK grants one.
 	Lease uint64
+	// Stamp is what the sender's clock of that number shows in a COMMITOK; a COMMIT gives both back. A COMMITOK with Agree
+	// asks for that.
+	Stamp, Clock uint64
 	// First is the op-number of Entries[0] (or, in a GETSTATE, the first one wanted); PreviousHash is the
 	// hash of the entry below it.
 	First        OpNumber
