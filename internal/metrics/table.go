@@ -35,6 +35,8 @@ func gauge(name, source, help string) metric {
 // ofReplicas are those of every replica, whatever replicates it; the sources are in replicaValues and in the
 // Measures of its Replicator.
 func ofReplicas() []metric {
+	age := gauge("replication_state_age_seconds", "state_age_milliseconds", "How old the state of this replica is at the most; missing while not known.")
+	age.unit = 1e-3
 	return []metric{
 		gauge("serving", "serving", "1 while this replica answers requests: it leads and has what it needs."),
 		gauge("replication_leading", "leading", "1 while this replica is the primary that leads its group."),
@@ -70,6 +72,9 @@ func ofReplicas() []metric {
 		gauge("replication_queue_reads", "queue_reads", "Read barriers that wait."),
 		gauge("replication_lease", "lease", "1 while this primary answers reads by a lease."),
 		counters("replication_reads_total", "kind", "reads.", "Read barriers that were answered: by a lease, or by a round of messages."),
+		gauge("replication_queue_stale_reads", "queue_stale_reads", "Stale reads that wait."),
+		counters("replication_stale_reads_total", "kind", "stale_reads.", "Stale reads: answered at once, answered after waiting, or given up as too old."),
+		age,
 		counter("replication_leases_granted_total", "leases_granted", "Leases that this replica granted to its primary."),
 		gauge("replication_queue_messages", "queue_messages", "Messages received and not handled."),
 		gauge("replication_queue_message_bytes", "queue_message_bytes", "Bytes of the messages received and not handled."),

@@ -97,3 +97,35 @@ func leading(replicas []*vr.Replica) (*vr.Replica, replication.Event) {
 	i := <-events
 	return replicas[i], found[i]
 }
+
+// BenchmarkReadStale reads at a backup of an idle group of three in one process: what is known already, and what the
+// primary has to be asked for.
+func BenchmarkReadStale(b *testing.B) {
+	network, replicas := newNetwork(), make([]*vr.Replica, 3)
+	for i := range replicas {
+		replica, err := vr.Open(vr.Options{
+			Self: replication.ReplicaID(i + 1), Members: []replication.ReplicaID{1, 2, 3}, Storage: storage.NewMemory(),
+			Transport: network.join(core.ReplicaID(i + 1)), StateMachine: &echo{}, ViewChangeTimeoutMin: time.Minute,
+		})
+		require.NoError(b, err)
+		replicas[i] = replica
+		defer func() { require.NoError(b, replica.Close()) }()
+	}
+	leader, _ := leading(replicas)
+	for _, replica := range replicas {
+		if replica == leader {
+			continue
+		}
+		for _, atMost := range []time.Duration{time.Minute, 0} {
+			b.Run(atMost.String(), func(b *testing.B) {
+				b.ReportAllocs()
+				for range b.N {
+					if _, err := replica.ReadStale(b.Context(), atMost); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		break
+	}
+}

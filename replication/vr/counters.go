@@ -37,6 +37,8 @@ type counters struct {
 	forced atomic.Uint64
 	// Reads that were answered, by a lease and by a round, and leases granted to primaries.
 	readsByLease, readsByRound, leasesGranted atomic.Uint64
+	// Stale reads that were answered by what was known already, answered after waiting, and given up.
+	staleAtOnce, staleWaited, staleTooOld atomic.Uint64
 	// commitHeard is the largest commit-number heard of.
 	commitHeard atomic.Uint64
 }
@@ -95,6 +97,9 @@ func (r *Replica) Measure() replication.Measures {
 		{"reads.lease", &c.readsByLease},
 		{"reads.round", &c.readsByRound},
 		{"leases_granted", &c.leasesGranted},
+		{"stale_reads.at_once", &c.staleAtOnce},
+		{"stale_reads.waited", &c.staleWaited},
+		{"stale_reads.too_old", &c.staleTooOld},
 	} {
 		values[count.name] = count.value.Load()
 	}
@@ -114,6 +119,9 @@ func (r *Replica) Measure() replication.Measures {
 	r.mu.Unlock()
 	heard := max(c.commitHeard.Load(), applied)
 	values["commit_heard"], values["lag"] = heard, heard-applied
+	if age, known := r.age(); known {
+		values["state_age_milliseconds"] = uint64(age.Milliseconds())
+	}
 	values["transferring"], values["lease"] = oneIf(transferring), oneIf(lease)
 	return replication.Measures{Values: values, Histograms: map[string]replication.Histogram{"durable_write_seconds": c.durableWrites.histogram()}}
 }
@@ -146,7 +154,7 @@ func (m *mailbox) describe(values map[string]uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	values["queue_operations"], values["queue_operation_bytes"] = uint64(m.operations), uint64(m.operationBytes)
-	values["queue_reads"] = uint64(m.reads)
+	values["queue_reads"], values["queue_stale_reads"] = uint64(m.reads), uint64(m.stale)
 	values["queue_messages"], values["queue_message_bytes"] = uint64(len(m.work.messages)), uint64(m.messageBytes)
 }
 

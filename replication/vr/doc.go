@@ -70,7 +70,7 @@
 // waits) answers nil when everything that anyone was acknowledged before the call is applied here, so that a read which
 // follows is linearizable. Under a lease it is answered at once, and otherwise it costs one round of messages, which all
 // who wait share; it never costs a disk. Its errors are ErrNotPrimary, ErrOverloaded (Options.ReadsMax) and
-// ErrClosed. A read at a backup may be as old as the network allows, without a bound.
+// ErrClosed. ReadBarrier is the primary's; ReadStale lets any replica's state be read.
 //
 // # Leases
 //
@@ -98,6 +98,31 @@
 // it, and read what is old. Where that can happen, or a clock be slower than another by more than the margin, leases are
 // to be off: LeaseDuration is negative. The duration may be changed from one restart to the next, on or off; but
 // ViewChangeTimeoutMin must not fall below a lease that was in force when the replica last ran.
+//
+// # Reading at any replica
+//
+// ReadStale(ctx, atMost) returns when the state of this replica, whatever its part, is no older than atMost: everything that
+// anyone was acknowledged more than Staleness.Age before the call, or read in this way at any replica, is applied here, and
+// Age is at most atMost. With atMost 0 the read that follows is linearizable.
+//
+//	atMost                          an idle or a busy group, every replica
+//	2.5 heartbeats and more         with leases: answered at once, from memory, without a message
+//	4 heartbeats and more           the same without leases
+//	less                            a question to the primary, shared by all who wait: one round trip under a lease, two
+//	                                without
+//
+// A replica that is cut off answers for as long as its state is new enough, and then waits until ctx ends: the error is a
+// *replication.TooStaleError, with the age that there is and the primary's id, and the context's own. A context that has
+// ended already has ReadStale answer at once, one way or the other. Other errors are ErrOverloaded (Options.ReadsMax
+// wait) and ErrClosed. A replica that has just started, recovers or is no member knows no age, or soon too old a one.
+//
+// No clocks of two machines are compared. A backup puts what its own clock shows, a stamp, into its answers to the
+// primary's COMMITs. The primary gives it back, beside its commit-number, in the first COMMIT after it knows that it still
+// was the primary when the stamp came: by a lease, or by a round that began later. When the backup has applied
+// everything up to that commit-number, its state is as of the stamp. The age is counted on the backup's clock alone and
+// made longer by LeaseMarginPercent, so that it holds by any clock that is faster by no more than that; a clock that stands
+// still, as that of a virtual machine may, makes it too small. A bound of 0 goes by no clock: its stamp is younger than the
+// call, and only the primary's lease, if it has one, is a matter of clocks.
 //
 // # Whose a storage is
 //
@@ -220,8 +245,8 @@
 //
 //	PREPARE             primary to backup      entries, linked to the one below; commit-number              4.1
 //	PREPAREOK           backup to primary      my log of this view is durable up to here                    4.1
-//	COMMIT              primary to all         I am here; commit-number; the number of a round; a lease?    4.1
-//	COMMITOK            backup to primary      that round reached me; my log's end; the lease               ours
+//	COMMIT              primary to all         I am here; commit-number; a round; a lease?; your stamp      4.1
+//	COMMITOK            backup to primary      that round reached me; my log's end; the lease; a stamp      ours
 //	STARTVIEWCHANGE     all to all             I have left the earlier views for this one                   4.2
 //	DOVIEWCHANGE        all to new primary     my log's end, its last-normal view, commit-number            4.2
 //	STARTVIEW           new primary to all     the view's log begins like this                              4.2
@@ -261,6 +286,7 @@
 //	ErrNotLeader                          ErrNotPrimary, with the primary's id
 //	ErrLeadershipLost                     ErrOutcomeUnknown
 //	VerifyLeader, then Barrier            ReadBarrier, which writes nothing
+//	LastContact, for stale reads          ReadStale, with a bound on the age of what is read
 //	LeaderCh                              Events, which say the view as well
 //	Snapshot, SnapshotInterval            Checkpoint, CheckpointEvery and CheckpointBytes
 //	TrailingLogs                          the log since the checkpoint before the newest
@@ -280,10 +306,10 @@
 //
 //	operation                     OperationBytesMax, 20 MiB by default
 //	operations not answered       QueueMax and QueueBytesMax, 65,536 and 64 MiB by default
-//	read barriers that wait       ReadsMax, 65,536 by default
+//	read barriers that wait       ReadsMax, 65,536 by default; as many stale reads
 //	callers of Checkpoint         1,024
 //	messages not handled          MessagesMax and MessagesBytesMax, 16,384 and 64 MiB by default; more are dropped
 //	memory for the log            about two checkpoints' worth: twice CheckpointBytes and what is not committed
 //
-// Not here yet: changing the members, reads at backups with a bound on their age.
+// Not here yet: changing the members.
 package vr

@@ -27,6 +27,7 @@ type work struct {
 	reads       []read
 	checkpoints []chan<- error // callers of Checkpoint; each has room for its answer
 	handovers   []handoverWork
+	stale       []staleWork
 	finished    *finishedJob // at most one job runs at a time
 	damage      error
 }
@@ -38,8 +39,10 @@ func (w *work) clear() {
 	clear(w.reads)
 	clear(w.checkpoints)
 	clear(w.handovers)
+	clear(w.stale)
 	*w = work{
 		messages: w.messages[:0], proposals: w.proposals[:0], reads: w.reads[:0], checkpoints: w.checkpoints[:0], handovers: w.handovers[:0],
+		stale: w.stale[:0],
 	}
 }
 
@@ -56,8 +59,8 @@ type mailbox struct {
 	work   work
 	awake  bool
 	// Unanswered operations, their bytes, and reads: those in work and those that the owner has taken.
-	operations, operationBytes, reads int
-	messageBytes                      int
+	operations, operationBytes, reads, stale int
+	messageBytes                             int
 }
 
 func newMailbox(limits Options) *mailbox {

@@ -84,7 +84,8 @@ type Options struct {
 	// not, where leases are on.
 	LeaseDuration time.Duration
 	// LeaseMarginPercent is by how many hundredths less the primary counts on a lease than was granted: no replica's
-	// clock may be slower than another's by more than that. 0: 10; at most 90.
+	// clock may be slower than another's by more than that. The ages of stale reads go by it too, with leases and without.
+	// 0: 10; at most 90.
 	LeaseMarginPercent int
 	// ResendInterval is how long an answer is waited for before the question is sent again.
 	ResendInterval time.Duration
@@ -113,7 +114,7 @@ type Options struct {
 	// QueueMax and QueueBytesMax bound the operations that were submitted and not answered; more are refused
 	// with replication.ErrOverloaded. QueueBytesMax is at least OperationBytesMax.
 	QueueMax, QueueBytesMax int
-	// ReadsMax bounds the read barriers that wait.
+	// ReadsMax bounds the read barriers that wait, and the stale reads.
 	ReadsMax int
 	// MessagesMax and MessagesBytesMax bound the messages that were received and not handled; more are dropped.
 	MessagesMax, MessagesBytesMax int
@@ -247,5 +248,6 @@ func (o Options) core() core.Config {
 		LeaseDuration:      uint64(max(o.LeaseDuration, 0)),
 		LeaseMargin:        uint64(o.leaseMargin()),
 		LeaseLongest:       uint64(o.ViewChangeTimeoutMin),
+		ClockMargin:        o.clockMargin(),
 	}
 }

@@ -25,7 +25,8 @@ type owner struct {
 	pending pendings
 	reads   map[uint64][]read // by the token that the core knows them by
 	token   uint64
-	handing *handover // the caller of the handover that is under way
+	stale   map[uint64]*staleRead // by the token that the core knows them by
+	handing *handover             // the caller of the handover that is under way
 
 	job     jobKind               // what runs
 	wanted  *core.FetchCheckpoint // to be fetched when nothing runs
@@ -45,7 +46,7 @@ type owner struct {
 func newOwner(r *Replica, machine *core.Replica, loaded Loaded) *owner {
 	return &owner{
 		Replica: r, core: machine, applied: loaded.Checkpoint.Op, checkpointed: loaded.Checkpoint.Op, view: loaded.HardState.View,
-		damaged: len(loaded.Damage) > 0, reads: map[uint64][]read{}, seen: core.ReplicaStatus{View: loaded.HardState.View},
+		damaged: len(loaded.Damage) > 0, reads: map[uint64][]read{}, stale: map[uint64]*staleRead{}, seen: core.ReplicaStatus{View: loaded.HardState.View},
 	}
 }
 
@@ -104,6 +105,7 @@ func (o *owner) feed(taken *work, ticked bool) error {
 	o.askCheckpoints(taken.checkpoints)
 	o.propose(taken.proposals)
 	o.askReads(taken.reads)
+	o.askStale(taken.stale)
 	o.handOver(taken.handovers)
 	return nil
 }
@@ -135,6 +137,7 @@ func (o *owner) drain() error {
 // act does what a Ready says, in the order that it demands: a message that promises something leaves after the
 // promise is durable, an answer after the operation is applied.
 func (o *owner) act(ready *core.Ready) error {
+	o.answerStale(ready.StaleReads)
 	o.send(ready.Messages, true)
 	if err := o.persist(ready); err != nil {
 		return err
@@ -268,6 +271,7 @@ func (o *owner) publish() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.status, o.lease = status, o.core.HoldsLease()
+	o.publishAge()
 }
 
 // finish ends the replica's part in the group and answers everyone who waits: for good when err is not nil.
@@ -284,6 +288,7 @@ func (o *owner) finish(err error) {
 	o.serving.close()
 	o.mu.Lock()
 	o.failure, o.status.Leading, o.lease = err, false, false
+	o.asOf.Store(nil)
 	o.mu.Unlock()
 	o.refuseWork(&rest, refusal)
 	if err == nil {
@@ -296,6 +301,9 @@ func (o *owner) finish(err error) {
 		for _, read := range waiting {
 			read.done(refusal)
 		}
+	}
+	for _, asked := range o.stale {
+		asked.done <- staleAnswer{err: refusal}
 	}
 	for _, done := range append(o.writing, o.asking...) {
 		done <- refusal
@@ -317,6 +325,7 @@ func (o *owner) refuseWork(rest *work, refusal error) {
 		done <- refusal
 	}
 	o.refuseHandovers(rest.handovers, refusal)
+	o.refuseStale(rest.stale, refusal)
 }
 
 // stoppedBy is what callers of a replica that has failed are told: certainly nothing happens any more.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/viewline/viewline/internal/notice"
@@ -17,6 +19,7 @@ var (
 	_ replication.Replicator        = (*Replica)(nil)
 	_ replication.Measurer          = (*Replica)(nil)
 	_ replication.PrimaryTransferer = (*Replica)(nil)
+	_ replication.StaleReader       = (*Replica)(nil)
 )
 
 // Replica is one replica of a group. Its methods may be called from many goroutines at once.
@@ -34,6 +37,9 @@ type Replica struct {
 	stopped  chan struct{} // closed when the owner is gone
 	closed   chan struct{} // closed when everything is gone
 	closing  error         // what Close answers; written before closed is closed
+
+	// asOf is the time of clock that the state is as of; nil: not known.
+	asOf atomic.Pointer[uint64]
 
 	reason string // why it recovers, if it does; set by Open
 
@@ -79,7 +85,9 @@ func Open(options Options) (*Replica, error) {
 			return nil, err
 		}
 	}
-	machine, err := core.New(r.options.core(), core.Restored{
+	config := r.options.core()
+	config.Clock = rand.Uint64()
+	machine, err := core.New(config, core.Restored{
 		HardState: loaded.HardState, Checkpoint: loaded.Checkpoint, Entries: loaded.Entries,
 		Recover: r.options.mayLack(&loaded), Damaged: len(loaded.Damage) > 0,
 	})

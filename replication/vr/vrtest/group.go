@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr"
@@ -185,6 +186,22 @@ func (g *Group) Propose(ctx context.Context, operation []byte) replication.Resul
 			return replication.Result{Err: context.Cause(ctx)}
 		}
 	}
+}
+
+// ReadStale waits until the state of a replica is no older than atMost, and returns its machine, for the test to read.
+// Errors are those of vr.Replica's ReadStale, and ErrNotRunning.
+func (g *Group) ReadStale(ctx context.Context, id replication.ReplicaID, atMost time.Duration) (replication.StateMachine, replication.Staleness, error) {
+	g.mu.Lock()
+	m := g.replicas[id-1]
+	g.mu.Unlock()
+	if m.replica == nil {
+		return nil, replication.Staleness{}, fmt.Errorf("%w: %d", ErrNotRunning, id)
+	}
+	staleness, err := m.replica.ReadStale(ctx, atMost)
+	if err != nil {
+		return nil, replication.Staleness{}, err
+	}
+	return m.machine, staleness, nil
 }
 
 // Close ends all replicas. Closing twice is harmless.

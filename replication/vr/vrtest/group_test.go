@@ -164,3 +164,17 @@ func TestOptionsAreRefused(t *testing.T) {
 	_, err := vrtest.Start(0, func() replication.StateMachine { return &ledger{} })
 	require.Error(t, err)
 }
+
+// TestStaleReads at every replica, and none of one that does not run.
+func TestStaleReads(t *testing.T) {
+	g, ctx := start(t, 3)
+	require.EqualValues(t, 1, propose(ctx, t, g))
+	for id := replication.ReplicaID(1); id <= 3; id++ {
+		machine, _, err := g.ReadStale(ctx, id, 0)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, machine.(*ledger).read())
+	}
+	require.NoError(t, g.Kill(2))
+	_, _, err := g.ReadStale(ctx, 2, time.Hour)
+	require.ErrorIs(t, err, vrtest.ErrNotRunning)
+}
