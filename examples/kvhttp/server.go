@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -13,12 +14,16 @@ import (
 // patience is how long a server works at one request.
 const patience = 5 * time.Second
 
+// stalePatience is how long a replica waits for a state that is new enough, before it sends the client to the primary.
+const stalePatience = 500 * time.Millisecond
+
 // operationBytesMax is what a put takes at most, with the numbers of its session.
 const operationBytesMax = valueBytesMax + keyBytesMax + 1024
 
 // handler serves what clients ask.
 //
-//	GET    /keys/KEY     200 and the value, or 404
+//	GET    /keys/KEY     200 and the value, or 404; with ?stale=200ms from any replica, which may then lack what was
+//	                     written in the last 200 ms
 //	PUT    /keys/KEY     201 when the key is new, 204 when it had a value
 //	DELETE /keys/KEY     204, or 404 when there was none
 //	POST   /operations   200 and the result of what a sessions.Client proposes
@@ -47,7 +52,7 @@ func (n *node) handler() http.Handler {
 func (n *node) get(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	if err := replication.AwaitReadBarrier(ctx, n.replica, n.newest.Load().View); err != nil {
+	if err := n.awaitFresh(ctx, r.URL.Query().Get("stale")); err != nil {
 		n.refuse(w, r, err)
 		return
 	}
@@ -58,6 +63,21 @@ func (n *node) get(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_, _ = w.Write(value) // who has gone away needs no answer
+}
+
+// awaitFresh waits until the store here is the newest, or no older than a read allows.
+func (n *node) awaitFresh(ctx context.Context, stale string) error {
+	if stale == "" {
+		return replication.AwaitReadBarrier(ctx, n.replica, n.newest.Load().View)
+	}
+	atMost, err := time.ParseDuration(stale)
+	if err != nil {
+		return fmt.Errorf("%w: stale: %w", errBounds, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, stalePatience)
+	defer cancel()
+	_, err = n.replica.ReadStale(ctx, atMost)
+	return err
 }
 
 // change executes an operation in this server's own session.
@@ -99,14 +119,19 @@ func (n *node) operate(w http.ResponseWriter, r *http.Request) {
 // refuse says which of the outcomes an error is, and where to ask.
 func (n *node) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var notPrimary *replication.NotPrimaryError
+	var tooStale *replication.TooStaleError
 	var elsewhere elsewhereError
 	primary := replication.ReplicaID(0)
 	if errors.As(err, &notPrimary) {
 		primary = notPrimary.Primary
+	} else if errors.As(err, &tooStale) {
+		primary = tooStale.Primary
 	} else if errors.As(err, &elsewhere) {
 		primary = elsewhere.primary
 	}
 	switch {
+	case errors.Is(err, errBounds):
+		http.Error(w, err.Error(), http.StatusBadRequest)
 	case errors.Is(err, replication.ErrOutcomeUnknown):
 		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 	case primary != 0 && primary != n.options.self:

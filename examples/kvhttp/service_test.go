@@ -261,6 +261,36 @@ func TestAPrimaryThatIsCutOffReadsNothing(t *testing.T) {
 	require.Equal(t, "new", string(value))
 }
 
+// TestStaleReadsAnywhere: a replica answers by itself what may be a little old, and leads to the primary when it cannot.
+func TestStaleReadsAnywhere(t *testing.T) {
+	s := startService(t)
+	ctx := bounded(t)
+	_, err := s.client(s.http).put(ctx, "a", []byte("1"))
+	require.NoError(t, err)
+	for i := range s.nodes {
+		require.Eventually(t, func() bool { // a view may change meanwhile
+			status, answer, _ := s.do(http.MethodGet, s.url(i)+"/keys/a?stale=0s", "")
+			return status == http.StatusOK && answer == "1"
+		}, 30*time.Second, time.Millisecond, "node %d", i)
+		status, _, _ := s.do(http.MethodGet, s.url(i)+"/keys/a?stale=soon", "")
+		require.Equal(t, http.StatusBadRequest, status)
+	}
+	primary := s.primary()
+	backup := (primary + 1) % 3
+	s.cut.Store(uint32(s.options[backup].self))
+	require.Eventually(t, func() bool {
+		status, _, location := s.do(http.MethodGet, s.url(backup)+"/keys/a?stale=1ms", "")
+		if status == http.StatusTemporaryRedirect {
+			assert.True(t, strings.HasSuffix(location, "/keys/a?stale=1ms"), location)
+			return true
+		}
+		return status == http.StatusServiceUnavailable // it believes to be the primary itself
+	}, 30*time.Second, time.Millisecond)
+	status, answer, _ := s.do(http.MethodGet, s.url(backup)+"/keys/a?stale=1h", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "1", answer)
+}
+
 // TestEverythingStops and starts again from the directories.
 func TestEverythingStops(t *testing.T) {
 	s := startService(t)
