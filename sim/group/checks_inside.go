@@ -177,16 +177,27 @@ func (c *checks) truncates(h *host, b *batch) {
 		if !h.disk.holds(op, committed) || contains(b.entries, op, committed) {
 			continue
 		}
-		group, newest := c.epochAt(op), c.newest()
+		group := c.epochAt(op)
 		if group.lacks(h) {
 			return // what an old copy of its disk had, nobody counts on
 		}
-		others := c.holders(group, op, committed, h)
-		if others < group.quorum() && c.holders(newest, op, committed, h) < newest.quorum() {
+		if !c.kept(group, op, committed, h) {
+			others := c.holders(group, op, committed, h)
 			c.s.violated(claimKept, "r%d removes %d from its log, which is committed and which %d others have", h.id, op, others)
 			return
 		}
 	}
+}
+
+// kept reports whether a quorum of an entry's group has it without one replica, or a quorum of a later group, which has
+// taken over what was before it.
+func (c *checks) kept(group *epochRecord, op core.OpNumber, hash core.Hash, but *host) bool {
+	for i := range c.epochs {
+		if e := &c.epochs[i]; e.epoch >= group.epoch && c.holders(e, op, hash, but) >= e.quorum() {
+			return true
+		}
+	}
+	return false
 }
 
 func contains(entries []core.Entry, op core.OpNumber, hash core.Hash) bool {

@@ -213,6 +213,19 @@ func TestChecksOfDisks(t *testing.T) {
 			applyAt(s, s.hosts[0], one, two)
 			writeAt(s, batch{truncate: true, truncateAbove: 1, entries: []core.Entry{entry(2, 2, 3)}})
 		}},
+		{"a committed entry removed that a group after its own has", "", func(t *testing.T, s *simulation) {
+			store(t, s, 2, one, two)
+			applyAt(s, s.hosts[1], one, two)
+			alone, pair := epochRecord{epoch: 1, op: 2, members: []core.ReplicaID{2}, lives: []uint64{0}}, epochRecord{epoch: 2, op: 3, members: []core.ReplicaID{2, 3}, lives: []uint64{0, 0}}
+			s.checks.epochs = append(s.checks.epochs, alone, pair)
+			writeAt(s, batch{truncate: true, truncateAbove: 1})
+		}},
+		{"a committed entry removed that only one of the group after its own has", claimKept, func(t *testing.T, s *simulation) {
+			store(t, s, 2, one, two)
+			applyAt(s, s.hosts[1], one, two)
+			s.checks.epochs = append(s.checks.epochs, epochRecord{epoch: 1, op: 2, members: []core.ReplicaID{2, 3}, lives: []uint64{0, 0}})
+			writeAt(s, batch{truncate: true, truncateAbove: 1})
+		}},
 		{"a committed entry replaced by itself", "", func(t *testing.T, s *simulation) {
 			store(t, s, 2, one, two)
 			applyAt(s, s.hosts[0], one, two)
