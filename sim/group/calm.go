@@ -36,7 +36,7 @@ func (s *simulation) beginCalm() bool {
 	s.liveness.calm.begun, s.liveness.calm.view = true, s.liveness.calm.primary.status.View
 	s.liveness.calm.until = s.now + instant(calmTimeouts*s.mixture.limits.config.ViewChangeTicksMax)*momentsPerTick
 	s.trace(nil, "everything is finished; now nothing may change")
-	if len(s.liveness.core) > s.checks.newest().quorum() {
+	if len(s.liveness.core) > s.checks.newest().quorum() && !s.oneIsSlow() {
 		s.disturb()
 	}
 	return true

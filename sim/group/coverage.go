@@ -15,6 +15,8 @@ const (
 	EventMessageLost Event = iota
 	EventMessageDuplicated
 	EventMessageLate
+	EventSlowLinks
+	EventSlowAnswer
 	EventMessageBlocked
 	EventMessageClogged
 	EventClogOverflowed
@@ -205,7 +207,7 @@ func (e Event) String() string {
 
 func eventNames() [eventCount]string {
 	return [eventCount]string{
-		"message lost", "message duplicated", "message late", "message blocked", "message held by a clog",
+		"message lost", "message duplicated", "message late", "slow links", "NEWSTATE over slow links", "message blocked", "message held by a clog",
 		"clog overflowed", "message of a starved kind lost", "partition, symmetric", "partition, one-way", "primary isolated", "crash",
 		"crash of a primary", "crash of all", "crash before a Ready", "crash among early sends",
 		"crash before write", "crash before sync", "crash before late sends", "crash among late sends",

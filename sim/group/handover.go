@@ -96,6 +96,9 @@ const (
 // beginSmooth decides whether this seed goes on. A quorum may have finished under a primary that is left deaf and has
 // not noticed yet: that is no group that works.
 func (s *simulation) beginSmooth() bool {
+	if s.oneIsSlow() {
+		return false // it may be asked to take the role, and cannot keep it
+	}
 	leads := slices.ContainsFunc(s.liveness.core, func(h *host) bool { return h.status.Leading })
 	if len(s.liveness.core) < 2 || !leads || !s.client.random.chance(s.mixture.handover.smooth) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
 		return false

@@ -205,7 +205,7 @@ func (s *simulation) mayLose(h *host) bool {
 func (s *simulation) lossyOf(group *epochRecord, but *host) int {
 	count := 0
 	for _, h := range s.hosts {
-		if h != but && (h.lossy && group.has(h) || group.lacks(h)) {
+		if h != but && ((h.lossy || s.slowest(h)) && group.has(h) || group.lacks(h)) {
 			count++
 		}
 	}
@@ -419,6 +419,7 @@ func (s *simulation) take(h *host, in *input) {
 
 func (s *simulation) step(h *host, m *core.Message) {
 	s.hash = mix(s.hash, uint64(m.Kind)<<56^uint64(m.From)<<48^uint64(m.View)<<32^uint64(m.Op)<<16^uint64(m.Commit))
+	s.coverSlow(m)
 	before := h.replica.Standing()
 	err := h.replica.Step(*m)
 	now := h.replica.Standing()

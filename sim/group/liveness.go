@@ -98,7 +98,7 @@ func (s *simulation) sustained(order []*host, healed int) int {
 func (s *simulation) goesOn(group *epochRecord, healed []*host) bool {
 	there := 0
 	for _, h := range healed {
-		if group.has(h) && !h.lossy {
+		if group.has(h) && !h.lossy && !s.slowest(h) {
 			there++
 		}
 	}
@@ -157,7 +157,7 @@ func (s *simulation) liveRequest() {
 		if !h.running() || !h.status.Leading {
 			continue
 		}
-		if s.liveness.proposed < livenessOperation || s.client.random.chance(200) || s.liveness.handover.begun {
+		if s.liveness.proposed < livenessOperation || s.client.random.chance(200) && s.proposesOn() || s.liveness.handover.begun {
 			s.liveness.proposed++
 			s.askPropose(h, 1)
 		}
@@ -166,6 +166,12 @@ func (s *simulation) liveRequest() {
 		}
 		return
 	}
+}
+
+// proposesOn reports whether the client goes on when enough is committed. Who is behind a slow link would never have all of
+// it at a time.
+func (s *simulation) proposesOn() bool {
+	return !s.mixture.slow.on() || len(s.checks.committed) < s.liveness.committedAtStart+livenessOperation
 }
 
 // waitForLiveness ends the phase when everything is finished, or has taken too long.
@@ -215,9 +221,10 @@ func (s *simulation) unfinished() string {
 	return ""
 }
 
-// A group that lost too much comes to rest when every late message has arrived, and is then watched for a while.
+// A group that lost too much comes to rest when every late message has arrived, and whoever can still catch up has done so
+// (which takes a while where the others are asked first, who recover and say nothing), and is then watched for a while.
 const (
-	restAfterTicks = 150
+	restAfterTicks = 400
 	restTicks      = 150
 )
 

@@ -22,6 +22,7 @@ type mixture struct {
 	handover handoverMixture
 	damage   damageMixture
 	chunks   chunkMixture
+	slow     slowMixture
 	leases   leaseMixture
 	stale    staleMixture
 

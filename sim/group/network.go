@@ -14,6 +14,8 @@ type network struct {
 	members int
 	// blocked counts, for each link, the partitions that cut it: links[from*members+to].
 	blocked []int
+	// base is how long a message takes over a link at the least; faults come and go, and this stays.
+	base []instant
 	// clogged is the moment until which a link holds its messages back; waiting is how many it holds.
 	clogged []instant
 	waiting []int
@@ -51,7 +53,7 @@ func newNetwork(old *network, seed uint64, members int, mixture networkMixture) 
 	old.entries.reset()
 	return network{
 		mixture: mixture, random: newStream(seed, streamNetwork), members: members,
-		blocked: cleared(old.blocked, links), clogged: cleared(old.clogged, links), waiting: cleared(old.waiting, links),
+		base: cleared(old.base, links), blocked: cleared(old.blocked, links), clogged: cleared(old.clogged, links), waiting: cleared(old.waiting, links),
 		messages: old.messages[:0], free: old.free[:0], landed: old.landed, entries: old.entries, partitions: old.partitions[:0],
 	}
 }
@@ -90,7 +92,7 @@ func (n *network) send(now instant, from, to int, message *core.Message, covered
 
 // arrival draws when one copy arrives; not ok: it is lost in a clogged link.
 func (n *network) arrival(now instant, link int, starved bool, covered *Coverage) (at instant, held, ok bool) {
-	at = now + 1 + n.random.span(0, n.mixture.delayMax)
+	at = now + 1 + n.base[link] + n.random.span(0, n.mixture.delayMax)
 	late := n.mixture.tail
 	if starved {
 		late = max(late, n.mixture.starvedLate)

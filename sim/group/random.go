@@ -26,6 +26,7 @@ const (
 	streamWipes           uint64 = 1 << 37
 	streamChunks          uint64 = 1 << 38
 	streamStaleness       uint64 = 1 << 39
+	streamSlow            uint64 = 1 << 40
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

@@ -46,6 +46,7 @@ func calmings() []calming {
 		{"damage", func(m *mixture) { m.damage = damageMixture{} }},
 		{"gather", func(m *mixture) { m.fault.gather = 0 }},
 		{"transfer-loss", func(m *mixture) { m.fault.transferLoss = 0 }},
+		{"slow", func(m *mixture) { m.slow = slowMixture{} }},
 		{"chunks", func(m *mixture) { m.chunks = oneStep() }},
 		{"reads", func(m *mixture) { m.client.reads = 0 }},
 		{"misdirected", func(m *mixture) { m.client.misdirected = 0 }},

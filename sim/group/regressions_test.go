@@ -31,8 +31,9 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 	} {
 		t.Run(test.bug, func(t *testing.T) {
 			for _, seed := range test.seeds {
-				// They were found before disks were damaged, members changed, primaries had leases and backups stale reads.
-				calm, err := ParseCalm("damage,reconfiguration,stale")
+				// They were found before disks were damaged, members changed, checkpoints had chunks, links were slow, primaries had
+				// leases and backups stale reads.
+				calm, err := ParseCalm("damage,reconfiguration,chunks,slow,stale")
 				require.NoError(t, err)
 				options := Options{Seed: seed, Durability: ChoiceSync, Leases: LeasesOff, Calm: calm}
 				if test.lossy {

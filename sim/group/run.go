@@ -105,7 +105,12 @@ func (p *Player) Run(options Options) Report {
 	if options.BeyondF {
 		drawn.reconfiguration = reconfigurationMixture{} // nobody would know who has to be there
 	}
+	drawn.drawSlow(options.Seed)
+	if options.BeyondF {
+		drawn.slow = slowMixture{} // nobody would know who may fail beside it
+	}
 	options.Calm.apply(&drawn)
+	drawn.allowForSlow()
 	if options.TroubleTicks > 0 {
 		drawn.safetyTicks = min(drawn.safetyTicks, options.TroubleTicks)
 	}
@@ -163,6 +168,7 @@ func newSimulation(last *simulation, options Options, mixture mixture) *simulati
 	}
 	s.memory.reset(old.hosts)
 	s.network = newNetwork(&old.network, seed, room, s.mixture.network)
+	s.slowDown(room)
 	s.client = newClient(seed)
 	s.checks = newChecks(s, &old.checks)
 	for number := range s.mixture.members {

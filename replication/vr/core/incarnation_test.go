@@ -52,7 +52,7 @@ func TestAWipedReplicaStaysOutUntilItsNewLifeIsNamed(t *testing.T) {
 	require.Empty(t, b.step(Message{Kind: KindStartViewChange, From: 1, View: 4}), "that was for its earlier life")
 	require.Equal(t, before, b.Status())
 	log, m := epochLog(raised3(1), []ReplicaID{1, 2, 3}, 2)
-	asked := of(b.ticks(10), KindGetCommitted)[0]
+	asked := questions(b.ticks(40))[0]
 	answer := suffix(KindNewCommitted, asked.To, 2, log, 1)
 	answer.Nonce, answer.Commit = asked.Nonce, 3
 	b.step(answer)

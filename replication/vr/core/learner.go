@@ -5,9 +5,8 @@ import "slices"
 // learning is how a replica gets what is committed that it cannot get as a member: it is none yet, or an epoch has
 // begun that it has only heard of. What is committed is the same in every epoch, so that anybody may answer.
 type learning struct {
-	from  ReplicaID
-	nonce uint64
-	ticks int
+	from ReplicaID
+	question
 	// One who is a member of an earlier epoch keeps its log until all of the new epoch's beginning is here, since it may
 	// still be needed in its own: the buffer begins above below, and ends at the beginning of the epoch heard of.
 	below  OpNumber
@@ -87,19 +86,24 @@ func (r *Replica) askCommitted() {
 	if r.fetching {
 		return
 	}
-	l.nonce, l.ticks = r.config.Rand(), 0
 	first := r.commit + 1
 	if r.behind() {
 		first = l.below + OpNumber(len(l.buffer)) + 1
 	}
+	l.ask(first, r.config.Rand)
 	if r.status != StatusTransitioning {
 		r.send(l.from, Message{Kind: KindGetCommitted, Op: r.log.last(), First: first, Nonce: l.nonce})
 		return
 	}
 	// What an earlier life has left above the commit-number may be of no branch that lives.
 	r.send(l.from, Message{Kind: KindGetCommitted, Op: r.commit, First: first, Nonce: l.nonce})
+	r.tellTeachers(l.from)
+}
+
+// tellTeachers tells all but one how far this replica is that is to become a member: often enough to be one that is heard.
+func (r *Replica) tellTeachers(but ReplicaID) {
 	for _, id := range r.teachers() {
-		if id != l.from {
+		if id != but {
 			r.send(id, Message{Kind: KindGetCommitted, Op: r.commit})
 		}
 	}
@@ -122,7 +126,10 @@ func (r *Replica) tickLearning() {
 	if l == nil || r.fetching {
 		return
 	}
-	if l.ticks++; l.ticks < r.config.ResendTicks {
+	if !l.due(r.config.ResendTicks) {
+		if r.status == StatusTransitioning && l.ticks%r.config.ResendTicks == 0 {
+			r.tellTeachers(0)
+		}
 		return
 	}
 	teachers := r.teachers()
@@ -188,9 +195,10 @@ func (r *Replica) noteLearner(m *Message) {
 // onNewCommitted takes the answer to the question that is open.
 func (r *Replica) onNewCommitted(m *Message) {
 	l := r.learning
-	if l == nil || r.fetching || m.From != l.from || m.Nonce != l.nonce {
+	if l == nil || r.fetching || !l.answers(m, r.config.ResendTicks) {
 		return
 	}
+	l.from = m.From
 	switch {
 	case m.Checkpoint.Op > 0:
 		r.fetchCheckpoint(m)

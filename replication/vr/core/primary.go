@@ -39,6 +39,8 @@ type backup struct {
 	// quiet counts ticks since it was heard, stuck those since its match rose while something was in flight, and
 	// resent how often that was sent again since.
 	quiet, stuck, resent int
+	// told counts ticks since it was sent a STARTVIEW, toldAgain how often it was sent another.
+	told, toldAgain int
 	// round is the last one that it answered, granted the last one that it answered with a lease.
 	round, granted uint64
 	// stamps are not confirmed yet, echo is the newest that is; asks: it waits for a COMMIT with the stamp asked.
@@ -175,10 +177,6 @@ func (r *Replica) countAcknowledged() {
 	}
 }
 
-// resendDoublingsMax bounds how much longer each next time a primary waits for a backup that acknowledges nothing.
-// Its disk may be slow, and everything in flight is much to send again and again.
-const resendDoublingsMax = 3
-
 // tickPrimary sends signs of life, sends again what was lost, and counts who is still there.
 func (r *Replica) tickPrimary() {
 	p := r.primary
@@ -186,6 +184,7 @@ func (r *Replica) tickPrimary() {
 	for i := range p.backups {
 		b := &p.backups[i]
 		b.quiet++
+		b.told++
 		if b.quiet >= r.config.ViewChangeTicksMin {
 			silent++
 		}

@@ -13,8 +13,12 @@ type recovery struct {
 	nonce uint64
 	// answers are the RECOVERYRESPONSEs to this attempt: the newest of each member.
 	answers []Message
-	// resend counts ticks since RECOVERY was sent, still since the attempt got on.
-	resend, still int
+	// still counts ticks since the attempt got on.
+	patience
+	still int
+	// attempts are those that came before, in this life. Each has more time than the one before: over a slow link every
+	// answer would be one to an earlier attempt.
+	attempts int
 }
 
 // recovers reports whether a replica that starts has to recover. One that was never normal in a view has
@@ -39,14 +43,17 @@ func (r *Replica) becomeRecovering(restored Restored) {
 // attemptRecovery asks everybody, with a nonce that was never used (VRR 4.3, step 1).
 func (r *Replica) attemptRecovery() {
 	r.transfer = nil
-	r.recovery = &recovery{nonce: r.config.Rand()}
+	before := -1
+	if r.recovery != nil {
+		before = r.recovery.attempts
+	}
+	r.recovery = &recovery{nonce: r.config.Rand(), attempts: before + 1}
 	r.sendRecovery()
 }
 
 // sendRecovery asks those who have not answered yet. The view is the least that this replica may accept: what it
 // promised, the others have to come up to.
 func (r *Replica) sendRecovery() {
-	r.recovery.resend = 0
 	for _, to := range r.others {
 		if !slices.ContainsFunc(r.recovery.answers, func(m Message) bool { return m.From == to }) {
 			r.send(to, Message{Kind: KindRecovery, Nonce: r.recovery.nonce, First: r.commit + 1})
@@ -61,7 +68,7 @@ func (r *Replica) tickRecovery() {
 	if r.fetching || c == nil {
 		return
 	}
-	if c.still++; c.still >= recoveryPatience*r.config.ResendTicks {
+	if c.still++; c.still >= recoveryPatience*r.config.ResendTicks<<min(c.attempts, resendDoublingsMax) {
 		r.attemptRecovery()
 		return
 	}
@@ -69,7 +76,7 @@ func (r *Replica) tickRecovery() {
 		r.tickTransfer()
 		return
 	}
-	if c.resend++; c.resend >= r.config.ResendTicks {
+	if c.due(r.config.ResendTicks) {
 		r.sendRecovery()
 	}
 }

@@ -191,11 +191,12 @@ func TestRecoveryIsAskedAgain(t *testing.T) {
 	require.NotEqual(t, asked.Nonce, anew[len(anew)-1].Nonce)
 	require.Empty(t, b.step(recovered(2, 1, asked.Nonce, nil)), "too late")
 
-	// The transfer stands still, since the view is over: another attempt.
+	// The transfer stands still, since the view is over: another attempt, after twice the time.
 	nonce := b.recovery.nonce
 	b.step(recovered(3, 1, nonce, nil))
 	require.NotEmpty(t, of(b.step(recovered(2, 1, nonce, entries("a", 1))), KindGetState))
-	require.NotEmpty(t, of(b.ticks(recoveryPatience*resend), KindRecovery))
+	require.Empty(t, of(b.ticks(2*recoveryPatience*resend-1), KindRecovery))
+	require.NotEmpty(t, of(b.ticks(1), KindRecovery))
 	require.NotEqual(t, nonce, b.recovery.nonce)
 }
 

@@ -19,10 +19,10 @@ const (
 // transferring is a state transfer under way (VRR 5.2). Until it is complete the log stays as it is: a log cut
 // short before the answer is here would lose operations that this replica has acknowledged.
 type transferring struct {
-	kind  transferKind
-	view  ViewNumber
-	from  ReplicaID
-	nonce uint64
+	kind transferKind
+	view ViewNumber
+	from ReplicaID
+	question
 	// next is the op-number to ask for, previous the hash of the one below it.
 	next     OpNumber
 	previous Hash
@@ -33,10 +33,6 @@ type transferring struct {
 	// commit is the largest commit-number heard from that view. It says nothing about this replica's log
 	// before the transfer is complete: a log of an earlier view may have other operations there.
 	commit OpNumber
-	// ticks count since the question was sent, resent how often it was sent again without an answer: each time it waits
-	// longer. An answer counts only for the newest question, so that one that takes longer than the wait never would,
-	// and a slow link would carry nothing but repeated answers.
-	ticks, resent int
 }
 
 // catchUp asks for what is missing within the view.
@@ -91,20 +87,16 @@ func (r *Replica) askState() {
 	if r.fetching {
 		return
 	}
-	t.nonce, t.ticks = r.config.Rand(), 0
+	t.ask(t.next, r.config.Rand)
 	r.send(t.from, Message{Kind: KindGetState, View: t.view, First: t.next, Nonce: t.nonce})
 }
 
 // tickTransfer asks again, and somebody else where somebody else can answer.
 func (r *Replica) tickTransfer() {
 	t := r.transfer
-	if t == nil || r.fetching {
+	if t == nil || r.fetching || !t.due(r.config.ResendTicks) {
 		return
 	}
-	if t.ticks++; t.ticks < r.config.ResendTicks<<min(t.resent, resendDoublingsMax) {
-		return
-	}
-	t.resent++
 	if t.kind != gather {
 		r.askNext()
 	}
@@ -133,21 +125,21 @@ func (r *Replica) onGetState(m *Message) {
 	r.send(m.From, answer)
 }
 
-// onNewState takes the answer to the question that is open, and no other.
+// onNewState takes the answer to the question that is open, and no other, from whoever gives it first.
 func (r *Replica) onNewState(m *Message) {
 	t := r.transfer
 	if r.config.Omit.Has(RuleNewStateAsked) && (t == nil || m.Nonce != t.nonce) {
 		r.takeUnasked(m)
 		return
 	}
-	if t == nil || r.fetching || m.Nonce != t.nonce || m.View != t.view || m.From != t.from {
+	if t == nil || r.fetching || m.View != t.view || !t.answers(m, r.config.ResendTicks) {
 		return
 	}
+	t.from = m.From
 	if t.kind == catchingUp && (r.status != StatusNormal || r.view != t.view) {
 		r.transfer = nil
 		return
 	}
-	t.ticks, t.resent = 0, 0
 	if len(m.Entries) > 0 {
 		r.elapsed = 0 // the transfer gets on
 		if r.recovery != nil {

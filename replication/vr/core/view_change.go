@@ -11,7 +11,7 @@ type viewChanging struct {
 	startViewChangeFrom map[ReplicaID]bool
 	// doViewChanges are what the new primary has gathered: one for each replica, its own included.
 	doViewChanges []Message
-	resend        int
+	patience
 }
 
 // withinReach reports whether a member's word is enough to go to the view that a message names. A view far ahead
@@ -60,13 +60,9 @@ func (r *Replica) becomeViewChange(view ViewNumber) {
 // tickViewChange sends again what may have been lost.
 func (r *Replica) tickViewChange() {
 	c := r.viewChange
-	if c == nil || r.status != StatusViewChange {
+	if c == nil || r.status != StatusViewChange || !c.due(r.config.ResendTicks) {
 		return
 	}
-	if c.resend++; c.resend < r.config.ResendTicks {
-		return
-	}
-	c.resend = 0
 	r.broadcast(Message{Kind: KindStartViewChange})
 	r.doViewChange()
 }
@@ -78,9 +74,7 @@ func (r *Replica) onStartViewChange(m *Message) {
 		r.becomeViewChange(m.View)
 	case m.View < r.view || r.status == StatusNormal:
 		// The sender missed how its view change ended, or that there was a later one.
-		if r.primary != nil && !r.primary.deaf {
-			r.sendStartView(m.From, r.commit)
-		}
+		r.tellAgain(m.From, r.commit)
 		return
 	}
 	if r.viewChange.startViewChangeFrom[m.From] {
@@ -130,9 +124,7 @@ func (r *Replica) onDoViewChange(m *Message) {
 	case m.View < r.view:
 		return
 	case r.status != StatusViewChange:
-		if r.primary != nil && !r.primary.deaf {
-			r.sendStartView(m.From, m.Commit)
-		}
+		r.tellAgain(m.From, m.Commit)
 		return
 	}
 	// Who sends a DOVIEWCHANGE has sent a STARTVIEWCHANGE before.
@@ -219,6 +211,23 @@ func (r *Replica) startView() {
 	for _, to := range r.others {
 		r.sendStartView(to, least)
 	}
+}
+
+// tellAgain sends STARTVIEW again to a backup that does not know of it. Each next one waits longer: it is much to send for
+// each of the messages that a backup behind a slow link repeats while one is on its way.
+func (r *Replica) tellAgain(to ReplicaID, above OpNumber) {
+	if r.primary == nil || r.primary.deaf {
+		return
+	}
+	b := r.primary.backup(to)
+	if b.told >= r.config.ResendTicks<<resendDoublingsMax {
+		b.toldAgain = 0 // that was long ago
+	}
+	if b.toldAgain > 0 && b.told < r.config.ResendTicks<<(b.toldAgain-1) {
+		return
+	}
+	b.told, b.toldAgain = 0, min(b.toldAgain+1, resendDoublingsMax)
+	r.sendStartView(to, above)
 }
 
 // sendStartView sends the log's end, from what the receiver is likely to have.
