@@ -116,3 +116,20 @@ func TestARecoveryOverASlowLink(t *testing.T) {
 		}
 	}
 }
+
+// Who first named the log's end may be gone, and with it that end: what another member of the view has will do.
+func TestAShorterLogOfTheViewWillDo(t *testing.T) {
+	whole := entries("b", 2, 2, 2, 2)
+	b := backup1(t, entries("a", 1))
+	first := askedState(t, b.step(suffix(KindPrepare, 3, 2, whole, 4)), whole)
+	first.Entries = first.Entries[:2]
+	sent := b.step(first)
+	for tick := 0; len(of(sent, KindGetState)) == 0 || of(sent, KindGetState)[0].To != 2; tick++ {
+		require.Less(t, tick, 1000, "replica 2 is never asked")
+		sent = b.ticks(1)
+	}
+	b.step(askedState(t, sent, whole[:3]))
+	require.Equal(t, ViewNumber(2), b.Status().View)
+	require.Equal(t, StatusNormal, b.Status().Status)
+	require.Equal(t, whole[:3], b.log)
+}
