@@ -190,10 +190,10 @@
 // # Storage
 //
 // A Storage belongs to one Replica, which closes it; when Open fails it is still the caller's. storage.Create makes a
-// log, once in a replica's life: it is never done because a directory is found empty, since a replica whose directory
-// is gone has forgotten what it promised. Such a replica stays out; so does one that was copied, or restored from a
-// backup. The storage does not know whose directory it is: a program that could confuse two directories writes the
-// replica's id into each and compares.
+// log (storage.CreateLog one of another kind, which costs one fsync a batch), once in a replica's life: it is never done
+// because a directory is found empty, since a replica whose directory is gone has forgotten what it promised. Such a
+// replica stays out; so does one that was copied, or restored from a backup. The storage does not know whose directory it
+// is: a program that could confuse two directories writes the replica's id into each and compares.
 //
 // What a crash may take is the durability. It is the same on all replicas of a group, and it is said twice, to the
 // storage that it opens (storage.Options) and to the replica that drives it (Options.Durability); Open refuses a

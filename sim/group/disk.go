@@ -39,6 +39,11 @@ type image struct {
 // In sync the image is what is durable. What was written and not yet synced is certain only if the process dies and
 // the machine lives; when the power fails, the last of these batches are lost.
 //
+// Both logs of replication/vr/storage keep within this: a batch is whole or not there (a transaction of bbolt, or one
+// checksum in a segment), the batches that a crash takes are the last ones, and what Load has returned stays. More of
+// what a batch removes from below may still be there, in both. What a log in segments may lose beyond this is acknowledged
+// batches that go bad on the disk before its mark covers them (docs/FORMATS.md): that is a disk that lies, which is not here.
+//
 // In async and memory the image is what was written, and left is what a crash leaves of it: in async with the first
 // of the batches since, in memory the state of the last clean end, though with the views that were promised since.
 type disk struct {

@@ -23,9 +23,11 @@ func neverByItself(t *testing.T, directory string) *delayed {
 
 // TestAKillLeavesAnEarlierState: whatever was written to an async log, a kill leaves exactly one of the states that
 // it was in, none older than the last promise.
-func TestAKillLeavesAnEarlierState(t *testing.T) {
+func TestAKillLeavesAnEarlierState(t *testing.T) { eachLog(t, testAKillLeavesAnEarlierState) }
+
+func testAKillLeavesAnEarlierState(t *testing.T, log Log) {
 	random := rand.New(rand.NewPCG(21, 22))
-	directory := created(t)
+	directory := created(t, log)
 	storage, twin := neverByItself(t, directory), NewMemory()
 	states := []vr.Loaded{loaded(t, twin)}
 	promised, lost, kept := 0, 0, 0
@@ -87,7 +89,7 @@ func sameSuffix(want, got []core.Entry) bool {
 	}
 	got = got[len(got)-len(want):]
 	for i := range want {
-		if want[i].Op != got[i].Op || want[i].Hash != got[i].Hash {
+		if want[i].Op != got[i].Op || want[i].Hash != got[i].Hash || want[i].Kind != got[i].Kind {
 			return false
 		}
 	}
@@ -117,18 +119,25 @@ func randomBatch(random *rand.Rand, twin *Memory, step int, commit *core.OpNumbe
 	}
 	if !batch.Truncate || last > 0 {
 		batch.Entries = chain(hashAt(twin, last), last+1, last+core.OpNumber(random.IntN(6)), core.ViewNumber(step), random.IntN(400))
+		if step%7 == 0 {
+			batch.Entries = reconfigured(hashAt(twin, last), batch.Entries)
+		}
 	}
 	if batch.TruncateBelow == 0 && random.IntN(2) == 0 {
 		end := last + core.OpNumber(len(batch.Entries))
 		*commit = max(*commit, end-min(end, core.OpNumber(random.IntN(5))))
-		batch.HardState = &core.HardState{View: core.ViewNumber(1 + step/20), LastNormalView: core.ViewNumber(1 + step/20), Commit: *commit}
+		batch.HardState = &core.HardState{
+			View: core.ViewNumber(1 + step/20), LastNormalView: core.ViewNumber(1 + step/20), Commit: *commit, Membership: membershipOf(step / 30),
+		}
 	}
 	return batch
 }
 
 // TestWhatWaitsIsWrittenInTime: within flushInterval, though nothing else is written.
-func TestWhatWaitsIsWrittenInTime(t *testing.T) {
-	directory := created(t)
+func TestWhatWaitsIsWrittenInTime(t *testing.T) { eachLog(t, testWhatWaitsIsWrittenInTime) }
+
+func testWhatWaitsIsWrittenInTime(t *testing.T, log Log) {
+	directory := created(t, log)
 	synctest.Test(t, func(t *testing.T) {
 		storage := openedIn(t, directory, DurabilityAsync)
 		loaded(t, storage)
@@ -144,35 +153,38 @@ func TestWhatWaitsIsWrittenInTime(t *testing.T) {
 		require.Empty(t, killed(t, directory, DurabilityAsync).Entries)
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
-		require.Equal(t, before+2, storage.Syncs(), "twenty batches are one transaction")
+		before += oneStep(log)
+		require.Equal(t, before, storage.Syncs(), "twenty batches are one step")
 		require.Equal(t, entries, killed(t, directory, DurabilityAsync).Entries)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Equal(t, before+2, storage.Syncs(), "nothing waits, nothing is written")
+		require.Equal(t, before, storage.Syncs(), "nothing waits, nothing is written")
 		hint := core.HardState{View: 1, Commit: 9}
 		require.NoError(t, storage.Write(vr.Batch{HardState: &hint}))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Equal(t, before+2, storage.Syncs(), "a hint alone is not worth an fsync")
+		require.Equal(t, before, storage.Syncs(), "a hint alone is not worth an fsync")
 		require.NoError(t, storage.Close())
 		require.Equal(t, hint, killed(t, directory, DurabilityAsync).HardState)
 	})
 }
 
 // TestWhatWaitsIsBounded: much of it is written at once in the background, and when that does not keep up, by Write.
-func TestWhatWaitsIsBounded(t *testing.T) {
+func TestWhatWaitsIsBounded(t *testing.T) { eachLog(t, testWhatWaitsIsBounded) }
+
+func testWhatWaitsIsBounded(t *testing.T, log Log) {
 	large := chain(0, 1, 30, 1, 1<<20)
 	synctest.Test(t, func(t *testing.T) {
-		storage := openedIn(t, created(t), DurabilityAsync)
+		storage := openedIn(t, created(t, log), DurabilityAsync)
 		loaded(t, storage)
 		require.NoError(t, storage.Write(vr.Batch{HardState: &core.HardState{View: 1}, Sync: true}))
 		before := storage.Syncs()
 		require.NoError(t, storage.Write(vr.Batch{Entries: large[:4]}))
 		synctest.Wait()
-		require.Equal(t, before+2, storage.Syncs(), "without time passing")
+		require.Equal(t, before+oneStep(log), storage.Syncs(), "without time passing")
 		require.NoError(t, storage.Close())
 	})
-	storage := neverByItself(t, created(t))
+	storage := neverByItself(t, created(t, log))
 	require.NoError(t, storage.Write(vr.Batch{HardState: &core.HardState{View: 1}, Sync: true}))
 	before := storage.Syncs()
 	for i := range large {
@@ -182,19 +194,24 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 			require.Equal(t, before, storage.Syncs())
 		}
 	}
-	require.Equal(t, before+2, storage.Syncs())
+	require.Equal(t, before+oneStep(log), storage.Syncs())
 }
 
+// oneStep is how many fsyncs the first entries cost: a transaction, and with LogWAL a segment.
+func oneStep(log Log) uint64 { return map[Log]uint64{LogBolt: 2, LogWAL: 4}[log] }
+
 // TestABackgroundFailureIsTold by the next call, and no mark is left.
-func TestABackgroundFailureIsTold(t *testing.T) {
-	directory := created(t)
-	storage, err := Open(directory, Options{Durability: DurabilityAsync})
+func TestABackgroundFailureIsTold(t *testing.T) { eachLog(t, testABackgroundFailureIsTold) }
+
+func testABackgroundFailureIsTold(t *testing.T, log Log) {
+	directory := created(t, log)
+	storage, err := Open(directory, Options{Durability: DurabilityAsync, segments: small()})
 	require.NoError(t, err)
 	loaded(t, storage)
 	entries := chain(0, 1, 2, 1, 10)
 	require.NoError(t, storage.Write(vr.Batch{Entries: entries[:1], Sync: true}))
 	require.NoError(t, storage.Write(vr.Batch{Entries: entries[1:]}))
-	require.NoError(t, storage.(*delayed).database.Close(), "the file goes away under the storage")
+	goAway(t, storage.(*delayed).Disk)
 	require.Error(t, storage.(*delayed).flush())
 	require.ErrorIs(t, storage.Write(vr.Batch{}), ErrFailed)
 	require.ErrorIs(t, storage.MarkClean(), ErrFailed)
@@ -207,8 +224,10 @@ func TestABackgroundFailureIsTold(t *testing.T) {
 }
 
 // TestAGapThatWaitedIsFinal: its caller was told that it was kept.
-func TestAGapThatWaitedIsFinal(t *testing.T) {
-	storage := neverByItself(t, created(t))
+func TestAGapThatWaitedIsFinal(t *testing.T) { eachLog(t, testAGapThatWaitedIsFinal) }
+
+func testAGapThatWaitedIsFinal(t *testing.T, log Log) {
+	storage := neverByItself(t, created(t, log))
 	entries := chain(0, 1, 9, 1, 10)
 	require.NoError(t, storage.Write(vr.Batch{Entries: entries[:1], Sync: true}))
 	require.NoError(t, storage.Write(vr.Batch{Entries: entries[5:]}))
@@ -219,7 +238,11 @@ func TestAGapThatWaitedIsFinal(t *testing.T) {
 // TestWhatWaitsRefersToItsOwnCheckpoint: the log goes on from a fetched checkpoint while hints wait, and before that
 // is written there is a newer one.
 func TestWhatWaitsRefersToItsOwnCheckpoint(t *testing.T) {
-	directory := created(t)
+	eachLog(t, testWhatWaitsRefersToItsOwnCheckpoint)
+}
+
+func testWhatWaitsRefersToItsOwnCheckpoint(t *testing.T, log Log) {
+	directory := created(t, log)
 	storage := neverByItself(t, directory)
 	require.NoError(t, storage.Write(vr.Batch{HardState: &core.HardState{View: 4}, Entries: chain(0, 1, 10, 1, 10), Sync: true}))
 	require.NoError(t, storage.Write(vr.Batch{HardState: &core.HardState{View: 4, Commit: 7}}))

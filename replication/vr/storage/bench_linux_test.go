@@ -22,9 +22,9 @@ type appender struct {
 	payload []byte
 }
 
-func newAppender(b *testing.B, durability Durability) *appender {
+func newAppender(b *testing.B, log Log, durability Durability) *appender {
 	directory := b.TempDir()
-	require.NoError(b, Create(directory))
+	require.NoError(b, CreateLog(directory, log))
 	storage, err := Open(directory, Options{Durability: durability})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, storage.Close()) })
@@ -49,24 +49,28 @@ func (a *appender) write(b *testing.B, size int, sync bool) {
 
 // BenchmarkWrite writes as the core asks for it in each durability.
 func BenchmarkWrite(b *testing.B) {
-	for _, durability := range allDurabilities {
-		for _, size := range []int{1, 64, 256} {
-			b.Run(fmt.Sprintf("%v/%d", durability, size), func(b *testing.B) {
-				log := newAppender(b, durability)
-				b.ReportAllocs()
-				before := log.storage.Syncs()
-				for b.Loop() {
-					log.write(b, size, durability == DurabilitySync)
-				}
-				b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "entries/s")
-				b.ReportMetric(float64(log.storage.Syncs()-before)/float64(b.N), "fsyncs/op")
-			})
+	for _, log := range allLogs {
+		for _, durability := range allDurabilities {
+			for _, size := range []int{1, 64, 256} {
+				b.Run(fmt.Sprintf("%v/%v/%d", log, durability, size), func(b *testing.B) { benchmarkWrite(b, log, durability, size) })
+			}
 		}
 	}
 }
 
+func benchmarkWrite(b *testing.B, log Log, durability Durability, size int) {
+	a := newAppender(b, log, durability)
+	b.ReportAllocs()
+	before := a.storage.Syncs()
+	for b.Loop() {
+		a.write(b, size, durability == DurabilitySync)
+	}
+	b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "entries/s")
+	b.ReportMetric(float64(a.storage.Syncs()-before)/float64(b.N), "fsyncs/op")
+}
+
 // BenchmarkAgainstTheDisk takes turns between a raw write of 4 KiB with fdatasync, into a file that is there already,
-// and Write of 1 and of 64 entries, so that all meet the same disk. The figures are medians.
+// and Write of 1 and of 64 entries to each kind of log, so that all meet the same disk. The figures are medians.
 func BenchmarkAgainstTheDisk(b *testing.B) {
 	const blocks = 4096
 	path := filepath.Join(b.TempDir(), "raw")
@@ -79,25 +83,31 @@ func BenchmarkAgainstTheDisk(b *testing.B) {
 		require.NoError(b, err)
 	}
 	require.NoError(b, raw.Sync())
-	one, many := newAppender(b, DurabilitySync), newAppender(b, DurabilitySync)
-	var took [3][]time.Duration
-	for i := 0; b.Loop(); i++ {
-		begun := time.Now()
-		_, err = raw.WriteAt(block, int64(i%blocks)*int64(len(block)))
+	names := []string{"raw"}
+	writes := []func(i int){func(i int) {
+		_, err := raw.WriteAt(block, int64(i%blocks)*int64(len(block)))
 		require.NoError(b, err)
 		require.NoError(b, syscall.Fdatasync(int(raw.Fd())))
-		took[0] = append(took[0], time.Since(begun))
-		begun = time.Now()
-		one.write(b, 1, true)
-		took[1] = append(took[1], time.Since(begun))
-		begun = time.Now()
-		many.write(b, 64, true)
-		took[2] = append(took[2], time.Since(begun))
+	}}
+	for _, log := range allLogs {
+		for _, size := range []int{1, 64} {
+			a := newAppender(b, log, DurabilitySync)
+			names = append(names, fmt.Sprintf("%v-%d", log, size))
+			writes = append(writes, func(int) { a.write(b, size, true) })
+		}
+	}
+	took := make([][]time.Duration, len(writes))
+	for i := 0; b.Loop(); i++ {
+		for n, write := range writes {
+			begun := time.Now()
+			write(i)
+			took[n] = append(took[n], time.Since(begun))
+		}
 	}
 	b.ReportMetric(0, "ns/op")
-	for i, name := range []string{"raw", "write-1", "write-64"} {
-		slices.Sort(took[i])
-		b.ReportMetric(float64(took[i][len(took[i])/2].Microseconds()), name+"-p50-µs")
-		b.ReportMetric(float64(took[i][len(took[i])*99/100].Microseconds()), name+"-p99-µs")
+	for n, name := range names {
+		slices.Sort(took[n])
+		b.ReportMetric(float64(took[n][len(took[n])/2].Microseconds()), name+"-p50-µs")
+		b.ReportMetric(float64(took[n][len(took[n])*99/100].Microseconds()), name+"-p99-µs")
 	}
 }

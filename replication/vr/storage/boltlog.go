@@ -29,6 +29,8 @@ type boltLog struct {
 	buffer []byte
 }
 
+func (l *boltLog) kind() Log { return LogBolt }
+
 func (l *boltLog) version() uint32 { return boltLogVersion }
 
 func (l *boltLog) extent() extent { return l.is }
@@ -41,12 +43,12 @@ func (l *boltLog) read(state *bbolt.Bucket) (err error) {
 }
 
 // load verifies each entry's checksum, the numbering without a gap, the chain of hashes and both ends.
-func (l *boltLog) load() (entries []core.Entry, damage []*DamageError, err error) {
+func (l *boltLog) load() (entries []core.Entry, damage []*DamageError, commit core.OpNumber, err error) {
 	err = l.base.View(func(tx *bbolt.Tx) error {
 		entries, damage = readLog(l.base.path, l.is, runsOf(tx.Bucket([]byte(bucketLog))))
 		return nil
 	})
-	return entries, damage, err
+	return entries, damage, 0, err
 }
 
 // write is one transaction.
@@ -80,6 +82,8 @@ func (l *boltLog) write(c *change, put func(state *bbolt.Bucket) error) error {
 	}
 	return err
 }
+
+func (l *boltLog) close(bool) error { return nil }
 
 // runsOf ranges over the runs of a log.
 func runsOf(log *bbolt.Bucket) iter.Seq2[[]byte, []byte] {

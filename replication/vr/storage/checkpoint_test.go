@@ -80,7 +80,7 @@ func TestNewerCheckpointReplacesOlder(t *testing.T) {
 }
 
 func TestOlderCheckpointFilesAreRemoved(t *testing.T) {
-	directory := created(t)
+	directory := created(t, LogDefault)
 	disk := opened(t, directory)
 	for op := range core.OpNumber(4) {
 		writeCheckpoint(t, disk, core.CheckpointMeta{Op: op + 1}, []byte("x"))
@@ -91,7 +91,7 @@ func TestOlderCheckpointFilesAreRemoved(t *testing.T) {
 }
 
 func TestDamagedCheckpointIsNotReplacedByAnOlderOne(t *testing.T) {
-	directory := created(t)
+	directory := created(t, LogDefault)
 	disk := opened(t, directory)
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 1}, []byte("one"))
 	one, err := os.ReadFile(filepath.Join(directory, checkpointName(1)))
@@ -109,10 +109,10 @@ func TestDamagedCheckpointIsNotReplacedByAnOlderOne(t *testing.T) {
 }
 
 func TestCheckpointThatChangedUnderneathIsDamage(t *testing.T) {
-	directory := created(t)
+	directory := created(t, LogDefault)
 	disk := opened(t, directory)
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 2, View: 1}, []byte("two"))
-	other := created(t)
+	other := created(t, LogDefault)
 	second := opened(t, other)
 	writeCheckpoint(t, second, core.CheckpointMeta{Op: 2, View: 9}, []byte("two"))
 	copyDirectory(t, other, directory)
@@ -120,8 +120,10 @@ func TestCheckpointThatChangedUnderneathIsDamage(t *testing.T) {
 	require.ErrorIs(t, err, ErrDamaged)
 }
 
-func TestClosedStorageRefuses(t *testing.T) {
-	disk := opened(t, created(t))
+func TestClosedStorageRefuses(t *testing.T) { eachLog(t, testClosedStorageRefuses) }
+
+func testClosedStorageRefuses(t *testing.T, log Log) {
+	disk := opened(t, created(t, log))
 	writer, err := disk.CreateCheckpoint(core.CheckpointMeta{Op: 1})
 	require.NoError(t, err)
 	require.NoError(t, disk.Close())
@@ -139,7 +141,7 @@ func TestClosedStorageRefuses(t *testing.T) {
 // TestALargeCheckpointIsSyncedAsItGrows: the fsync at its end has little left to do, so that the log's own does not
 // wait behind it.
 func TestALargeCheckpointIsSyncedAsItGrows(t *testing.T) {
-	disk := opened(t, created(t))
+	disk := opened(t, created(t, LogDefault))
 	writer, err := disk.CreateCheckpoint(core.CheckpointMeta{Op: 1, View: 1, Hash: 1})
 	require.NoError(t, err)
 	state := make([]byte, syncBytes-1)
@@ -160,7 +162,11 @@ func TestALargeCheckpointIsSyncedAsItGrows(t *testing.T) {
 // TestTheLogDoesNotWaitForACheckpoint: while one takes the place of another, batches are written and the one that
 // still stands is read.
 func TestTheLogDoesNotWaitForACheckpoint(t *testing.T) {
-	disk := opened(t, created(t))
+	eachLog(t, testTheLogDoesNotWaitForACheckpoint)
+}
+
+func testTheLogDoesNotWaitForACheckpoint(t *testing.T, log Log) {
+	disk := opened(t, created(t, log))
 	entries := chain(0, 1, 2, 1, 10)
 	require.NoError(t, disk.Write(vr.Batch{Entries: entries[:1], Sync: true}))
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 1, View: 1, Hash: entries[0].Hash}, []byte("state"))

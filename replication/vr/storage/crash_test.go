@@ -22,7 +22,7 @@ type everything struct {
 
 // readAll opens a directory, reads everything in it, and closes it.
 func readAll(directory string) (all everything, err error) {
-	disk, err := openDisk(directory, Options{})
+	disk, err := openDisk(directory, Options{segments: small()})
 	if err != nil {
 		return all, err
 	}
@@ -78,7 +78,7 @@ func scenario(t *testing.T, disk vr.Storage, after func()) {
 // the meta page has, the directory holds what it held before the batch.
 func TestPowerCutDuringAWrite(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	directory := created(t)
+	directory := created(t, LogBolt)
 	disk := opened(t, directory)
 	path := filepath.Join(directory, databaseName)
 	before, err := os.ReadFile(path)
@@ -120,8 +120,10 @@ func mix(random *rand.Rand, before, after []byte, sector int) []byte {
 }
 
 // TestPowerCutDuringACheckpoint tries the directory after each step of a checkpoint.
-func TestPowerCutDuringACheckpoint(t *testing.T) {
-	directory := created(t)
+func TestPowerCutDuringACheckpoint(t *testing.T) { eachLog(t, testPowerCutDuringACheckpoint) }
+
+func testPowerCutDuringACheckpoint(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	entries := chain(0, 1, 20, 1, 100)
 	require.NoError(t, disk.Write(vr.Batch{Entries: entries, Sync: true}))

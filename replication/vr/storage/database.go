@@ -20,6 +20,7 @@ const (
 	keyHardState = "hard-state"
 	keyExtent    = "extent"
 	keyMark      = "mark"
+	keySegments  = "segments"
 	// keyMembership is there once the replica knows one.
 	keyMembership = "membership"
 )

@@ -22,11 +22,15 @@ type Options struct {
 	// Durability is what a crash may take away. It may differ from the last one's: Open refuses with a
 	// DurabilityError only what would take a log that may lack something for a whole one.
 	Durability Durability
+	// Log is how the log is kept; zero: as the directory was made. Another than that is refused with a LogError.
+	Log Log
 	// LockTimeout is how long Open waits for another holder of the files; 0: it does not wait.
 	LockTimeout time.Duration
 	// InitialMapBytes is how much of replica.db is mapped into memory at first, so that a log that grows up to
 	// it is never mapped anew; 0: as much as there is.
 	InitialMapBytes int
+
+	segments segmentOptions // other than the defaults in tests only
 }
 
 // Validate refuses what has no meaning.
@@ -36,6 +40,9 @@ func (o Options) Validate() error {
 	}
 	if o.Durability >= durabilities {
 		return fmt.Errorf("storage: there is no %v", o.Durability)
+	}
+	if o.Log >= logs {
+		return fmt.Errorf("storage: there is no %v", o.Log)
 	}
 	return nil
 }
@@ -79,7 +86,7 @@ type waiting struct {
 }
 
 // Open opens a directory that Create has made a log in, as a storage of the durability that is asked for.
-// ErrNotFormatted when there is no log, ErrInUse when someone else has it open, a *DamageError, *FormatError or
+// ErrNotFormatted when there is no log, ErrInUse when someone else has it open, a *DamageError, *FormatError, *LogError or
 // *DurabilityError when it cannot be used.
 func Open(directory string, options Options) (vr.Storage, error) {
 	if err := options.Validate(); err != nil {
@@ -106,7 +113,7 @@ func openDisk(directory string, options Options) (*Disk, error) {
 	if d.database, err = openDatabase(filepath.Join(directory, databaseName), options, &d.syncs); err != nil {
 		return nil, err
 	}
-	if err = d.readState(); err == nil && options.Durability == DurabilitySync && !d.mark.whole() {
+	if err = d.readState(options); err == nil && options.Durability == DurabilitySync && !d.mark.whole() {
 		err = &DurabilityError{File: d.database.path, Found: d.mark.durability, Want: options.Durability}
 	}
 	if err != nil {
@@ -123,11 +130,15 @@ func openDisk(directory string, options Options) (*Disk, error) {
 
 // Syncs counts fsyncs: two for each transaction of bbolt (it writes the pages, then the one that makes them valid), two
 // for each checkpoint (the file and its directory) and one more for every MiB of it, three for Load (a transaction
-// and the directory). Each batch is a transaction.
+// and the directory). With LogBolt each batch is a transaction. With LogWAL a batch is one fsync; a new view, a log
+// that is cut, and every 8 MiB of the log, are a transaction and two for the new segment.
 func (d *Disk) Syncs() uint64 { return d.syncs.Load() }
 
 // Durability is the one that it was opened with.
 func (d *Disk) Durability() Durability { return d.durability }
+
+// Log is the name of the way in which the directory keeps its log.
+func (d *Disk) Log() string { return d.log.kind().String() }
 
 // fail notes the first failure, which is final, and returns it.
 func (d *Disk) fail(err error) error {
@@ -155,8 +166,10 @@ func (d *Disk) usable() error {
 // Close writes the hints that wait, unless a write has failed, and releases the files.
 func (d *Disk) Close() error {
 	var err error
-	if d.usable() == nil {
+	whole := d.usable() == nil
+	if whole {
 		err = d.flush()
+		whole = err == nil
 	}
 	d.publishing.Lock()
 	defer d.publishing.Unlock()
@@ -169,7 +182,7 @@ func (d *Disk) Close() error {
 	}
 	close(d.closing)
 	d.cutting.Wait()
-	if closing := d.database.Close(); closing != nil {
+	if closing := errors.Join(d.log.close(whole), d.database.Close()); closing != nil {
 		err = errors.Join(err, fmt.Errorf("storage: close: %w", closing))
 	}
 	return err

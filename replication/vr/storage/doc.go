@@ -1,12 +1,16 @@
 // Package storage keeps one replica's log, hard state and checkpoints: on disk (Open), in memory (Memory), and with
 // faults injected into either (Failing). All are a vr.Storage.
 //
-// On disk a replica is one bbolt file, replica.db, and one file for its newest checkpoint; docs/FORMATS.md has
-// every byte. What is damaged is never dropped: whatever does not verify is a *DamageError that names the file
-// and the op-number. Damage of log entries and of the checkpoint is in Loaded.Damage, for the group to repair, and stays
-// on the disk until a Batch with Replace is durable; any other keeps the replica out. An empty directory is never
-// taken for an empty log: Create makes the log, once, and Open refuses where there is none. An old copy of a whole
-// directory looks like what it is a copy of: no storage can tell it, only the group can.
+// On disk a replica is one bbolt file, replica.db, and one file for its newest checkpoint; docs/FORMATS.md has every byte.
+// What is damaged is never dropped: whatever does not verify is a *DamageError that names the file and the op-number.
+// Damage of log entries and of the checkpoint is in Loaded.Damage, for the group to repair, and stays on the disk until a
+// Batch with Replace is durable; any other keeps the replica out. An empty directory is never taken for an empty log:
+// Create makes the log, once, and Open refuses where there is none. An old copy of a whole directory looks like what it is
+// a copy of: no storage can tell it, only the group can.
+//
+// CreateLog with LogWAL makes a directory whose log is in files of its own, segments, for good: a batch of entries costs one
+// fsync there, and two in replica.db. There is one exception to the above then: until replica.db knows of the last batches,
+// a moment later, damage of all of them is not told from a batch that a crash has torn, and they are dropped.
 //
 // Options.Durability says what a crash may take:
 //

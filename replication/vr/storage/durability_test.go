@@ -15,7 +15,7 @@ var allDurabilities = []Durability{DurabilitySync, DurabilityAsync, DurabilityMe
 
 func openedIn(t *testing.T, directory string, durability Durability) vr.Storage {
 	t.Helper()
-	storage, err := Open(directory, Options{Durability: durability})
+	storage, err := Open(directory, Options{Durability: durability, segments: small()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, storage.Close()) })
 	return storage
@@ -28,10 +28,12 @@ func killed(t *testing.T, directory string, durability Durability) vr.Loaded {
 }
 
 // TestTheMark follows a log through its lives, looking after each step at what a kill there leaves.
-func TestTheMark(t *testing.T) {
+func TestTheMark(t *testing.T) { eachLog(t, testTheMark) }
+
+func testTheMark(t *testing.T, log Log) {
 	for _, durability := range allDurabilities {
 		t.Run(durability.String(), func(t *testing.T) {
-			directory := created(t)
+			directory := created(t, log)
 			check := func(when string, fresh, clean bool) {
 				t.Helper()
 				got := killed(t, directory, durability)
@@ -76,9 +78,13 @@ func TestTheMark(t *testing.T) {
 
 // TestPromisesAreDurableInEveryDurability: view-number and last-normal view are on the disk when Write returns.
 func TestPromisesAreDurableInEveryDurability(t *testing.T) {
+	eachLog(t, testPromisesAreDurableInEveryDurability)
+}
+
+func testPromisesAreDurableInEveryDurability(t *testing.T, log Log) {
 	for _, durability := range allDurabilities {
 		t.Run(durability.String(), func(t *testing.T) {
-			directory := created(t)
+			directory := created(t, log)
 			storage := openedIn(t, directory, durability)
 			loaded(t, storage)
 			var hash core.Hash
@@ -100,8 +106,10 @@ func TestPromisesAreDurableInEveryDurability(t *testing.T) {
 
 // TestMemoryIsWrittenOutByACleanEnd: everything, a checkpoint and a log that begins above an older one included.
 // After a kill there is what the last clean end left, with the newest promise.
-func TestMemoryIsWrittenOutByACleanEnd(t *testing.T) {
-	directory := created(t)
+func TestMemoryIsWrittenOutByACleanEnd(t *testing.T) { eachLog(t, testMemoryIsWrittenOutByACleanEnd) }
+
+func testMemoryIsWrittenOutByACleanEnd(t *testing.T, log Log) {
+	directory := created(t, log)
 	storage := openedIn(t, directory, DurabilityMemory)
 	require.ErrorIs(t, storage.Write(vr.Batch{Sync: true}), errNotLoaded)
 	loaded(t, storage)
@@ -142,12 +150,14 @@ func TestMemoryIsWrittenOutByACleanEnd(t *testing.T) {
 
 // TestChangeOfDurability: each to each, after a clean end and after a kill. A log that may lack something is never
 // taken for a whole one.
-func TestChangeOfDurability(t *testing.T) {
+func TestChangeOfDurability(t *testing.T) { eachLog(t, testChangeOfDurability) }
+
+func testChangeOfDurability(t *testing.T, log Log) {
 	refused := 0
 	for _, from := range allDurabilities {
 		for _, to := range allDurabilities {
 			for _, clean := range []bool{true, false} {
-				directory := created(t)
+				directory := created(t, log)
 				storage := openedIn(t, directory, from)
 				loaded(t, storage)
 				require.NoError(t, storage.Write(vr.Batch{HardState: &core.HardState{View: 3}, Entries: chain(0, 1, 4, 1, 10), Sync: true}))
@@ -179,7 +189,7 @@ func TestChangeOfDurability(t *testing.T) {
 		}
 	}
 	require.Equal(t, 2, refused)
-	_, err := Open(created(t), Options{Durability: durabilities})
+	_, err := Open(created(t, log), Options{Durability: durabilities})
 	require.ErrorContains(t, err, "durability 3")
 }
 
@@ -193,7 +203,7 @@ func TestAnOlderLogIsOpened(t *testing.T) {
 	entries := chain(0, 1, 9, 1, 100)
 	for _, written := range []bool{false, true} {
 		for _, durability := range allDurabilities {
-			directory := created(t)
+			directory := created(t, LogBolt)
 			if written {
 				storage := opened(t, directory)
 				require.NoError(t, storage.Write(vr.Batch{HardState: &core.HardState{View: 2}, Entries: entries, Sync: true}))
@@ -222,7 +232,9 @@ func TestAnOlderLogIsOpened(t *testing.T) {
 }
 
 // TestMarksThatCannotBe are damage.
-func TestMarksThatCannotBe(t *testing.T) {
+func TestMarksThatCannotBe(t *testing.T) { eachLog(t, testMarksThatCannotBe) }
+
+func testMarksThatCannotBe(t *testing.T, log Log) {
 	for name, test := range map[string]struct {
 		key   string
 		value []byte
@@ -235,7 +247,7 @@ func TestMarksThatCannotBe(t *testing.T) {
 		"of version 1":       {keyFormat, encodeFormat(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			directory := created(t)
+			directory := created(t, log)
 			storage := opened(t, directory)
 			require.NoError(t, storage.Write(vr.Batch{Entries: chain(0, 1, 4, 1, 10), Sync: true}))
 			require.NoError(t, storage.Close())

@@ -20,6 +20,8 @@ var (
 	ErrInUse = errors.New("storage: the files are open elsewhere")
 	// ErrDurability is what every DurabilityError is.
 	ErrDurability = errors.New("storage: the log may lack what was acknowledged")
+	// ErrLog is what every LogError is.
+	ErrLog = errors.New("storage: the directory keeps its log otherwise")
 	// ErrDamaged is what every DamageError is.
 	ErrDamaged = vr.ErrDamaged
 	// ErrFailed: an earlier write failed. What it left on the disk is not known, so nothing is written after
@@ -98,6 +100,21 @@ func (e *DurabilityError) Error() string {
 
 // Is makes every DurabilityError an ErrDurability.
 func (e *DurabilityError) Is(target error) bool { return target == ErrDurability }
+
+// LogError says that a directory was made with another kind of log than the one that is asked for. Nothing was touched.
+type LogError struct {
+	File        string
+	Found, Want Log
+}
+
+// Error names both and the remedy.
+func (e *LogError) Error() string {
+	return fmt.Sprintf("%v: %s was made with log %v, it cannot be opened with log %v: ask for %v, or give the replica's place "+
+		"to a new member with a new directory", ErrLog, e.File, e.Found, e.Want, e.Found)
+}
+
+// Is makes every LogError an ErrLog.
+func (e *LogError) Is(target error) bool { return target == ErrLog }
 
 // FormatError says that a file is of a version that this program does not read.
 type FormatError struct {

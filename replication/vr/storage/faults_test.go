@@ -120,12 +120,14 @@ func TestAFullDiskStaysFull(t *testing.T) {
 }
 
 // TestOnlyAFullDiskSparesTheLog: of the errors that a checkpoint's file can meet.
-func TestOnlyAFullDiskSparesTheLog(t *testing.T) {
+func TestOnlyAFullDiskSparesTheLog(t *testing.T) { eachLog(t, testOnlyAFullDiskSparesTheLog) }
+
+func testOnlyAFullDiskSparesTheLog(t *testing.T, log Log) {
 	for _, test := range []struct {
 		met    error
 		spared bool
 	}{{syscall.ENOSPC, true}, {syscall.EDQUOT, true}, {syscall.EIO, false}, {os.ErrClosed, false}} {
-		disk := opened(t, created(t))
+		disk := opened(t, created(t, log))
 		err := disk.failCheckpoint(&os.PathError{Op: "write", Path: "x", Err: test.met})
 		require.ErrorIs(t, err, test.met)
 		require.Equal(t, test.spared, errors.Is(err, vr.ErrNoSpace))
@@ -147,7 +149,7 @@ func TestPowerCutInMemory(t *testing.T) {
 		batch.TruncateBelow = 0
 		require.NoError(t, memory.Write(batch))
 		after := memory.held()
-		if batch.Sync || before.life != lifeRunning || before.hardState.View != after.hardState.View {
+		if batch.Sync || before.life != lifeRunning || !samePromises(&before.hardState, &after.hardState) {
 			durable = vr.Loaded{HardState: after.hardState, Entries: append([]core.Entry{}, after.entries...)}
 		}
 		if random.IntN(9) > 0 {
@@ -244,9 +246,11 @@ func TestSpoiledRecordsAreDamage(t *testing.T) {
 
 // TestAnOldCopyIsWhole: a directory that is rolled back as a whole looks like what it was. This is what docs/FORMATS.md
 // says that no storage can tell; if this test ever fails, the text is too modest.
-func TestAnOldCopyIsWhole(t *testing.T) {
+func TestAnOldCopyIsWhole(t *testing.T) { eachLog(t, testAnOldCopyIsWhole) }
+
+func testAnOldCopyIsWhole(t *testing.T, log Log) {
 	for _, durability := range allDurabilities {
-		directory := created(t)
+		directory := created(t, log)
 		storage := openedIn(t, directory, durability)
 		loaded(t, storage)
 		entries := chain(0, 1, 9, 1, 10)
@@ -269,12 +273,14 @@ func TestAnOldCopyIsWhole(t *testing.T) {
 }
 
 // TestFilesOfDifferentTimes: a log with an older checkpoint than it needs is damage; an older log with a newer
-// checkpoint is what a crash between the two leaves.
-func TestFilesOfDifferentTimes(t *testing.T) {
-	directory := created(t)
+// checkpoint is what a crash between the two leaves, unless there are segments that it does not know of.
+func TestFilesOfDifferentTimes(t *testing.T) { eachLog(t, testFilesOfDifferentTimes) }
+
+func testFilesOfDifferentTimes(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	entries := chain(0, 1, 60, 1, 1000)
-	require.NoError(t, disk.Write(vr.Batch{Entries: entries, Sync: true}))
+	writeInParts(t, disk, entries)
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 10, View: 1, Hash: entries[9].Hash}, []byte("ten"))
 	old := readFiles(t, directory)
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 50, View: 1, Hash: entries[49].Hash}, []byte("fifty"))
@@ -289,6 +295,10 @@ func TestFilesOfDifferentTimes(t *testing.T) {
 
 	older := image(t, directory)
 	require.NoError(t, os.WriteFile(filepath.Join(older, databaseName), []byte(old[databaseName]), 0o600))
+	if log == LogWAL {
+		require.Equal(t, filepath.Join(older, segmentName(1)), damageOf(t, older).File, "it was removed since")
+		return
+	}
 	got = loaded(t, opened(t, older))
 	require.Equal(t, core.OpNumber(50), got.Checkpoint.Op)
 	require.Len(t, got.Entries, 60)
@@ -296,9 +306,11 @@ func TestFilesOfDifferentTimes(t *testing.T) {
 
 // TestAFullFileLayer: an append that meets a full disk is whole or not at all, and after a restart with space
 // everything that was acknowledged is there.
-func TestAFullFileLayer(t *testing.T) {
+func TestAFullFileLayer(t *testing.T) { eachLog(t, testAFullFileLayer) }
+
+func testAFullFileLayer(t *testing.T, log Log) {
 	for _, durability := range allDurabilities[:2] {
-		directory := created(t)
+		directory := created(t, log)
 		failing := NewFailing(openedIn(t, directory, durability))
 		entries := chain(0, 1, 90, 1, 300)
 		loaded(t, failing)

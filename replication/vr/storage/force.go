@@ -95,7 +95,7 @@ func Force(directory string, view uint64, at time.Time, note string) (err error)
 	c := change{
 		batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: mark{durability: disk.mark.durability, life: lifeClean},
 	}
-	if len(loaded.Damage) == 0 {
+	if c.settle = len(loaded.Damage) == 0; c.settle {
 		return disk.write(&c)
 	}
 	base := loaded.Checkpoint
@@ -119,7 +119,9 @@ func Forget(directory string, above uint64) (err error) {
 		return nil
 	}
 	state.Commit = core.OpNumber(above)
-	return disk.write(&change{batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: disk.mark})
+	return disk.write(&change{
+		batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: disk.mark, settle: len(loaded.Damage) == 0,
+	})
 }
 
 func readForced(directory string) ([]string, error) {

@@ -42,11 +42,13 @@ func fill(t *testing.T, directory string) (free func()) {
 
 // TestAFullDisk: on a real file system that fills up, a batch that does not fit is final, and nothing of it is kept.
 // What was acknowledged is there after a restart with space, and while the disk is full a restart fails or has it.
-func TestAFullDisk(t *testing.T) {
+func TestAFullDisk(t *testing.T) { eachLog(t, testAFullDisk) }
+
+func testAFullDisk(t *testing.T, log Log) {
 	for _, durability := range allDurabilities[:2] {
 		for _, size := range []int{100, 5000, 70_000} { // of an entry: where in a transaction it fails differs
 			directory := smallDisk(t, "3m")
-			require.NoError(t, Create(directory))
+			require.NoError(t, CreateLog(directory, log))
 			storage, err := Open(directory, Options{Durability: durability})
 			require.NoError(t, err)
 			loaded(t, storage)
@@ -98,9 +100,11 @@ func TestAFullDisk(t *testing.T) {
 }
 
 // TestAFullDiskCostsACheckpointOnly: the log goes on, nothing is left of the checkpoint, and it can be tried again.
-func TestAFullDiskCostsACheckpointOnly(t *testing.T) {
+func TestAFullDiskCostsACheckpointOnly(t *testing.T) { eachLog(t, testAFullDiskCostsACheckpointOnly) }
+
+func testAFullDiskCostsACheckpointOnly(t *testing.T, log Log) {
 	directory := smallDisk(t, "6m")
-	require.NoError(t, Create(directory))
+	require.NoError(t, CreateLog(directory, log))
 	storage := openedIn(t, directory, DurabilitySync)
 	loaded(t, storage)
 	entries := chain(0, 1, 200, 1, 500)

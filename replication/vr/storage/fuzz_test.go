@@ -83,3 +83,41 @@ func FuzzStructure(f *testing.F) {
 		_ = checkStructure(bytes.NewReader(data), int64(len(data)))
 	})
 }
+
+func FuzzBatch(f *testing.F) {
+	f.Add(appendBatch(nil, batchHeader{salt: 7, first: 1}, nil))
+	f.Add(appendBatch(nil, batchHeader{salt: 7, first: 1, commit: 3}, chain(0, 1, 3, 2, 200)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		header, entries, size, err := decodeBatch(data, 7)
+		if err != nil {
+			return
+		}
+		require.Len(t, entries, int(header.count))
+		require.Equal(t, data[:size], appendBatch(nil, header, entries))
+	})
+}
+
+func FuzzSegment(f *testing.F) {
+	f.Add(encodeSegmentHeader(segmentHeader{id: 1, salt: 2, first: 3}))
+	f.Add(appendBatch(appendBatch(encodeSegmentHeader(segmentHeader{id: 1, salt: 2, first: 3}),
+		batchHeader{salt: 2, first: 3}, chain(7, 3, 4, 2, 200)), batchHeader{salt: 2, first: 5, commit: 4}, nil))
+	f.Add(encodeSegmentList(&segmentList{base: 3, baseHash: 4, next: 9, open: true, segments: []segment{{2, 1024, 8, 9}, {5, 2048, 10, 11}}}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if header, err := decodeSegmentHeader(data); err == nil {
+			require.Equal(t, data[:sectorBytes], encodeSegmentHeader(header))
+		}
+		if list, err := decodeSegmentList(data); err == nil {
+			require.Equal(t, data, encodeSegmentList(&list))
+			require.NoError(t, list.check())
+		}
+		batches, end, _ := scanBatches(data, 2, int64(len(data)))
+		var again []byte
+		for i := range batches {
+			again = appendBatch(again, batches[i].header, batches[i].entries)
+		}
+		require.Equal(t, sectorBytes+len(again), int(end))
+		if len(again) > 0 {
+			require.Equal(t, data[sectorBytes:end], again)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,6 +66,37 @@ func TestFormats(t *testing.T) {
 	// The hash is stored, so it is a part of the format.
 	require.Equal(t, core.Hash(0x35c48cab9d3769c5), core.Chained(0x1122334455667788, 300, 7, []byte("abc")).Hash)
 }
+
+// TestSegmentFormats does so for a log in segments.
+func TestSegmentFormats(t *testing.T) {
+	require.EqualValues(t, 4, segmentLogVersion)
+	for name, test := range map[string]struct {
+		want string
+		got  []byte
+	}{
+		"format 4": {"766965776c696e65" + "04000000" + "1a8cb06a", encodeFormat(segmentLogVersion)},
+		"segments": {
+			"0100000000000000" + "0200000000000000" + "0500000000000000" + "01000000" +
+				"0300000000000000" + "0004000000000000" + "2c01000000000000" + "8877665544332211" + "224cae06",
+			encodeSegmentList(&segmentList{base: 1, baseHash: 2, next: 5, open: true, segments: []segment{{id: 3, end: 1024, last: 300, lastHash: 0x1122334455667788}}}),
+		},
+		"segment": {
+			"766965776c6f6700" + "04000000" + "0300000000000000" + "0807060504030201" + "2c01000000000000" + "5bfa22d3" + zeros(472),
+			encodeSegmentHeader(segmentHeader{id: 3, salt: 0x0102030405060708, first: 300}),
+		},
+		"batch": {
+			"0807060504030201" + "2c01000000000000" + "2b01000000000000" + "01000000" + "23000000" + "49fcbe62" +
+				"2c01000000000000" + "0700000000000000" + "8877665544332211" + "03000000" + "414e90a8" + "616263" + zeros(441),
+			appendBatch(nil, batchHeader{salt: 0x0102030405060708, first: 300, commit: 299},
+				[]core.Entry{{Op: 300, View: 7, Hash: 0x1122334455667788, Payload: []byte("abc")}}),
+		},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, hex.EncodeToString(test.got)) })
+	}
+	require.Equal(t, "segment-00000000000000000003", segmentName(3))
+}
+
+func zeros(count int) string { return strings.Repeat("00", count) }
 
 // TestOldMembership: what was written before members had incarnations is read.
 func TestOldMembership(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-// readState reads the small records, format first.
-func (d *Disk) readState() error {
+// readState reads the small records, format first: it says how the log is kept.
+func (d *Disk) readState(options Options) error {
 	path := d.database.path
 	return d.database.View(func(tx *bbolt.Tx) error {
 		state := tx.Bucket([]byte(bucketState))
@@ -31,6 +31,9 @@ func (d *Disk) readState() error {
 		if err := shape.check(tx, path); err != nil {
 			return err
 		}
+		if options.Log != 0 && options.Log != shape.log {
+			return &LogError{File: path, Found: shape.log, Want: options.Log}
+		}
 		if d.hardState, err = decodeHardState(state.Get([]byte(keyHardState))); err != nil {
 			return damagedRecord(path, keyHardState, err)
 		}
@@ -39,13 +42,15 @@ func (d *Disk) readState() error {
 				return damagedRecord(path, keyMembership, err)
 			}
 		}
-		d.log = &boltLog{base: d.database}
+		d.log = d.newLog(shape.log, options.segments)
 		if err := d.log.read(state); err != nil {
 			return err
 		}
 		return d.readMark(state)
 	})
 }
+
+var errFreshWritten = errors.New("something was written to a log that is marked as fresh")
 
 func (d *Disk) readMark(state *bbolt.Bucket) (err error) {
 	untouched := d.hardState == (core.HardState{}) && d.log.extent() == (extent{})
@@ -54,7 +59,7 @@ func (d *Disk) readMark(state *bbolt.Bucket) (err error) {
 		return nil
 	}
 	if d.mark, err = decodeMark(state.Get([]byte(keyMark))); err == nil && d.mark.life == lifeFresh && !untouched {
-		err = errors.New("something was written to a log that is marked as fresh")
+		err = errFreshWritten
 	}
 	if err != nil {
 		return damagedRecord(d.database.path, keyMark, err)
@@ -91,9 +96,12 @@ func (d *Disk) readAll() (vr.Loaded, error) {
 	if err != nil {
 		return vr.Loaded{}, err
 	}
-	entries, damage, err := d.log.load()
+	entries, damage, commit, err := d.log.load()
 	if err != nil {
 		return vr.Loaded{}, err
+	}
+	if d.mark.life == lifeFresh && len(entries) > 0 {
+		return vr.Loaded{}, damagedRecord(d.database.path, keyMark, errFreshWritten)
 	}
 	loaded := vr.Loaded{HardState: d.hardState, Entries: entries, Checkpoint: d.newest(), Clean: d.mark.whole()}
 	loaded.Fresh = d.mark.life == lifeFresh && loaded.Checkpoint.Op == 0 && len(findings) == 0
@@ -104,6 +112,10 @@ func (d *Disk) readAll() (vr.Loaded, error) {
 		return vr.Loaded{}, err
 	}
 	loaded.Damage = describe(salvage(d.directory, d.log.extent(), &loaded, append(findings, damage...)))
+	if len(loaded.Damage) == 0 {
+		// With damage the hard state is what replica.db says: an operator may have lowered it.
+		loaded.HardState.Commit = max(loaded.HardState.Commit, commit)
+	}
 	return loaded, nil
 }
 
@@ -117,7 +129,7 @@ func (d *Disk) settle(state core.HardState) error {
 	if d.mark.life == lifeFresh {
 		next.life = lifeFresh
 	}
-	c := change{batch: vr.Batch{HardState: &state}, checkpoint: d.newest(), mark: next}
+	c := change{batch: vr.Batch{HardState: &state}, checkpoint: d.newest(), mark: next, settle: true}
 	if err := d.write(&c); err != nil {
 		return err
 	}

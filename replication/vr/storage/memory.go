@@ -187,6 +187,9 @@ func (m *Memory) OpenCheckpoint() (core.CheckpointMeta, io.ReadCloser, error) {
 // Durability is sync: what Writes with Sync wrote is there after PowerCut.
 func (m *Memory) Durability() Durability { return DurabilitySync }
 
+// Log is what it is.
+func (m *Memory) Log() string { return "memory" }
+
 // Syncs counts the batches and checkpoints that were made durable.
 func (m *Memory) Syncs() uint64 {
 	m.mu.Lock()

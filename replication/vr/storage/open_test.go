@@ -13,7 +13,9 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-func TestUnformattedDirectoryIsRefused(t *testing.T) {
+func TestUnformattedDirectoryIsRefused(t *testing.T) { eachLog(t, testUnformattedDirectoryIsRefused) }
+
+func testUnformattedDirectoryIsRefused(t *testing.T, log Log) {
 	directory := t.TempDir()
 	_, err := Open(directory, Options{})
 	require.ErrorIs(t, err, ErrNotFormatted)
@@ -22,25 +24,31 @@ func TestUnformattedDirectoryIsRefused(t *testing.T) {
 	require.Empty(t, names, "a refused Open leaves nothing behind")
 }
 
-func TestLostLogIsRefused(t *testing.T) {
-	directory := created(t)
+func TestLostLogIsRefused(t *testing.T) { eachLog(t, testLostLogIsRefused) }
+
+func testLostLogIsRefused(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 3}, []byte("x"))
 	require.NoError(t, disk.Close())
 	require.NoError(t, os.Remove(filepath.Join(directory, databaseName)))
 	_, err := Open(directory, Options{})
 	require.ErrorIs(t, err, ErrNotFormatted)
-	require.ErrorIs(t, Create(directory), ErrFormatted, "what is left of a log is not overwritten")
+	require.ErrorIs(t, CreateLog(directory, log), ErrFormatted, "what is left of a log is not overwritten")
 }
 
-func TestCreateTwiceIsRefused(t *testing.T) {
-	directory := created(t)
-	require.ErrorIs(t, Create(directory), ErrFormatted)
+func TestCreateTwiceIsRefused(t *testing.T) { eachLog(t, testCreateTwiceIsRefused) }
+
+func testCreateTwiceIsRefused(t *testing.T, log Log) {
+	directory := created(t, log)
+	require.ErrorIs(t, CreateLog(directory, log), ErrFormatted)
 	require.Error(t, Create(filepath.Join(directory, "absent")))
 }
 
-func TestCrashDuringCreateLeavesNoLog(t *testing.T) {
-	directory := created(t)
+func TestCrashDuringCreateLeavesNoLog(t *testing.T) { eachLog(t, testCrashDuringCreateLeavesNoLog) }
+
+func testCrashDuringCreateLeavesNoLog(t *testing.T, log Log) {
+	directory := created(t, log)
 	path := filepath.Join(directory, databaseName)
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -49,13 +57,15 @@ func TestCrashDuringCreateLeavesNoLog(t *testing.T) {
 		require.NoError(t, os.WriteFile(path+temporaryName, data[:length], 0o600))
 		_, err = Open(directory, Options{})
 		require.ErrorIs(t, err, ErrNotFormatted)
-		require.NoError(t, Create(directory))
+		require.NoError(t, CreateLog(directory, log))
 		require.NoError(t, opened(t, directory).Close())
 	}
 }
 
-func TestDirectoryInUse(t *testing.T) {
-	directory := created(t)
+func TestDirectoryInUse(t *testing.T) { eachLog(t, testDirectoryInUse) }
+
+func testDirectoryInUse(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	_, err := Open(directory, Options{})
 	require.ErrorIs(t, err, ErrInUse)
@@ -63,20 +73,24 @@ func TestDirectoryInUse(t *testing.T) {
 	opened(t, directory)
 }
 
-func TestOtherFormatIsRefused(t *testing.T) {
-	for _, version := range []uint32{0, 4} {
-		directory := created(t)
+func TestOtherFormatIsRefused(t *testing.T) { eachLog(t, testOtherFormatIsRefused) }
+
+func testOtherFormatIsRefused(t *testing.T, log Log) {
+	for _, version := range []uint32{0, 5} {
+		directory := created(t, log)
 		rewrite(t, directory, bucketState, keyFormat, encodeFormat(version))
 		_, err := Open(directory, Options{})
 		var format *FormatError
 		require.ErrorAs(t, err, &format)
-		require.Equal(t, &FormatError{File: filepath.Join(directory, databaseName), Found: version, Want: 3}, format)
-		require.Contains(t, err.Error(), "reads up to format 3")
+		require.Equal(t, &FormatError{File: filepath.Join(directory, databaseName), Found: version, Want: 4}, format)
+		require.Contains(t, err.Error(), "reads up to format 4")
 	}
 }
 
-func TestOtherCheckpointFormatIsRefused(t *testing.T) {
-	directory := created(t)
+func TestOtherCheckpointFormatIsRefused(t *testing.T) { eachLog(t, testOtherCheckpointFormatIsRefused) }
+
+func testOtherCheckpointFormatIsRefused(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 3}, []byte("x"))
 	require.NoError(t, disk.Close())
@@ -102,7 +116,7 @@ func TestOptionsAreValidated(t *testing.T) {
 func TestLogWithoutHeadOrTail(t *testing.T) {
 	for name, key := range map[string]core.OpNumber{"head": 1, "middle": 10, "tail": 19} {
 		t.Run(name, func(t *testing.T) {
-			directory := created(t)
+			directory := created(t, LogBolt)
 			disk := opened(t, directory)
 			require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 20, 1, 3000), Sync: true}))
 			require.NoError(t, disk.Close())
@@ -137,7 +151,7 @@ func runOf(t *testing.T, directory string, op core.OpNumber) core.OpNumber {
 }
 
 func TestEntryOfAnotherChainIsDamage(t *testing.T) {
-	directory := created(t)
+	directory := created(t, LogBolt)
 	disk := opened(t, directory)
 	require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 20, 1, 3000), Sync: true}))
 	require.NoError(t, disk.Close())
@@ -150,11 +164,13 @@ func TestEntryOfAnotherChainIsDamage(t *testing.T) {
 	require.Len(t, got.Entries, 9)
 }
 
-func TestMissingCheckpointIsDamage(t *testing.T) {
-	directory := created(t)
+func TestMissingCheckpointIsDamage(t *testing.T) { eachLog(t, testMissingCheckpointIsDamage) }
+
+func testMissingCheckpointIsDamage(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	entries := chain(0, 1, 50, 1, 3000)
-	require.NoError(t, disk.Write(vr.Batch{Entries: entries, Sync: true}))
+	writeInParts(t, disk, entries)
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 40, View: 1, Hash: entries[39].Hash}, []byte("state"))
 	require.NoError(t, disk.Write(vr.Batch{TruncateBelow: 31, Sync: true}))
 	require.NoError(t, disk.Close())
@@ -185,7 +201,7 @@ func rewrite(t *testing.T, directory, bucket, key string, value []byte) {
 // synced. Load may return it only after a transaction of its own, whose fsync brings everything before it along,
 // and after the directory is synced.
 func TestWhatLoadReturnsIsDurable(t *testing.T) {
-	directory := created(t)
+	directory := created(t, LogBolt)
 	disk := opened(t, directory)
 	entries := chain(0, 1, 9, 1, 100)
 	require.NoError(t, disk.Write(vr.Batch{HardState: &core.HardState{View: 1, LastNormalView: 1}, Entries: entries, Sync: true}))
@@ -211,8 +227,10 @@ func TestWhatLoadReturnsIsDurable(t *testing.T) {
 }
 
 // TestLoadThatCannotBeMadeDurable: without the fsync nothing is returned.
-func TestLoadThatCannotBeMadeDurable(t *testing.T) {
-	directory := created(t)
+func TestLoadThatCannotBeMadeDurable(t *testing.T) { eachLog(t, testLoadThatCannotBeMadeDurable) }
+
+func testLoadThatCannotBeMadeDurable(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	disk.directory = filepath.Join(directory, "gone")
 	_, err := disk.Load()

@@ -160,7 +160,7 @@ func TestWhatIsNoChunkIsRefused(t *testing.T) {
 func TestPartsThatNobodyWantsAreRemoved(t *testing.T) {
 	first, chunks := made(core.CheckpointMeta{Op: 5}, randomBytes(2*chunkBytesMax))
 	second, others := made(core.CheckpointMeta{Op: 5}, randomBytes(2*chunkBytesMax+1))
-	directory := created(t)
+	directory := created(t, LogDefault)
 	disk := opened(t, directory)
 	parts := func() []string {
 		names, err := filepath.Glob(filepath.Join(directory, "*"+partialName))
@@ -209,7 +209,7 @@ func TestPartsThatNobodyWantsAreRemoved(t *testing.T) {
 func TestAPartIsVerifiedWhenItIsGoneOnWith(t *testing.T) {
 	state := randomBytes(3*chunkBytesMax + 17)
 	identity, chunks := made(core.CheckpointMeta{Op: 9, View: 1, Hash: 5}, state)
-	directory := created(t)
+	directory := created(t, LogDefault)
 	disk := opened(t, directory)
 	r := receiver(t, disk, identity)
 	for _, chunk := range chunks {
@@ -269,7 +269,7 @@ func TestKillDuringAReceivedCheckpoint(t *testing.T) {
 	entries := chain(0, 1, 20, 1, 100)
 	meta := core.CheckpointMeta{Op: 20, View: 1, Hash: entries[19].Hash}
 	identity, chunks := made(meta, state)
-	directory := created(t)
+	directory := created(t, LogDefault)
 	disk := opened(t, directory)
 	require.NoError(t, disk.Write(vr.Batch{Entries: entries, Sync: true}))
 	first := core.CheckpointMeta{Op: 10, View: 1, Hash: entries[9].Hash}
@@ -310,7 +310,7 @@ func TestKillDuringAReceivedCheckpoint(t *testing.T) {
 
 // TestAHeldCheckpointOutlivesTheNext, whose file is cut only then.
 func TestAHeldCheckpointOutlivesTheNext(t *testing.T) {
-	directory := created(t)
+	directory := created(t, LogDefault)
 	storage := opened(t, directory)
 	disk := storage
 	state := randomBytes(40 * chunkBytesMax)
@@ -343,7 +343,7 @@ func TestAHeldCheckpointOutlivesTheNext(t *testing.T) {
 
 // TestADamagedCheckpointIsNotHeld, or its chunk not given.
 func TestADamagedCheckpointIsNotHeld(t *testing.T) {
-	directory := created(t)
+	directory := created(t, LogDefault)
 	disk := opened(t, directory)
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 5}, randomBytes(2*chunkBytesMax+9))
 	path := filepath.Join(directory, checkpointName(5))

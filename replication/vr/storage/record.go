@@ -10,13 +10,14 @@ import (
 )
 
 // The versions of what this package writes, and the oldest that it reads; docs/FORMATS.md describes them. In
-// version 1 of the log there is no mark, and before version 3 no membership and no RECONFIGURATION. A checkpoint
-// without a membership is one of version 1.
+// version 1 of a log in bbolt there is no mark, and before version 3 no membership and no RECONFIGURATION; version 4 is
+// that of a log in segments. A checkpoint without a membership is one of version 1.
 const (
 	boltLogVersionOldest    = 1
 	boltLogVersionMarked    = 2
 	boltLogVersion          = 3
-	newestVersion           = boltLogVersion
+	segmentLogVersion       = 4
+	newestVersion           = segmentLogVersion
 	checkpointVersion       = 2
 	checkpointVersionOldest = 1
 )
@@ -63,6 +64,13 @@ func (e *extent) join(checkpoint core.CheckpointMeta) {
 	e.baseHash = checkpoint.Hash
 	if e.last == e.base {
 		e.lastHash = checkpoint.Hash
+	}
+}
+
+// extend moves the end over entries that follow it.
+func (e *extent) extend(entries []core.Entry) {
+	if len(entries) > 0 {
+		e.last, e.lastHash = entries[len(entries)-1].Op, entries[len(entries)-1].Hash
 	}
 }
 
@@ -116,16 +124,20 @@ func decodeRun(key, value []byte, entries []core.Entry) ([]core.Entry, error) {
 	if len(value) == 0 {
 		return entries, errShort
 	}
-	next := core.OpNumber(binary.BigEndian.Uint64(key))
-	for len(value) > 0 {
-		entry, rest, err := decodeEntry(value)
+	return decodeEntries(value, core.OpNumber(binary.BigEndian.Uint64(key)), entries)
+}
+
+// decodeEntries adds all entries of data, the first of which is next.
+func decodeEntries(data []byte, next core.OpNumber, entries []core.Entry) ([]core.Entry, error) {
+	for len(data) > 0 {
+		entry, rest, err := decodeEntry(data)
 		if err != nil {
 			return entries, err
 		}
 		if entry.Op != next {
 			return entries, fmt.Errorf("operation %d where %d belongs", entry.Op, next)
 		}
-		entries, value = append(entries, entry), rest
+		entries, data = append(entries, entry), rest
 		next++
 	}
 	return entries, nil

@@ -2,12 +2,16 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,18 +30,43 @@ func chain(previous core.Hash, first, last core.OpNumber, view core.ViewNumber, 
 	return entries
 }
 
-func created(t *testing.T) string {
+var allLogs = []Log{LogBolt, LogWAL}
+
+// eachLog runs a test over a log of each kind.
+func eachLog(t *testing.T, test func(t *testing.T, log Log)) {
+	for _, log := range allLogs {
+		t.Run(log.String(), func(t *testing.T) { test(t, log) })
+	}
+}
+
+func created(t *testing.T, log Log) string {
 	t.Helper()
 	directory := t.TempDir()
-	require.NoError(t, Create(directory))
+	require.NoError(t, CreateLog(directory, log))
 	return directory
 }
 
-func opened(t *testing.T, directory string) *Disk {
+// small segments, whose mark is written when the log is closed and not by itself.
+func small() segmentOptions {
+	return segmentOptions{bytes: 8 << 10, grow: 16 << 10, idle: time.Hour, markLatest: time.Hour}
+}
+
+// notLoaded opens a directory and loads nothing.
+func notLoaded(t *testing.T, directory string) *Disk {
 	t.Helper()
-	disk, err := openDisk(directory, Options{})
+	disk, err := openDisk(directory, Options{segments: small()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, disk.Close()) })
+	return disk
+}
+
+// opened opens a directory, and loads what must be loaded before it is written to.
+func opened(t *testing.T, directory string) *Disk {
+	t.Helper()
+	disk := notLoaded(t, directory)
+	if _, must := disk.log.(*segmentLog); must {
+		loaded(t, disk)
+	}
 	return disk
 }
 
@@ -51,18 +80,14 @@ func loaded(t *testing.T, storage vr.Storage) vr.Loaded {
 // copyDirectory is what a power cut leaves at this moment, when everything written has reached the disk.
 func copyDirectory(t testing.TB, from, to string) {
 	t.Helper()
-	names, err := os.ReadDir(from)
-	require.NoError(t, err)
-	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(from, name.Name()))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(to, name.Name()), data, 0o600))
+	for name, data := range readFiles(t, from) {
+		require.NoError(t, os.WriteFile(filepath.Join(to, name), []byte(data), 0o600))
 	}
 }
 
 func image(t *testing.T, directory string) string {
 	t.Helper()
-	copied := t.TempDir()
+	copied := fastDirectory(t)
 	copyDirectory(t, directory, copied)
 	return copied
 }
@@ -77,6 +102,14 @@ func writeCheckpoint(t testing.TB, storage vr.Storage, meta core.CheckpointMeta,
 	require.NoError(t, writer.Abort())
 }
 
+// writeInParts writes entries in small batches.
+func writeInParts(t testing.TB, storage vr.Storage, entries []core.Entry) {
+	t.Helper()
+	for part := range slices.Chunk(entries, 2) {
+		require.NoError(t, storage.Write(vr.Batch{Entries: part, Sync: true}))
+	}
+}
+
 func readCheckpoint(t testing.TB, storage vr.Storage) (core.CheckpointMeta, []byte) {
 	t.Helper()
 	meta, body, err := storage.OpenCheckpoint()
@@ -87,22 +120,20 @@ func readCheckpoint(t testing.TB, storage vr.Storage) (core.CheckpointMeta, []by
 	return meta, state
 }
 
-// twins runs a test on the disk in every durability, and in memory. reopen is a restart after a clean end.
+// twins runs a test on the disk with each log and in every durability, and in memory. reopen is a restart after a clean end.
 func twins(t *testing.T, test func(t *testing.T, storage vr.Storage, reopen func(vr.Storage) vr.Storage)) {
-	for _, durability := range allDurabilities {
-		t.Run(durability.String(), func(t *testing.T) {
-			directory := created(t)
-			storage := openedIn(t, directory, durability)
+	each(t, func(t *testing.T, log Log, durability Durability) {
+		directory := created(t, log)
+		storage := openedIn(t, directory, durability)
+		loaded(t, storage)
+		test(t, storage, func(vr.Storage) vr.Storage {
+			require.NoError(t, storage.MarkClean())
+			require.NoError(t, storage.Close())
+			storage = openedIn(t, directory, durability)
 			loaded(t, storage)
-			test(t, storage, func(vr.Storage) vr.Storage {
-				require.NoError(t, storage.MarkClean())
-				require.NoError(t, storage.Close())
-				storage = openedIn(t, directory, durability)
-				loaded(t, storage)
-				return storage
-			})
+			return storage
 		})
-	}
+	})
 	t.Run("Memory", func(t *testing.T) {
 		test(t, NewMemory(), func(storage vr.Storage) vr.Storage { return storage })
 	})
@@ -154,7 +185,7 @@ func TestTruncateAboveCutsRuns(t *testing.T) {
 func TestTruncateBelowKeepsTheChain(t *testing.T) {
 	twins(t, func(t *testing.T, storage vr.Storage, reopen func(vr.Storage) vr.Storage) {
 		entries := chain(0, 1, 50, 1, 900)
-		require.NoError(t, storage.Write(vr.Batch{Entries: entries, Sync: true}))
+		writeInParts(t, storage, entries)
 		writeCheckpoint(t, storage, core.CheckpointMeta{Op: 40, View: 1, Hash: entries[39].Hash}, []byte("state"))
 		require.NoError(t, storage.Write(vr.Batch{TruncateBelow: 31, Sync: true}))
 		storage = reopen(storage)
@@ -234,10 +265,21 @@ func TestGapsAreRefused(t *testing.T) {
 	})
 }
 
+// each runs a test over a log of each kind, in each durability.
+func each(t *testing.T, test func(t *testing.T, log Log, durability Durability)) {
+	eachLog(t, func(t *testing.T, log Log) {
+		for _, durability := range allDurabilities {
+			t.Run(durability.String(), func(t *testing.T) { test(t, log, durability) })
+		}
+	})
+}
+
 // TestRandomBatches holds the disk against the twin in memory.
-func TestRandomBatches(t *testing.T) {
+func TestRandomBatches(t *testing.T) { eachLog(t, testRandomBatches) }
+
+func testRandomBatches(t *testing.T, log Log) {
 	random := rand.New(rand.NewPCG(1, 2))
-	directory := created(t)
+	directory := created(t, log)
 	disk, memory := opened(t, directory), NewMemory()
 	var commit core.OpNumber
 	for step := range 300 {
@@ -282,16 +324,25 @@ func sameState(t *testing.T, want, got vr.Loaded) {
 	require.Equal(t, normal(want), normal(got))
 }
 
-// readFiles is every file of a directory by its name.
+// readFiles is every file of a directory by its name, as they are at one moment: they are read until nothing has changed
+// meanwhile, since replica.db is written in the background too.
 func readFiles(t testing.TB, directory string) map[string]string {
 	t.Helper()
-	names, err := os.ReadDir(directory)
-	require.NoError(t, err)
-	files := map[string]string{}
-	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(directory, name.Name()))
+	var before map[string]string
+	for {
+		names, err := os.ReadDir(directory)
 		require.NoError(t, err)
-		files[name.Name()] = string(data)
+		files := map[string]string{}
+		for _, name := range names {
+			data, err := os.ReadFile(filepath.Join(directory, name.Name()))
+			if !errors.Is(err, os.ErrNotExist) {
+				require.NoError(t, err)
+				files[name.Name()] = string(data)
+			}
+		}
+		if maps.Equal(before, files) {
+			return files
+		}
+		before = files
 	}
-	return files
 }

@@ -19,7 +19,7 @@ import (
 func smallDatabase(t testing.TB) []byte {
 	t.Helper()
 	directory := t.TempDir()
-	require.NoError(t, Create(directory))
+	require.NoError(t, CreateLog(directory, LogBolt))
 	disk, err := openDisk(directory, Options{})
 	require.NoError(t, err)
 	require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 12, 1, 2700), Sync: true}))

@@ -13,6 +13,7 @@ var (
 	_ vr.Storage = (*volatile)(nil)
 
 	errNotLoaded = errors.New("storage: Load comes first")
+	errUnsettled = errors.New("storage: what is damaged must be replaced first")
 )
 
 // volatile keeps log and checkpoint in memory, and view-number and last-normal view on a disk. The disk's log and
@@ -117,6 +118,9 @@ func (v *volatile) Claim(owner vr.Owner) error { return v.disk.Claim(owner) }
 
 // Durability is that of memory.
 func (v *volatile) Durability() Durability { return DurabilityMemory }
+
+// Log is the disk's: that which MarkClean writes.
+func (v *volatile) Log() string { return v.disk.Log() }
 
 // Syncs is the disk's.
 func (v *volatile) Syncs() uint64 { return v.disk.Syncs() }

@@ -55,8 +55,12 @@ type change struct {
 	mark       mark
 	// anew: the log is replaced by the batch's entries, which follow anew's base.
 	anew *extent
+	// settle: it is Load's, which makes durable what it has read.
+	settle bool
 
-	hardState core.HardState // what it is after the change
+	// hardState is what it is after the change; promise: more differs than a hint, or the mark does, or the format.
+	hardState core.HardState
+	promise   bool
 }
 
 // write makes a change durable, with the hints that wait.
@@ -68,9 +72,10 @@ func (d *Disk) write(c *change) error {
 	if c.hardState.Membership == "" {
 		c.hardState.Membership = d.hardState.Membership // once there is one, there always is
 	}
+	c.promise = c.settle || c.mark != d.mark || d.version != d.log.version() || !samePromises(&c.hardState, &d.hardState)
 	err := d.log.write(c, func(state *bbolt.Bucket) error { return d.putRecords(state, c) })
 	if err != nil {
-		if !errors.Is(err, ErrGap) {
+		if !errors.Is(err, ErrGap) && !errors.Is(err, errNotLoaded) && !errors.Is(err, errUnsettled) {
 			err = d.fail(fmt.Errorf("storage: write %s: %w", d.directory, err))
 		}
 		return err

@@ -10,12 +10,15 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-func TestHintsWaitForTheNextBatch(t *testing.T) {
-	directory := created(t)
+func TestHintsWaitForTheNextBatch(t *testing.T) { eachLog(t, testHintsWaitForTheNextBatch) }
+
+func testHintsWaitForTheNextBatch(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	entries := chain(0, 1, 20, 3, 3000)
 	state := core.HardState{View: 3, LastNormalView: 3, Commit: 1}
-	require.NoError(t, disk.Write(vr.Batch{HardState: &state, Entries: entries, Sync: true}))
+	require.NoError(t, disk.Write(vr.Batch{HardState: &state, Entries: entries[:1], Sync: true}))
+	writeInParts(t, disk, entries[1:])
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 20, Hash: entries[19].Hash}, nil)
 	before := disk.Syncs()
 	for commit := core.OpNumber(2); commit <= 15; commit++ {
@@ -30,10 +33,13 @@ func TestHintsWaitForTheNextBatch(t *testing.T) {
 
 	more := chain(entries[19].Hash, 21, 21, 3, 3000)
 	require.NoError(t, disk.Write(vr.Batch{Entries: more, Sync: true}))
+	markNow(t, disk)
 	kept, err := readAll(image(t, directory))
 	require.NoError(t, err)
 	require.Equal(t, core.OpNumber(15), kept.loaded.HardState.Commit)
-	require.Equal(t, append(entries[14:], more...), kept.loaded.Entries)
+	want := append(entries[14:], more...)
+	require.LessOrEqual(t, len(kept.loaded.Entries), map[Log]int{LogBolt: len(want), LogWAL: len(want) + 4}[log], "removed by segments")
+	require.Equal(t, want, kept.loaded.Entries[len(kept.loaded.Entries)-len(want):])
 
 	hint := core.HardState{View: 3, LastNormalView: 3, Commit: 21}
 	require.NoError(t, disk.Write(vr.Batch{HardState: &hint}))
@@ -43,8 +49,10 @@ func TestHintsWaitForTheNextBatch(t *testing.T) {
 	require.Equal(t, hint, closed.loaded.HardState, "Close writes what waits")
 }
 
-func TestPromiseWithoutSyncIsWritten(t *testing.T) {
-	directory := created(t)
+func TestPromiseWithoutSyncIsWritten(t *testing.T) { eachLog(t, testPromiseWithoutSyncIsWritten) }
+
+func testPromiseWithoutSyncIsWritten(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	require.NoError(t, disk.Write(vr.Batch{HardState: &core.HardState{View: 4}}))
 	kept, err := readAll(image(t, directory))
@@ -52,25 +60,60 @@ func TestPromiseWithoutSyncIsWritten(t *testing.T) {
 	require.Equal(t, core.ViewNumber(4), kept.loaded.HardState.View)
 }
 
-func TestLargeEntry(t *testing.T) {
-	directory := created(t)
+func TestLargeEntry(t *testing.T) { eachLog(t, testLargeEntry) }
+
+func testLargeEntry(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	small := chain(0, 1, 3, 1, 10)
 	large := chain(small[2].Hash, 4, 4, 1, 20<<20)
 	after := chain(large[0].Hash, 5, 6, 1, 10)
 	require.NoError(t, disk.Write(vr.Batch{Entries: append(append(small, large...), after...), Sync: true}))
-	require.LessOrEqual(t, cap(disk.log.(*boltLog).buffer), bufferBytesMax, "a large batch's memory is given back")
+	kept := map[Log]func() int{
+		LogBolt: func() int { return cap(disk.log.(*boltLog).buffer) }, LogWAL: func() int { return cap(disk.log.(*segmentLog).buffer) },
+	}
+	require.LessOrEqual(t, kept[log](), bufferBytesMax, "a large batch's memory is given back")
 	all, err := readAll(image(t, directory))
 	require.NoError(t, err)
 	require.Len(t, all.loaded.Entries, 6)
 	require.Len(t, all.loaded.Entries[3].Payload, len(large[0].Payload))
 }
 
+// markNow has a log's mark written, if it has one.
+func markNow(t *testing.T, disk *Disk) {
+	t.Helper()
+	if log, is := disk.log.(*segmentLog); is {
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		require.NoError(t, log.mark())
+	}
+}
+
+// goAway takes the files away under a storage.
+func goAway(t *testing.T, disk *Disk) {
+	t.Helper()
+	require.NoError(t, disk.database.Close())
+	if log, is := disk.log.(*segmentLog); is && log.tail != nil {
+		require.NoError(t, log.tail.Close())
+		log.tail = goneFile{}
+	}
+}
+
+// goneFile takes nothing any more.
+type goneFile struct{}
+
+func (goneFile) WriteAt([]byte, int64) (int, error) { return 0, os.ErrClosed }
+func (goneFile) Sync() error                        { return os.ErrClosed }
+func (goneFile) Close() error                       { return nil }
+
 // TestFailedWriteIsFinal: when the disk refuses a write, nothing is written after it.
-func TestFailedWriteIsFinal(t *testing.T) {
-	disk, err := openDisk(created(t), Options{})
+func TestFailedWriteIsFinal(t *testing.T) { eachLog(t, testFailedWriteIsFinal) }
+
+func testFailedWriteIsFinal(t *testing.T, log Log) {
+	disk, err := openDisk(created(t, log), Options{})
 	require.NoError(t, err)
-	require.NoError(t, disk.database.Close(), "the file goes away under the storage")
+	loaded(t, disk)
+	goAway(t, disk)
 	entries := chain(0, 1, 1, 1, 10)
 	require.Error(t, disk.Write(vr.Batch{Entries: entries, Sync: true}))
 	require.ErrorIs(t, disk.Write(vr.Batch{Entries: entries, Sync: true}), ErrFailed)
@@ -81,8 +124,10 @@ func TestFailedWriteIsFinal(t *testing.T) {
 	require.NoError(t, disk.Close())
 }
 
-func TestFailedCheckpointIsFinal(t *testing.T) {
-	directory := created(t)
+func TestFailedCheckpointIsFinal(t *testing.T) { eachLog(t, testFailedCheckpointIsFinal) }
+
+func testFailedCheckpointIsFinal(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	writer, err := disk.CreateCheckpoint(core.CheckpointMeta{Op: 1})
 	require.NoError(t, err)
@@ -149,8 +194,10 @@ func TestInjectedFaults(t *testing.T) {
 }
 
 // TestGoingOnFromACheckpointIsNoHint: it is written at once, while the checkpoint that it refers to is the newest.
-func TestGoingOnFromACheckpointIsNoHint(t *testing.T) {
-	directory := created(t)
+func TestGoingOnFromACheckpointIsNoHint(t *testing.T) { eachLog(t, testGoingOnFromACheckpointIsNoHint) }
+
+func testGoingOnFromACheckpointIsNoHint(t *testing.T, log Log) {
+	directory := created(t, log)
 	disk := opened(t, directory)
 	require.NoError(t, disk.Write(vr.Batch{Entries: chain(0, 1, 10, 1, 10), Sync: true}))
 	writeCheckpoint(t, disk, core.CheckpointMeta{Op: 1000, View: 4, Hash: 77}, nil)
