@@ -48,17 +48,26 @@ type Own struct {
 	directory string
 }
 
-// StartOwn starts three coordinators and the given number of shards, three replicas each, from a viewline
-// binary. Close ends them and removes the directory.
-func StartOwn(ctx context.Context, binary string, shards int, leases bool) (*Own, error) {
+// OwnOptions say what cluster StartOwn starts.
+type OwnOptions struct {
+	Shards int
+	// Leases: the primaries read under leases.
+	Leases bool
+	// Log is how the replicas keep their logs, as in cluster.toml; empty: the default.
+	Log string
+}
+
+// StartOwn starts three coordinators and a number of shards, three replicas each, from a viewline binary. Close ends them
+// and removes the directory.
+func StartOwn(ctx context.Context, binary string, options OwnOptions) (*Own, error) {
 	directory, err := os.MkdirTemp("", "viewline-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	own := &Own{directory: directory}
-	layout, err := cluster.LocalLayout(directory, 3, shards, 3)
+	layout, err := cluster.LocalLayout(directory, 3, options.Shards, 3)
 	if err == nil {
-		layout.Leases = &leases
+		layout.Leases, layout.Log = &options.Leases, options.Log
 		own.cluster, err = process.Start(ctx, process.Options{Binary: binary, Layout: layout})
 	}
 	if err != nil {

@@ -93,7 +93,7 @@ func (l *Layout) nodes(id string) []*NodeConfig {
 		for _, member := range members {
 			config := &NodeConfig{
 				Cluster: id, Group: group, Replica: member.Replica, Listen: member.Address, Data: dataDirectory, Placement: l.Placement,
-				Backend: l.Backend, Durability: l.Durability, Leases: l.Leases, Members: members, Coordinators: l.Coordinator,
+				Backend: l.Backend, Durability: l.Durability, Leases: l.Leases, Log: l.Log, Members: members, Coordinators: l.Coordinator,
 			}
 			if group == CoordinatorGroup {
 				config.Shards = l.Shards
@@ -159,7 +159,11 @@ func formatReplica(data string, config *NodeConfig) error {
 	if err := node.FormatDirectory(data, identity); err != nil {
 		return fmt.Errorf("cluster: init: %w", err)
 	}
-	if err := storage.Create(data); err != nil && !errors.Is(err, storage.ErrFormatted) {
+	log, err := storage.ParseLog(config.Log)
+	if err != nil {
+		return fmt.Errorf("cluster: init: %w", err)
+	}
+	if err := storage.CreateLog(data, log); err != nil && !errors.Is(err, storage.ErrFormatted) {
 		return fmt.Errorf("cluster: init: %w", err)
 	}
 	return nil

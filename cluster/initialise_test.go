@@ -128,6 +128,34 @@ func TestDirectoryOfAnotherIsRefused(t *testing.T) {
 	}
 }
 
+// TestALogIsForGood: init makes it as the layout says, and a node that is told another one later does not start.
+func TestALogIsForGood(t *testing.T) {
+	for log, other := range map[string]string{"": "wal", "bbolt": "wal", "wal": "bbolt"} {
+		layout := localLayout(t)
+		layout.Log = log
+		done, err := Initialise(layout)
+		require.NoError(t, err)
+		config, err := ReadNodeConfig(done.Nodes[1])
+		require.NoError(t, err)
+		running, err := StartNode(config, NodeOptions{})
+		require.NoError(t, err)
+		require.NoError(t, running.Close())
+
+		config.Log = other
+		_, err = StartNode(config, NodeOptions{})
+		var refused *storage.LogError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, other, refused.Want.String())
+		config.Log = ""
+		running, err = StartNode(config, NodeOptions{})
+		require.NoError(t, err, "as it was made")
+		require.NoError(t, running.Close())
+		layout.Log = other
+		_, err = Initialise(layout)
+		require.ErrorIs(t, err, ErrLayoutChanged)
+	}
+}
+
 func TestDirectoryInUseIsRefused(t *testing.T) {
 	layout := localLayout(t)
 	done, err := Initialise(layout)

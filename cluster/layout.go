@@ -10,6 +10,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/storage"
 )
 
 // Bounds of a layout.
@@ -32,6 +33,9 @@ type Layout struct {
 	// Leases lets a primary answer reads by itself while a majority has promised to leave it for no other; see vr.Options.
 	// nil: it does. false: every read takes a round of messages.
 	Leases *bool `toml:"leases,omitempty"`
+	// Log is how a replica's directory keeps its log, for good: bbolt (the default) or wal; see storage.Log. init makes the
+	// directories with it.
+	Log string `toml:"log,omitempty"`
 
 	Coordinator []Member      `toml:"coordinator"`
 	Shards      []ShardLayout `toml:"shard"`
@@ -103,7 +107,7 @@ func (l *Layout) setDefaults() {
 
 // Validate names the first thing that is wrong, or returns nil.
 func (l *Layout) Validate() error {
-	if err := validateChoices(l.Placement, l.Backend, l.Durability); err != nil {
+	if err := validateChoices(l.Placement, l.Backend, l.Durability, l.Log); err != nil {
 		return err
 	}
 	if len(l.Shards) == 0 || len(l.Shards) > ShardsMax {
@@ -130,7 +134,7 @@ func (l *Layout) Validate() error {
 	return nil
 }
 
-func validateChoices(placement, backend, durability string) error {
+func validateChoices(placement, backend, durability, log string) error {
 	for _, choice := range []struct{ name, value, only string }{
 		{"placement", placement, "hash"}, {"backend", backend, "vr"},
 	} {
@@ -138,8 +142,12 @@ func validateChoices(placement, backend, durability string) error {
 			return fmt.Errorf("%w: %s is %q, only %q is known", ErrConfig, choice.name, choice.value, choice.only)
 		}
 	}
-	if _, err := vr.ParseDurability(durability); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+	_, unknown := vr.ParseDurability(durability)
+	if unknown == nil {
+		_, unknown = storage.ParseLog(log)
+	}
+	if unknown != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, unknown)
 	}
 	return nil
 }

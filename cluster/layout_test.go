@@ -69,6 +69,7 @@ func TestReadLayoutRefuses(t *testing.T) {
 		"an unknown key":         "color = 1\n" + goodLayout,
 		"an unknown placement":   "placement = \"range\"\n" + goodLayout,
 		"an unknown backend":     "backend = \"raft\"\n" + goodLayout,
+		"an unknown log":         "log = \"paper\"\n" + goodLayout,
 		"an unknown durability":  "durability = \"hope\"\n" + goodLayout,
 		"memory in a group of 1": "durability = \"memory\"\n" + goodLayout,
 		"no shard":               "[[coordinator]]\nreplica = 1\naddress = \"127.0.0.1:7000\"\n",

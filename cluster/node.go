@@ -121,7 +121,11 @@ func (n *RunningNode) start(options NodeOptions) error {
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
-	disk, err := storage.Open(n.config.Data, storage.Options{Durability: durability})
+	log, err := storage.ParseLog(n.config.Log)
+	if err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	disk, err := storage.Open(n.config.Data, storage.Options{Durability: durability, Log: log})
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}

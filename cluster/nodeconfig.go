@@ -33,6 +33,8 @@ type NodeConfig struct {
 	Durability string `toml:"durability"`
 	// Leases is the layout's; nil: true.
 	Leases *bool `toml:"leases,omitempty"`
+	// Log is how the data directory keeps the log, bbolt or wal; empty: as it was made. Another than that is refused.
+	Log string `toml:"log,omitempty"`
 	// Members are all replicas of the group, this one included.
 	Members []Member `toml:"member"`
 	// Peers are members that this node reaches elsewhere than at the addresses among Members, which everyone else uses:
@@ -69,7 +71,7 @@ func (c *NodeConfig) Validate() error {
 	if _, err := c.ClusterID(); err != nil {
 		return err
 	}
-	if err := validateChoices(c.Placement, c.Backend, c.Durability); err != nil {
+	if err := validateChoices(c.Placement, c.Backend, c.Durability, c.Log); err != nil {
 		return err
 	}
 	if err := validateMembers(groupName(c.Group), c.Members, map[string]string{}); err != nil {

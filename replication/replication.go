@@ -95,6 +95,8 @@ type Status struct {
 	Members    []ReplicaID
 	Backend    string
 	Durability string
+	// Log is how its log is kept, as the storage calls it.
+	Log string
 	// Leading is true between an Event with Leading set and the next one without.
 	Leading bool
 	// Reason is why the replica recovers, while it does; empty otherwise.

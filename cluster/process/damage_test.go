@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,7 +16,13 @@ import (
 // A replica whose log, and then one whose log and checkpoint, went bad on the disk while it was down, repairs itself from
 // the others under load, says what it found, serves again and ends equal to them.
 func TestDamagedReplicaIsRepaired(t *testing.T) {
-	c, layout := startIn(t, "sync", 3)
+	for _, log := range []string{"bbolt", "wal"} {
+		t.Run(log, func(t *testing.T) { testDamagedReplicaIsRepaired(t, log) })
+	}
+}
+
+func testDamagedReplicaIsRepaired(t *testing.T, log string) {
+	c, layout := startIn(t, "sync", log, 3)
 	connected, err := clerk.Dial(within(t), clerk.Options{Coordinators: c.Coordinators()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, connected.Close()) })
@@ -30,7 +37,7 @@ func TestDamagedReplicaIsRepaired(t *testing.T) {
 		spoiled := 0
 		require.NoError(t, filepath.WalkDir(directory, func(path string, entry os.DirEntry, err error) error {
 			require.NoError(t, err)
-			if entry.Name() != "replica.db" {
+			if entry.Name() != "replica.db" && !strings.HasPrefix(entry.Name(), "segment-") {
 				return nil
 			}
 			data, err := os.ReadFile(path)

@@ -58,18 +58,13 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-func start(t *testing.T) (*process.Cluster, *cluster.Layout) {
-	t.Helper()
-	return startIn(t, "sync", 1)
-}
-
-func startIn(t *testing.T, durability string, coordinators int) (*process.Cluster, *cluster.Layout) {
+func startIn(t *testing.T, durability, log string, coordinators int) (*process.Cluster, *cluster.Layout) {
 	t.Helper()
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	layout, err := cluster.LocalLayout(t.TempDir(), coordinators, 1, 3)
 	require.NoError(t, err)
-	layout.Durability = durability
+	layout.Durability, layout.Log = durability, log
 	c, err := process.Start(within(t), process.Options{Binary: binary, Layout: layout, Environment: []string{nodeVariable + "=1"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
@@ -77,8 +72,17 @@ func startIn(t *testing.T, durability string, coordinators int) (*process.Cluste
 }
 
 func TestProcesses(t *testing.T) {
+	for _, log := range []string{"bbolt", "wal"} {
+		t.Run(log, func(t *testing.T) { testProcesses(t, log) })
+	}
+}
+
+func testProcesses(t *testing.T, log string) {
 	t.Setenv("VIEWLINE_DATA", "meant for somebody else")
-	c, layout := start(t)
+	c, layout := startIn(t, "sync", log, 1)
+	for _, r := range survey.Ask(within(t), layout.Groups()) {
+		require.Equal(t, log, r.Log)
+	}
 	connected, err := clerk.Dial(within(t), clerk.Options{Coordinators: c.Coordinators()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, connected.Close()) })

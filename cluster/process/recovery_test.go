@@ -76,7 +76,7 @@ func (w *writers) end() {
 func TestKilledReplicasRecover(t *testing.T) {
 	for _, durability := range []string{"async", "memory"} {
 		t.Run(durability, func(t *testing.T) {
-			c, layout := startIn(t, durability, 3)
+			c, layout := startIn(t, durability, "bbolt", 3)
 			connected, err := clerk.Dial(within(t), clerk.Options{Coordinators: c.Coordinators()})
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, connected.Close()) })

@@ -17,12 +17,11 @@ import (
 // benchFlags are those that do not belong to one run.
 type benchFlags struct {
 	bench.Options
-	kind          string
-	callers       []int
-	thetas        []float64
-	clusterShards int
-	clusterLeases bool
-	echo          bool
+	kind    string
+	callers []int
+	thetas  []float64
+	cluster bench.OwnOptions
+	echo    bool
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -53,8 +52,9 @@ code 8. Frames and fsyncs are those of all nodes together.`,
 	flags.IntVar(&f.ValueBytes, "value-bytes", 128, "size of each value")
 	flags.DurationVar(&f.Duration, "duration", 5*time.Second, "of the measured part of each run")
 	flags.Uint64Var(&f.Seed, "seed", 1, "draws the keys")
-	flags.IntVar(&f.clusterShards, "shards", 2, "shards of the cluster that is started")
-	flags.BoolVar(&f.clusterLeases, "leases", true, "let the primaries of the cluster that is started read under leases")
+	flags.IntVar(&f.cluster.Shards, "shards", 2, "shards of the cluster that is started")
+	flags.BoolVar(&f.cluster.Leases, "leases", true, "let the primaries of the cluster that is started read under leases")
+	flags.StringVar(&f.cluster.Log, "log", "bbolt", "how the replicas of the cluster that is started keep their logs: bbolt or wal")
 	flags.BoolVar(&f.echo, "echo", false, "measure plain unary gRPC calls too, as a baseline")
 	return command
 }
@@ -125,7 +125,7 @@ func (a *app) benchTarget(cmd *cobra.Command, f *benchFlags) (target bench.Targe
 	if err != nil {
 		return bench.Target{}, nil, err
 	}
-	own, err := bench.StartOwn(ctx, binary, f.clusterShards, f.clusterLeases)
+	own, err := bench.StartOwn(ctx, binary, f.cluster)
 	if err != nil {
 		return bench.Target{}, nil, err
 	}

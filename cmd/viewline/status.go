@@ -81,7 +81,7 @@ func (a *app) writeStatus(replicas []survey.Replica, assessment survey.Assessmen
 			group = "coordinator"
 		}
 		if r.Error != "" {
-			rows[i] = []any{group, r.Replica, r.Address, "-", "no answer", "-", "-", "-", "-", "-"}
+			rows[i] = []any{group, r.Replica, r.Address, "-", "no answer", "-", "-", "-", "-", "-", "-"}
 			continue
 		}
 		state := r.Status
@@ -96,9 +96,9 @@ func (a *app) writeStatus(replicas []survey.Replica, assessment survey.Assessmen
 		if r.Counters["forced"] > 0 {
 			state += ", was forced"
 		}
-		rows[i] = []any{group, r.Replica, r.Address, r.Role, state, r.Durability, r.View, r.Op, r.Commit, r.Lag}
+		rows[i] = []any{group, r.Replica, r.Address, r.Role, state, r.Durability, r.Log, r.View, r.Op, r.Commit, r.Lag}
 	}
-	if err := a.table([]string{"group", "replica", "address", "role", "state", "durability", "view", "op", "commit", "lag"}, rows); err != nil {
+	if err := a.table([]string{"group", "replica", "address", "role", "state", "durability", "log", "view", "op", "commit", "lag"}, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(a.out, "\n%s\n", assessment.Sentence)

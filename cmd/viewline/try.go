@@ -142,6 +142,7 @@ to mean it.`,
 	flags.DurationVar(&options.Duration, "duration", 0, "begin further rounds until this time is over")
 	flags.IntVar(&options.Replicas, "replicas", 3, "of each group")
 	flags.StringVar(&options.Durability, "durability", "sync", "sync, async or memory")
+	flags.StringVar(&options.Log, "log", "bbolt", "how the replicas keep their logs: bbolt or wal")
 	flags.StringVar(&options.Partitions, "partitions", chaos.PartitionsNamespaces, "namespaces, proxy or off")
 	flags.IntVar(&options.Clerks, "clerks", 16, "how many clerks move money")
 	flags.IntVar(&options.Accounts, "accounts", 1000, "between how many accounts")

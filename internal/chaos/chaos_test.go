@@ -124,6 +124,7 @@ func TestOptions(t *testing.T) {
 		{Binary: "b", Accounts: 1},
 		{Binary: "b", Rounds: -1},
 		{Binary: "b", Durability: "iron"},
+		{Binary: "b", Log: "paper"},
 		{Binary: "b", Partitions: "walls"},
 	} {
 		_, err := Run(t.Context(), options)
@@ -131,5 +132,5 @@ func TestOptions(t *testing.T) {
 	}
 	var options Options
 	options.setDefaults()
-	require.Equal(t, Options{Rounds: 1, Replicas: 3, Durability: "sync", Partitions: PartitionsNamespaces, Clerks: 16, Accounts: 1000}, options)
+	require.Equal(t, Options{Rounds: 1, Replicas: 3, Durability: "sync", Log: "bbolt", Partitions: PartitionsNamespaces, Clerks: 16, Accounts: 1000}, options)
 }

@@ -43,6 +43,8 @@ type Options struct {
 	// last two a group survives the end of all its processes only when they end in order, so that it is not killed whole.
 	Replicas   int
 	Durability string
+	// Log is how the replicas keep their logs: bbolt (default) or wal.
+	Log string
 	// Partitions are PartitionsNamespaces (default), PartitionsProxy or PartitionsOff.
 	Partitions string
 	// Clerks and Accounts are the load; defaults 16 and 1,000.
@@ -78,6 +80,9 @@ func (o *Options) Validate() error {
 	if !slices.Contains([]string{"", "sync", "async", "memory"}, o.Durability) {
 		return fmt.Errorf("%w: Durability %q, there are sync, async and memory", ErrOptions, o.Durability)
 	}
+	if !slices.Contains([]string{"", "bbolt", "wal"}, o.Log) {
+		return fmt.Errorf("%w: Log %q, there are bbolt and wal", ErrOptions, o.Log)
+	}
 	if !slices.Contains([]string{"", PartitionsNamespaces, PartitionsProxy, PartitionsOff}, o.Partitions) {
 		return fmt.Errorf("%w: Partitions %q, there are namespaces, proxy and off", ErrOptions, o.Partitions)
 	}
@@ -98,6 +103,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Durability == "" {
 		o.Durability = "sync"
+	}
+	if o.Log == "" {
+		o.Log = "bbolt"
 	}
 	if o.Partitions == "" {
 		o.Partitions = PartitionsNamespaces

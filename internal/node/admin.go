@@ -41,7 +41,7 @@ func (r *Replica) describe(stateHash bool) *pb.ReplicaStatus {
 	described := &pb.ReplicaStatus{
 		Group: r.Group, Replica: r.Replica, Role: s.Role.String(), Status: s.Protocol, Epoch: s.Epoch,
 		View: uint64(s.View), Op: uint64(s.Op), Commit: uint64(s.Commit), Applied: uint64(s.Applied),
-		Checkpoint: uint64(s.Checkpoint), Members: uint32(len(s.Members)), Backend: s.Backend, Durability: s.Durability, Reason: s.Reason,
+		Checkpoint: uint64(s.Checkpoint), Members: uint32(len(s.Members)), Backend: s.Backend, Durability: s.Durability, Log: s.Log, Reason: s.Reason,
 		Counters: map[string]uint64{},
 	}
 	if s.Failure != nil {

@@ -103,7 +103,7 @@ func TestNodeStatus(t *testing.T) {
 	h := start(t, nil)
 	h.replicator.set(replication.Status{
 		Group: 5, Replica: 1, Role: replication.RolePrimary, Protocol: "normal", Epoch: 1, View: 2, Op: 3, Commit: 4, Applied: 5,
-		Checkpoint: 6, Members: []replication.ReplicaID{1, 2, 3}, Backend: "vr", Durability: "sync",
+		Checkpoint: 6, Members: []replication.ReplicaID{1, 2, 3}, Backend: "vr", Durability: "sync", Log: "wal",
 		Failure: errors.New("disk"), Counters: map[string]uint64{"fsyncs": 9},
 	})
 	require.NoError(t, h.AddReplica(node.Replica{Group: 0, Replica: 4, Handler: h.handler, Replicator: &replicator{}}))
@@ -120,8 +120,8 @@ func TestNodeStatus(t *testing.T) {
 		uint64(r.GetGroup()), uint64(r.GetReplica()), r.GetEpoch(), r.GetView(), r.GetOp(), r.GetCommit(), r.GetApplied(),
 		r.GetCheckpoint(), uint64(r.GetMembers()),
 	})
-	require.Equal(t, []string{"primary", "normal", "vr", "sync", "disk"}, []string{
-		r.GetRole(), r.GetStatus(), r.GetBackend(), r.GetDurability(), r.GetFailure(),
+	require.Equal(t, []string{"primary", "normal", "vr", "sync", "wal", "disk"}, []string{
+		r.GetRole(), r.GetStatus(), r.GetBackend(), r.GetDurability(), r.GetLog(), r.GetFailure(),
 	})
 	require.Equal(t, map[string]uint64{"fsyncs": 9, "handled": 7}, r.GetCounters())
 	require.True(t, r.GetServing())

@@ -47,6 +47,7 @@ type Replica struct {
 	Cluster    string `json:"cluster,omitempty"`
 	Version    string `json:"version,omitempty"`
 	Durability string `json:"durability,omitempty"` // what an acknowledged write survives: sync, async, memory
+	Log        string `json:"log,omitempty"`        // how the directory keeps the log: bbolt, wal
 	Role       string `json:"role,omitempty"`
 	Status     string `json:"status,omitempty"` // what the protocol says: normal, view-change, recovering, transferring, stopped
 	Serving    bool   `json:"serving"`
@@ -126,7 +127,7 @@ func (r *Replica) ask(ctx context.Context, states bool, dial []grpc.DialOption) 
 	status := response.GetReplicas()[at]
 	r.Cluster, r.Version = hex.EncodeToString(response.GetCluster()), response.GetVersion()
 	r.Role, r.Status, r.Serving, r.Failure = status.GetRole(), status.GetStatus(), status.GetServing(), status.GetFailure()
-	r.Durability, r.Reason = status.GetDurability(), status.GetReason()
+	r.Durability, r.Log, r.Reason = status.GetDurability(), status.GetLog(), status.GetReason()
 	r.View, r.Op, r.Commit = status.GetView(), status.GetOp(), status.GetCommit()
 	r.Applied, r.Checkpoint = status.GetApplied(), status.GetCheckpoint()
 	r.StateHash, r.Counters = hex.EncodeToString(status.GetStateHash()), status.GetCounters()

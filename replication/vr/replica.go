@@ -100,7 +100,7 @@ func Open(options Options) (*Replica, error) {
 	o.publish()
 	r.options.Logger.Info("replica opened", "group", r.options.Group, "replica", r.options.Self,
 		"view", loaded.HardState.View, "checkpoint", loaded.Checkpoint.Op, "entries", len(loaded.Entries),
-		"durability", r.options.Durability.String(), "status", machine.Status().Status.String())
+		"durability", r.options.Durability.String(), "log", r.options.Storage.Log(), "status", machine.Status().Status.String())
 	r.options.Transport.ServeCheckpoints(r.serveCheckpoint)
 	r.options.Transport.Receive(r.receive)
 	go o.run()
@@ -182,7 +182,8 @@ func (r *Replica) Status() replication.Status {
 		View: replication.ViewNumber(status.View), Primary: replication.ReplicaID(status.Primary),
 		Op: replication.OpNumber(status.Op), Commit: replication.OpNumber(status.Commit), Applied: replication.OpNumber(status.Applied),
 		Checkpoint: replication.OpNumber(status.Checkpoint.Op), Members: append([]replication.ReplicaID(nil), r.options.Members...),
-		Backend: "vr", Durability: r.options.Durability.String(), Leading: status.Leading, Failure: failure, Counters: r.counters.all(),
+		Backend: "vr", Durability: r.options.Durability.String(), Log: r.options.Storage.Log(), Leading: status.Leading,
+		Failure: failure, Counters: r.counters.all(),
 	}
 	described.Counters["fsyncs"] = r.options.Storage.Syncs()
 	switch {

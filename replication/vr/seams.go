@@ -121,6 +121,9 @@ type Storage interface {
 	// promises.
 	Durability() core.Durability
 
+	// Log is what people call the way in which it keeps the log: one word, in status and logs.
+	Log() string
+
 	// Syncs is the number of times the disk was asked to make something durable.
 	Syncs() uint64
 

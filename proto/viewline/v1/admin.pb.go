@@ -85,6 +85,7 @@ type ReplicaStatus struct {
 	Serving       bool                   `protobuf:"varint,16,opt,name=serving,proto3" json:"serving,omitempty"`                                                                             // its Lead is applied (a shard), it may hand out timestamps (the coordinator)
 	StateHash     []byte                 `protobuf:"bytes,17,opt,name=state_hash,json=stateHash,proto3" json:"state_hash,omitempty"`                                                         // of the state machine at `applied`, when the machine offers one
 	Reason        string                 `protobuf:"bytes,18,opt,name=reason,proto3" json:"reason,omitempty"`                                                                                // why it recovers, while it does
+	Log           string                 `protobuf:"bytes,19,opt,name=log,proto3" json:"log,omitempty"`                                                                                      // how its directory keeps the log: bbolt, wal
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +242,13 @@ func (x *ReplicaStatus) GetStateHash() []byte {
 func (x *ReplicaStatus) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReplicaStatus) GetLog() string {
+	if x != nil {
+		return x.Log
 	}
 	return ""
 }
@@ -443,7 +451,7 @@ const file_viewline_v1_admin_proto_rawDesc = "" +
 	"\x17viewline/v1/admin.proto\x12\vviewline.v1\x1a\x17viewline/v1/types.proto\"2\n" +
 	"\x11NodeStatusRequest\x12\x1d\n" +
 	"\n" +
-	"state_hash\x18\x01 \x01(\bR\tstateHash\"\xb9\x04\n" +
+	"state_hash\x18\x01 \x01(\bR\tstateHash\"\xcb\x04\n" +
 	"\rReplicaStatus\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\rR\areplica\x12\x12\n" +
@@ -468,7 +476,8 @@ const file_viewline_v1_admin_proto_rawDesc = "" +
 	"\aserving\x18\x10 \x01(\bR\aserving\x12\x1d\n" +
 	"\n" +
 	"state_hash\x18\x11 \x01(\fR\tstateHash\x12\x16\n" +
-	"\x06reason\x18\x12 \x01(\tR\x06reason\x1a;\n" +
+	"\x06reason\x18\x12 \x01(\tR\x06reason\x12\x10\n" +
+	"\x03log\x18\x13 \x01(\tR\x03log\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xa9\x02\n" +

@@ -226,6 +226,9 @@ func (f *Failing) Claim(owner vr.Owner) error { return f.inner.Claim(owner) }
 // Durability is the inner one's.
 func (f *Failing) Durability() Durability { return f.inner.Durability() }
 
+// Log is the inner one's.
+func (f *Failing) Log() string { return f.inner.Log() }
+
 // Syncs is the inner one's.
 func (f *Failing) Syncs() uint64 { return f.inner.Syncs() }
 
