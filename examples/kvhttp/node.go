@@ -84,6 +84,7 @@ func openNode(options nodeOptions) (_ *node, err error) {
 // connect joins the transport.
 func (n *node) connect() (err error) {
 	options := transport.Options{
+		Address: n.options.peers[n.options.self],
 		// Plaintext, for the example's sake: give transport credentials here and to the server for anything else.
 		Dial: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())},
 		Pass: n.options.pass,

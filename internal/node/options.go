@@ -48,7 +48,8 @@ type Options struct {
 	Insecure bool
 	// Version is the program's, as NodeStatus tells it.
 	Version string
-	// Transport configures the way to the other nodes; its Cluster and Logger are the node's.
+	// Transport configures the way to the other nodes; its Cluster and Logger are the node's, and so is its
+	// Address unless it is set.
 	Transport transport.Options
 	// RequestsMax bounds the unanswered requests of one session; more are refused with CODE_OVERLOADED.
 	RequestsMax int
@@ -144,6 +145,9 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Transport.Cluster, o.Transport.Logger = o.Cluster, o.Logger
+	if o.Transport.Address == "" {
+		o.Transport.Address = o.Advertise
+	}
 	return o
 }
 

@@ -25,7 +25,7 @@ const headerBytesMax = 64 << 10
 func (g *Group) FetchCheckpoint(ctx context.Context, from uint32, request replication.CheckpointRequest) (
 	header []byte, chunks replication.ChunkReader, err error,
 ) {
-	t, p := g.transport, g.peers[from]
+	t, p := g.transport, g.way(from)
 	if p == nil {
 		return nil, nil, fmt.Errorf("%w: replica %d of group %d", ErrUnknownPeer, from, g.local.Group)
 	}
@@ -211,8 +211,8 @@ func (t *Transport) checkpointSource(request *pb.FetchCheckpointRequest) (*Group
 	if g == nil {
 		return nil, status.Errorf(codes.NotFound, "replica %d of group %d is not here", request.GetTo(), request.GetGroup())
 	}
-	if g.peers[request.GetFrom()] == nil {
-		return nil, status.Errorf(codes.PermissionDenied, "replica %d is not a member of group %d", request.GetFrom(), request.GetGroup())
+	if !g.hears(request.GetFrom()) {
+		return nil, status.Errorf(codes.PermissionDenied, "replica %d is neither a member of group %d nor heard", request.GetFrom(), request.GetGroup())
 	}
 	if !t.options.Pass(request.GetGroup(), request.GetFrom(), request.GetTo()) {
 		return nil, status.Error(codes.Unavailable, ErrCut.Error())

@@ -41,6 +41,7 @@ const (
 	refusedVersion
 	refusedCluster
 	refusedReplicas
+	refusedAddress
 	refusedStreams
 	refusedOversized
 	refusedMalformed
@@ -56,6 +57,7 @@ func (r refusalReason) name() string {
 		refusedVersion:         "version",
 		refusedCluster:         "cluster",
 		refusedReplicas:        "too_many_replicas",
+		refusedAddress:         "address",
 		refusedStreams:         "too_many_streams",
 		refusedOversized:       "oversized_message",
 		refusedMalformed:       "malformed_message",

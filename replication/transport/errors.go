@@ -10,8 +10,8 @@ var (
 	ErrOptions = errors.New("transport: bad options")
 	// ErrDuplicate: that replica is registered already.
 	ErrDuplicate = errors.New("transport: replica registered twice")
-	// ErrUnknownPeer: the replica is not a configured member of the group.
-	ErrUnknownPeer = errors.New("transport: not a configured member of the group")
+	// ErrUnknownPeer: there is no way to the replica: it is no member, and is not heard.
+	ErrUnknownPeer = errors.New("transport: no way to that replica")
 	// ErrDamaged: a checkpoint arrived altered or incomplete. What was read of it must not be used.
 	ErrDamaged = errors.New("transport: checkpoint damaged in transfer")
 	// ErrCut: Options.Pass does not let this pair of replicas talk.

@@ -13,17 +13,17 @@ import (
 )
 
 // FuzzExchange takes any bytes for a peer's first message: nothing panics, every frame is delivered or counted
-// as dropped, and only what a named sender, a member and a checksum vouch for is delivered.
+// as dropped, and only what a named sender, a checksum, and a member or an address to answer at vouch for is delivered.
 func FuzzExchange(f *testing.F) {
 	t, err := New(Options{Cluster: [16]byte{1}, PayloadBytesMax: 100})
 	require.NoError(f, err)
 	f.Cleanup(func() { require.NoError(f, t.Close()) })
 	g, err := t.Group(Local{Group: 5, Replica: 2}, map[uint32]string{1: "127.0.0.1:1"})
 	require.NoError(f, err)
-	delivered, wrongly := 0, 0
+	delivered, wrongly, stranger := 0, 0, false
 	g.Receive(func(from uint32, payload []byte) {
 		delivered++
-		if from != 1 || len(payload) > 100 {
+		if from != 1 && (!stranger || from == 2 || from == 0) || len(payload) > 100 {
 			wrongly++
 		}
 	})
@@ -34,6 +34,11 @@ func FuzzExchange(f *testing.F) {
 		func(h *pb.PeerHello, _ *pb.PeerFrame) { h.Version++ },
 		func(h *pb.PeerHello, _ *pb.PeerFrame) { h.Replicas = nil },
 		func(_ *pb.PeerHello, f *pb.PeerFrame) { f.Checksum++ },
+		func(h *pb.PeerHello, f *pb.PeerFrame) {
+			h.Address, h.Replicas[0].Replica = "127.0.0.1:1", 9
+			f.From = 9
+			f.Checksum = checksum(f)
+		},
 		func(_ *pb.PeerHello, f *pb.PeerFrame) { f.To++; f.Checksum = checksum(f) },
 	} {
 		hello := &pb.PeerHello{Version: Version, Cluster: t.options.Cluster[:], Replicas: []*pb.PeerReplica{{Group: 5, Replica: 1}}}
@@ -53,10 +58,13 @@ func FuzzExchange(f *testing.F) {
 			require.Nil(test, known)
 			return
 		}
+		stranger = request.GetHello().GetAddress() != ""
 		before, dropped := delivered, total(&t.counters)
+		from := &caller{host: "a fuzzer", replicas: known, address: request.GetHello().GetAddress(), met: map[meeting]bool{}}
 		for _, frame := range request.GetFrames() {
-			t.deliver(caller{host: "a fuzzer", replicas: known}, frame)
+			t.deliver(from, frame)
 		}
+		from.part()
 		require.Zero(test, wrongly)
 		require.EqualValues(test, len(request.GetFrames()), uint64(delivered-before)+total(&t.counters)-dropped)
 	})

@@ -3,6 +3,7 @@ package transport
 import (
 	"hash/crc32"
 	"sync"
+	"sync/atomic"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/replication"
@@ -39,17 +40,23 @@ type OpenCheckpoint = func(from uint32, request replication.CheckpointRequest) (
 type Group struct {
 	transport *Transport
 	local     Local
-	peers     map[uint32]*peer // every other configured member; never changed
+	// configured are the addresses that the replica was registered with; never changed.
+	configured map[uint32]string
+
+	// peers are the ways that are open; a map never changes, a new one replaces it.
+	peers  atomic.Pointer[map[uint32]*peer]
+	waysMu sync.Mutex // guards ways, and every change of peers
+	ways   ways
 
 	mu          sync.RWMutex                      // held for reading while receiver is being called
 	receiver    func(from uint32, payload []byte) // guarded by mu
 	checkpoints OpenCheckpoint                    // guarded by mu
 }
 
-// Send hands a payload on to a member and returns at once. It drops the payload when the member is unknown,
-// not reached or slower than the queue allows. The payload must not be changed afterwards.
+// Send hands a payload on to a replica and returns at once. It drops the payload when there is no way to that one, or
+// when it is not reached or slower than the queue allows. The payload must not be changed afterwards.
 func (g *Group) Send(to uint32, payload []byte) {
-	t, p := g.transport, g.peers[to]
+	t, p := g.transport, g.way(to)
 	switch {
 	case p == nil:
 		t.counters.drop(dropNotMember, 1)

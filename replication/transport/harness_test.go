@@ -139,6 +139,12 @@ func (i *inbox) all() []string {
 	return append([]string(nil), i.payloads...)
 }
 
+func (i *inbox) senders() []uint32 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return append([]uint32(nil), i.from...)
+}
+
 func (i *inbox) has(payload string) bool {
 	for _, p := range i.all() {
 		if p == payload {

@@ -36,6 +36,10 @@ const MessageOverhead = 64 << 10
 type Options struct {
 	// Cluster is the cluster's id. Streams from and to any other are refused. Not all zero.
 	Cluster [16]byte
+	// Address is where other nodes reach this one, HOST:PORT: it is in the handshake, so that those can answer who were
+	// not told of this node: those of the group that a newcomer asks, and members that do not know yet of the epoch which
+	// this node is in. "": only those who were told reach it.
+	Address string
 	// Dial is added to the transport's own options for connections to peers.
 	Dial []grpc.DialOption
 	// Logger gets what an operator should know, the same complaint at most once a minute. nil: nothing is logged.
@@ -68,6 +72,11 @@ type Options struct {
 func (o Options) Validate() error {
 	if o.Cluster == [16]byte{} {
 		return fmt.Errorf("%w: Cluster is not set", ErrOptions)
+	}
+	if o.Address != "" {
+		if err := checkAddress(o.Address); err != nil {
+			return err
+		}
 	}
 	for _, field := range []struct {
 		name  string

@@ -37,6 +37,8 @@ type peer struct {
 	connection *grpc.ClientConn
 	client     pb.PeerServiceClient
 	writer     *frame.Writer[*pb.PeerFrame]
+	uses       int         // guarded by Transport.mu
+	ended      atomic.Bool // nobody uses it any more
 
 	// What follows belongs to the writer's goroutine.
 	stream  *outgoing // nil: not connected
@@ -189,7 +191,7 @@ func (p *peer) open(hello *pb.PeerHello) *outgoing {
 	if err != nil || !t.start(func() { p.watch(s) }) {
 		cancel()
 		p.pause(0)
-		if err != nil && t.ctx.Err() == nil {
+		if err != nil && t.ctx.Err() == nil && !p.ended.Load() {
 			t.notices.warn("peer not reached", "peer", p.address, "error", err)
 		}
 		return nil
@@ -204,7 +206,7 @@ func (p *peer) watch(s *outgoing) {
 	defer s.cancel()
 	t := p.transport
 	response, err := s.stream.Recv()
-	if s.over.Store(true); s.left.Load() || t.ctx.Err() != nil {
+	if s.over.Store(true); s.left.Load() || t.ctx.Err() != nil || p.ended.Load() {
 		return
 	}
 	if err == nil {
@@ -224,6 +226,13 @@ func brief(reason string) string {
 	}
 	// A copy: the rest is not to be kept alive by what is remembered.
 	return strings.Clone(reason[:reasonBytesMax]) + "..."
+}
+
+// end closes a way that nobody uses any more. The connection goes first, so that no flush waits for anything.
+func (p *peer) end() {
+	p.ended.Store(true)
+	_ = p.connection.Close() // it was in use no more
+	p.writer.Close()
 }
 
 // close ends the writer and the connection. The transport's context is over, so nothing is flushed any more.

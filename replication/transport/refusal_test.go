@@ -104,7 +104,8 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 	for i := range many.Replicas {
 		many.Replicas[i] = &pb.PeerReplica{Replica: uint32(i)}
 	}
-	other := cluster(2)
+	other, nowhere := cluster(2), hello()
+	nowhere.Address = "unix:/etc/passwd"
 	for _, test := range []struct {
 		name     string
 		messages []*pb.ExchangeRequest
@@ -116,6 +117,7 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 		{"cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: transport.Version, Cluster: other[:]}}}, "this is cluster 01", "cluster"},
 		{"short cluster", []*pb.ExchangeRequest{{Hello: &pb.PeerHello{Version: transport.Version, Cluster: other[:3]}}}, "this is cluster 01", "cluster"},
 		{"too many replicas", []*pb.ExchangeRequest{{Hello: many}}, "5000 replicas", "too_many_replicas"},
+		{"no address", []*pb.ExchangeRequest{{Hello: nowhere}}, "not HOST:PORT", "address"},
 		{"a second one", []*pb.ExchangeRequest{{Hello: hello()}, {Hello: hello()}}, "second handshake", "second_handshake"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

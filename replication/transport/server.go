@@ -29,6 +29,8 @@ type server struct {
 type caller struct {
 	host     string
 	replicas map[key]uint64 // who may speak on it, with their incarnations; nil before the handshake
+	address  string         // where all of them are reached; "" where the handshake does not say
+	met      map[meeting]bool
 }
 
 // hostOf is the address of a stream's other end without its port, which is another one for every connection.
@@ -59,7 +61,7 @@ func refuse(reason refusalReason, format string, arguments ...any) refusal {
 // Exchange receives one peer's frames until either side ends the stream.
 func (s *server) Exchange(stream pb.PeerService_ExchangeServer) error {
 	t := s.transport
-	from := caller{host: hostOf(stream.Context())}
+	from := &caller{host: hostOf(stream.Context()), met: map[meeting]bool{}}
 	select {
 	case t.streams <- struct{}{}:
 		defer func() { <-t.streams }()
@@ -73,7 +75,11 @@ func (s *server) Exchange(stream pb.PeerService_ExchangeServer) error {
 	// Whoever opens streams and says nothing must not take the places of those who have something to say.
 	mute := time.AfterFunc(t.options.HandshakeTimeout, func() { ended <- refuse(refusedSilent, "no handshake came") })
 	defer mute.Stop()
-	if !t.start(func() { ended <- t.receive(stream, from, mute) }) {
+	if !t.start(func() {
+		err := t.receive(stream, from, mute)
+		from.part()
+		ended <- err
+	}) {
 		return status.Error(codes.Unavailable, "node is closing")
 	}
 	select {
@@ -91,14 +97,14 @@ func (s *server) Exchange(stream pb.PeerService_ExchangeServer) error {
 }
 
 // complain logs and counts that a stream is refused, in this order: who sees the count finds the line.
-func (t *Transport) complain(from caller, why refusal) {
+func (t *Transport) complain(from *caller, why refusal) {
 	t.notices.Warn("peer refused", from.host+" "+why.reason.name(), "peer", from.host, "reason", why.reason.name(), "detail", brief(why.text))
 	t.counters.refused[why.reason].Add(1)
 }
 
 // complainOfMessage does the same for a stream that ended with a message that gRPC could not read. Every other end is
 // of the network.
-func (t *Transport) complainOfMessage(from caller, err error) {
+func (t *Transport) complainOfMessage(from *caller, err error) {
 	switch status.Code(err) {
 	case codes.Internal:
 		t.complain(from, refuse(refusedMalformed, "%v", err))
@@ -110,7 +116,7 @@ func (t *Transport) complainOfMessage(from caller, err error) {
 
 // receive handles a stream's messages, and stops the timer when it knows who speaks. It returns nil when the peer
 // ended the stream in order.
-func (t *Transport) receive(stream pb.PeerService_ExchangeServer, from caller, mute *time.Timer) error {
+func (t *Transport) receive(stream pb.PeerService_ExchangeServer, from *caller, mute *time.Timer) error {
 	for {
 		request, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -123,6 +129,7 @@ func (t *Transport) receive(stream pb.PeerService_ExchangeServer, from caller, m
 			if from.replicas, err = t.admit(request.GetHello()); err != nil {
 				return err
 			}
+			from.address = request.GetHello().GetAddress()
 			mute.Stop()
 			// The header tells the peer's gRPC that the stream is served: it keeps nothing for a retry any more.
 			if err := stream.SendHeader(metadata.MD{}); err != nil {
@@ -150,6 +157,9 @@ func (t *Transport) admit(hello *pb.PeerHello) (map[key]uint64, error) {
 	case len(hello.GetReplicas()) > helloReplicasMax:
 		return nil, refuse(refusedReplicas, "%d replicas in a handshake, at most %d", len(hello.GetReplicas()), helloReplicasMax)
 	}
+	if address := hello.GetAddress(); address != "" && checkAddress(address) != nil {
+		return nil, refuse(refusedAddress, "the address %.64q is not HOST:PORT", address)
+	}
 	known := make(map[key]uint64, len(hello.GetReplicas()))
 	for _, replica := range hello.GetReplicas() {
 		known[key{replica.GetGroup(), replica.GetReplica()}] = replica.GetIncarnation()
@@ -158,7 +168,7 @@ func (t *Transport) admit(hello *pb.PeerHello) (map[key]uint64, error) {
 }
 
 // deliver hands a frame to its receiver, or drops and counts it.
-func (t *Transport) deliver(from caller, f *pb.PeerFrame) {
+func (t *Transport) deliver(from *caller, f *pb.PeerFrame) {
 	incarnation, named := from.replicas[key{f.GetGroup(), f.GetFrom()}]
 	if !named || incarnation != f.GetIncarnation() {
 		t.drop(from, f, dropUnknownSender)
@@ -169,7 +179,7 @@ func (t *Transport) deliver(from caller, f *pb.PeerFrame) {
 		t.drop(from, f, dropUnknownReceiver)
 		return
 	}
-	if reason, bad := g.fault(f); bad {
+	if reason, bad := g.fault(from, f); bad {
 		t.drop(from, f, reason)
 		return
 	}
@@ -183,7 +193,7 @@ func (t *Transport) deliver(from caller, f *pb.PeerFrame) {
 
 // drop counts a frame that is not delivered, and complains of what no correct peer sends. Where a receiver is missing it
 // may just be about to start or to end.
-func (t *Transport) drop(from caller, f *pb.PeerFrame, reason dropReason) {
+func (t *Transport) drop(from *caller, f *pb.PeerFrame, reason dropReason) {
 	defer t.counters.drop(reason, 1)
 	if reason == dropUnknownReceiver || reason == dropFault {
 		return
@@ -193,15 +203,15 @@ func (t *Transport) drop(from caller, f *pb.PeerFrame, reason dropReason) {
 }
 
 // fault says what is wrong with a frame for this replica, if anything is.
-func (g *Group) fault(f *pb.PeerFrame) (dropReason, bool) {
+func (g *Group) fault(from *caller, f *pb.PeerFrame) (dropReason, bool) {
 	o := g.transport.options
 	switch {
-	case g.peers[f.GetFrom()] == nil:
-		return dropNotMember, true
 	case len(f.GetPayload()) > o.PayloadBytesMax:
 		return dropOversized, true
 	case checksum(f) != f.GetChecksum():
 		return dropChecksum, true
+	case !g.knows(from, f.GetFrom()):
+		return dropNotMember, true
 	case !o.Pass(g.local.Group, f.GetFrom(), g.local.Replica):
 		return dropFault, true
 	}

@@ -47,7 +47,7 @@ type Transport struct {
 	checkpoints chan struct{}
 
 	mu      sync.Mutex
-	peers   map[string]*peer // by address; guarded by mu, added to by Group, emptied by Close
+	peers   map[string]*peer // by address, all that are in use; guarded by mu, emptied by Close
 	closed  bool             // guarded by mu; once set, running grows no more
 	running sync.WaitGroup   // every goroutine of this package but the writers'
 }
@@ -77,8 +77,8 @@ func (t *Transport) RegisterServer(registrar grpc.ServiceRegistrar) {
 }
 
 // Group registers a local replica and returns its end of the transport. peers holds the address of every
-// configured member by replica id; the replica's own entry is ignored. The errors are ErrOptions,
-// ErrDuplicate and ErrClosed.
+// configured member by replica id, those who are to be reached until Reach says otherwise; the replica's own entry is
+// ignored. The errors are ErrOptions, ErrDuplicate and ErrClosed.
 func (t *Transport) Group(local Local, peers map[uint32]string) (*Group, error) {
 	if local.Replica == 0 {
 		return nil, fmt.Errorf("%w: replica 0 of group %d", ErrOptions, local.Group)
@@ -93,17 +93,18 @@ func (t *Transport) Group(local Local, peers map[uint32]string) (*Group, error) 
 	case groups[name] != nil:
 		return nil, fmt.Errorf("%w: group %d, replica %d", ErrDuplicate, local.Group, local.Replica)
 	}
-	g := &Group{transport: t, local: local, peers: map[uint32]*peer{}}
-	for replica, address := range peers {
-		if replica == local.Replica {
-			continue
-		}
+	g := &Group{transport: t, local: local, configured: maps.Clone(peers)}
+	g.ways.contacts, g.ways.strangers = maps.Clone(peers), map[uint32]*stranger{}
+	delete(g.ways.contacts, local.Replica)
+	open := map[uint32]*peer{}
+	for replica, address := range g.ways.contacts {
 		p, err := t.peer(address)
 		if err != nil {
 			return nil, fmt.Errorf("%w: address %q of group %d, replica %d: %w", ErrOptions, address, local.Group, replica, err)
 		}
-		g.peers[replica] = p
+		open[replica] = p
 	}
+	g.peers.Store(&open)
 	groups[name] = g
 	t.register(groups)
 	return g, nil
@@ -111,7 +112,7 @@ func (t *Transport) Group(local Local, peers map[uint32]string) (*Group, error) 
 
 // register publishes a new set of local replicas.
 func (t *Transport) register(groups map[key]*Group) {
-	hello := &pb.PeerHello{Version: Version, Cluster: t.options.Cluster[:]}
+	hello := &pb.PeerHello{Version: Version, Cluster: t.options.Cluster[:], Address: t.options.Address}
 	names := slices.SortedFunc(maps.Keys(groups), func(a, b key) int {
 		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.replica, b.replica))
 	})
@@ -135,16 +136,40 @@ func (t *Transport) unregister(g *Group) {
 	}
 }
 
-// peer returns the way to an address; the caller holds the lock.
-func (t *Transport) peer(address string) (*peer, error) {
-	if p := t.peers[address]; p != nil {
-		return p, nil
-	}
-	p, err := newPeer(t, address)
-	if err == nil {
+// peer returns the way to an address, in use once more; the caller holds the lock.
+func (t *Transport) peer(address string) (p *peer, err error) {
+	if p = t.peers[address]; p == nil {
+		if p, err = newPeer(t, address); err != nil {
+			return nil, err
+		}
 		t.peers[address] = p
 	}
-	return p, err
+	p.uses++
+	return p, nil
+}
+
+// acquire is peer for those who do not hold the lock.
+func (t *Transport) acquire(address string) (*peer, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
+	return t.peer(address)
+}
+
+// release gives the use of a way back. The last one closes it.
+func (t *Transport) release(p *peer) {
+	t.mu.Lock()
+	p.uses--
+	last := p.uses == 0 && !t.closed
+	if last {
+		delete(t.peers, p.address)
+	}
+	t.mu.Unlock()
+	if last && !t.start(p.end) {
+		p.end()
+	}
 }
 
 // start runs a function in a goroutine that Close waits for, and returns false when it is too late for that.
@@ -159,11 +184,13 @@ func (t *Transport) start(run func()) bool {
 }
 
 // Counters returns totals since the start, by name: frames, bytes, streams, refusals, and what was dropped
-// and why; and what waits in the queues to all peers at this moment.
+// and why; and how many ways to peers there are, and what waits in the queues of
+// all of them at this moment.
 func (t *Transport) Counters() map[string]uint64 {
 	values := t.counters.snapshot()
 	frames, bytes := 0, 0
 	t.mu.Lock()
+	values["ways"] = uint64(len(t.peers))
 	for _, p := range t.peers {
 		waiting, size := p.writer.Waiting()
 		frames, bytes = frames+waiting, bytes+size

@@ -213,10 +213,12 @@ func (x *ExchangeResponse) GetRefused() string {
 
 // PeerHello says who speaks on a stream. Frames from any other replica are refused.
 type PeerHello struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of this format; 1
-	Cluster       []byte                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Replicas      []*PeerReplica         `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Version  uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // of this format; 1
+	Cluster  []byte                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Replicas []*PeerReplica         `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// Where all of them are reached, HOST:PORT, by those who were not told; empty: only by those who were.
+	Address       string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -270,6 +272,13 @@ func (x *PeerHello) GetReplicas() []*PeerReplica {
 		return x.Replicas
 	}
 	return nil
+}
+
+func (x *PeerHello) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 type PeerReplica struct {
@@ -1011,11 +1020,12 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x05hello\x18\x01 \x01(\v2\x16.viewline.v1.PeerHelloR\x05hello\x12.\n" +
 	"\x06frames\x18\x02 \x03(\v2\x16.viewline.v1.PeerFrameR\x06frames\",\n" +
 	"\x10ExchangeResponse\x12\x18\n" +
-	"\arefused\x18\x01 \x01(\tR\arefused\"u\n" +
+	"\arefused\x18\x01 \x01(\tR\arefused\"\x8f\x01\n" +
 	"\tPeerHello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x124\n" +
-	"\breplicas\x18\x03 \x03(\v2\x18.viewline.v1.PeerReplicaR\breplicas\"_\n" +
+	"\breplicas\x18\x03 \x03(\v2\x18.viewline.v1.PeerReplicaR\breplicas\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"_\n" +
 	"\vPeerReplica\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\rR\x05group\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\rR\areplica\x12 \n" +
