@@ -56,6 +56,8 @@ func (w *wire) Receive(deliver func(core.ReplicaID, []byte)) {
 	w.deliver = deliver
 }
 
+func (w *wire) Reach([]core.Member) {}
+
 func (w *wire) ServeCheckpoints(vr.OpenFunc) {}
 
 func (w *wire) FetchCheckpoint(context.Context, core.ReplicaID, replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {

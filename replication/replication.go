@@ -81,10 +81,12 @@ func (r Role) String() string {
 
 // Status describes one replica.
 type Status struct {
-	Group      GroupID
-	Replica    ReplicaID
-	Role       Role
-	Protocol   string // what the protocol says of itself: normal, view-change, recovering, transferring, stopped
+	Group   GroupID
+	Replica ReplicaID
+	Role    Role
+	// Protocol is what the protocol says of itself: normal, view-change, recovering, transferring, stopped; transitioning
+	// when it is to become a member, leaving and left when it is one no more.
+	Protocol   string
 	Epoch      uint64
 	View       ViewNumber
 	Primary    ReplicaID // of View
@@ -92,6 +94,7 @@ type Status struct {
 	Commit     OpNumber
 	Applied    OpNumber
 	Checkpoint OpNumber
+	// Members are those of Epoch, ascending.
 	Members    []ReplicaID
 	Backend    string
 	Durability string

@@ -68,6 +68,8 @@ func (e *wireEnd) Receive(deliver func(core.ReplicaID, []byte)) {
 	e.deliver = deliver
 }
 
+func (e *wireEnd) Reach([]core.Member) {}
+
 func (e *wireEnd) ServeCheckpoints(open vr.OpenFunc) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

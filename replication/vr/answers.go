@@ -133,6 +133,14 @@ func (o *owner) translate(err error) error {
 		return fmt.Errorf("%w: %w", replication.ErrNoMember, err)
 	case errors.Is(err, core.ErrHandingOver):
 		return fmt.Errorf("%w: %w", replication.ErrTransferUnderWay, err)
+	case errors.Is(err, core.ErrReconfiguring):
+		return fmt.Errorf("%w: %w", replication.ErrReconfiguring, err)
+	case errors.Is(err, core.ErrMembership):
+		return fmt.Errorf("%w: %w", replication.ErrMembership, err)
+	case errors.Is(err, core.ErrNewcomer):
+		return fmt.Errorf("%w: %w", replication.ErrNewcomer, err)
+	case errors.Is(err, core.ErrQuorum):
+		return fmt.Errorf("%w: %w", replication.ErrQuorum, err)
 	default:
 		return stoppedBy(err)
 	}
@@ -140,7 +148,11 @@ func (o *owner) translate(err error) error {
 
 func (o *owner) notPrimary() error {
 	view, primary := o.core.Redirect()
-	return &replication.NotPrimaryError{View: replication.ViewNumber(view), Primary: replication.ReplicaID(primary)}
+	refusal := replication.NotPrimaryError{View: replication.ViewNumber(view), Primary: replication.ReplicaID(primary)}
+	if !o.core.Status().Member {
+		return &replication.NotMemberError{NotPrimaryError: refusal, Membership: describeMembership(o.core.Membership())}
+	}
+	return &refusal
 }
 
 // answer is a callback with what it is to be called with.

@@ -71,8 +71,8 @@ func (o *owner) startJob() error {
 		o.counters.fetchesBegun.Add(1)
 		o.trace(TraceEvent{Kind: TraceFetch, From: wanted.From, Checkpoint: wanted.Meta})
 		o.options.Logger.Info("fetching a checkpoint", "group", o.options.Group, "replica", o.options.Self, "from", wanted.From, "op", wanted.Meta.Op)
-		above := o.applied
-		o.jobs.Go(func() { o.mailbox.putFinished(o.fetchCheckpoint(wanted, above)) })
+		above, others := o.applied, memberIDs(o.core.Contacts())
+		o.jobs.Go(func() { o.mailbox.putFinished(o.fetchCheckpoint(wanted, others, above)) })
 		return nil
 	}
 	since := uint64(o.applied - o.checkpointed)
@@ -81,6 +81,9 @@ func (o *owner) startJob() error {
 		return nil
 	}
 	meta, ok := o.core.MetaAt(o.applied)
+	if !ok && o.applied < o.core.Membership().Op {
+		return nil // this replica leaves, and has lost the end of an epoch that is over: no checkpoint before it is here again
+	}
 	if !ok {
 		return fmt.Errorf("vr: broken invariant: operation %d is applied and not in the log", o.applied)
 	}

@@ -31,6 +31,9 @@ type counters struct {
 	transfersBegun, transfersEnded, transferEntries atomic.Uint64
 	// handovers are those that this replica was asked for, by outcome; 0: refused.
 	handovers [core.HandoverUnknown + 1]atomic.Uint64
+	// reconfigurations are those that this replica was asked for, by outcome; 0: refused. epochsEntered are by whatever way.
+	reconfigurations [core.ReconfigurationUnknown + 1]atomic.Uint64
+	epochsEntered    atomic.Uint64
 	// damages are the damaged parts that were found in the storage, repairs the recoveries from them that are over.
 	damages, repairs atomic.Uint64
 	// forced is how often an operator had it start from what it had, over all its lives.
@@ -100,6 +103,7 @@ func (r *Replica) Measure() replication.Measures {
 		{"stale_reads.at_once", &c.staleAtOnce},
 		{"stale_reads.waited", &c.staleWaited},
 		{"stale_reads.too_old", &c.staleTooOld},
+		{"epochs_entered", &c.epochsEntered},
 	} {
 		values[count.name] = count.value.Load()
 	}
@@ -109,6 +113,9 @@ func (r *Replica) Measure() replication.Measures {
 	for outcome := range c.handovers {
 		values["handovers."+handoverLabel(core.HandoverOutcome(outcome))] = c.handovers[outcome].Load()
 	}
+	for outcome := range c.reconfigurations {
+		values["reconfigurations."+reconfigurationLabel(core.ReconfigurationOutcome(outcome))] = c.reconfigurations[outcome].Load()
+	}
 	c.sent.describe(values, "sent")
 	c.received.describe(values, "received")
 	c.refused.describe(values)
@@ -116,6 +123,7 @@ func (r *Replica) Measure() replication.Measures {
 	values["checkpoints_held"] = uint64(r.serving.count())
 	r.mu.Lock()
 	applied, transferring, lease := uint64(r.status.Applied), r.status.Transferring, r.lease
+	values["epoch"], values["learners"] = uint64(r.status.Epoch), uint64(r.status.Learners)
 	r.mu.Unlock()
 	heard := max(c.commitHeard.Load(), applied)
 	values["commit_heard"], values["lag"] = heard, heard-applied
@@ -240,6 +248,8 @@ const (
 	handedOver
 	// firstView: there was none before.
 	firstView
+	// newEpoch: an epoch has begun, in a view of its own.
+	newEpoch
 	viewChangeReasons
 )
 
@@ -247,7 +257,7 @@ const (
 func (r viewChangeReason) String() string {
 	return [viewChangeReasons]string{
 		primaryLost: "primary_lost", higherView: "higher_view", ownRestart: "restart", overtaken: "overtaken", handedOver: "handover",
-		firstView: "first_view",
+		firstView: "first_view", newEpoch: "epoch",
 	}[r]
 }
 

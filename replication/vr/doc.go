@@ -152,10 +152,10 @@
 //	}
 //
 // Leading comes when a quorum is in the view and everything inherited is applied. Only the newest event is kept for a
-// slow reader: two with Leading in a row mean that the view in between was lost. View-numbers only rise, and the views of
-// one replica's Leading events are all different, so a view is a fencing token. The primary of view v is the member at
+// slow reader: two with Leading in a row mean that the view in between was lost. The views of Leading events only
+// rise, over all replicas and epochs, so a view is a fencing token. The primary of view v is the member at
 // place v modulo n, in ascending order of ids. Status answers the same questions at any time, in more detail: Protocol is
-// normal, view-change, recovering, transferring or stopped.
+// normal, view-change, recovering, transferring or stopped; transitioning, leaving or left for one that is no member.
 //
 // A primary that hears nothing from a quorum for ViewChangeTimeoutMin stops leading. After a fault the next one usually
 // leads after one time-out, which each backup draws between ViewChangeTimeoutMin and ViewChangeTimeoutMax (0.3 and 0.6 s
@@ -169,6 +169,50 @@
 // it took is left without an answer; and begins the view change itself. From then on ErrNotPrimary names the new
 // primary. A target that does not catch up is given up after four times ViewChangeTimeoutMax, or once operations are
 // being refused after ViewChangeTimeoutMin (ErrBehind), and the primary goes on as if nothing had been.
+//
+// # Changing the members
+//
+// Reconfigure has the primary begin a new epoch with other members, while the group serves (VRR 7): add, remove, replace
+// any number of them, the primary too, so that it grows from 1 to 3 to 5 and shrinks again. Newcomers come first. Each has
+// an id above every id that was ever a member's, a storage of its own, and Options with Joining and the ids of some present
+// members; it asks them for what is committed, takes part in nothing (Status says transitioning), and says how far it is:
+//
+//	change := replication.Change{Epoch: before.Epoch + 1} // before is replica.Membership() of the primary
+//	change.Members = append(before.Members, replication.Member{ID: 4, Address: "10.0.0.4:7000"})
+//	report, err := replica.Reconfigure(ctx, change)
+//
+//	err                      what it means                                           what to do
+//	nil                      the old group has committed it: it is for ever          wait until a new member leads
+//	ErrNewcomer              did not happen: one is not heard, or lacks more than    again, a little later; the report says
+//	                         the primary's newest checkpoint                         how much each lacks
+//	ErrQuorum                did not happen: the new group could not commit          bring those up that are down
+//	ErrMembership            did not happen: an id that was used before, no change,  make it from the present Membership
+//	                         somebody else's change in between
+//	ErrReconfiguring         did not happen: one at a time                           later
+//	ErrTransferUnderWay      did not happen: the role is being handed over           later
+//	ErrNotPrimary            did not happen: not the primary, or not any more        ask NotPrimaryError.Primary
+//	ErrOutcomeUnknown        proposed, and ctx ended or the replica did              Membership of whoever leads tells
+//
+// DryRun gives verdict and report, and changes nothing. A change that was proposed cannot be taken back.
+//
+//   - From the proposal until the first primary of the new epoch leads, a few rounds of messages, operations are refused
+//     with ErrNotPrimary, certainly not done. What was taken before is finished. The first view of an epoch is one above the
+//     last of the one before, so that leading views go on rising; its first primary is the member at place view modulo n, as
+//     always, and may be a newcomer.
+//   - Until a new member leads, the old group is needed too: do not stop anything. A member that is to go says left in
+//     Status when f'+1 of the new members have begun; then it may be closed and its storage removed. Who is dead need not
+//     leave. Afterwards f' of the new members may fail, and no one else counts.
+//   - A replica that is no member refuses everything with a *replication.NotMemberError, which names the epoch's members and
+//     is a NotPrimaryError too. Its events say that it does not lead.
+//   - Epoch and members are in the storage. Options.Members and Joining stay what they were when the replica was opened first:
+//     a restart goes by what is stored. A member that was away, for several epochs too, hears of the newest from whoever it
+//     meets, and fetches what it lacks.
+//   - Give every Member an Address where the transport is over a network, old ones too: newcomers know nobody else. A newcomer
+//     that nobody was told of is answered at the address that its own handshake names (transport.Options.Address), and so
+//     counts what transport security vouches for. Who has left is dropped from the transport's ways a few seconds after the
+//     last word of the epoch's beginning.
+//   - An odd number of members is best, as always. From 1 to 2 is the one step in which both must run afterwards.
+//   - The state machine never sees a change: its op-numbers skip one.
 //
 // # Checkpoints
 //
@@ -255,6 +299,11 @@
 //	PROBE, PROBEOK      any to any             have you lost the primary too?                               ours
 //	RECOVERY            recovering to all      I may have lost what I acknowledged                          4.3
 //	RECOVERYRESPONSE    normal to recovering   my view; from its primary also the log's end                 4.3
+//	STARTEPOCH          any to who is behind   an epoch has begun: its members, and where in the log         7.1
+//	EPOCHSTARTED        members to leavers     I have begun that epoch                                      7.1
+//	GETCOMMITTED        newcomers, and who is  what I lack of what is committed; how far I am               ours
+//	                    behind, to any
+//	NEWCOMMITTED        any to them            entries, or a checkpoint                                     ours
 //
 // docs/FORMATS.md has their fields, docs/DIVERGENCE.md where they differ from the paper's and why. Options.Trace sees
 // each of them, and Measure counts them.
@@ -271,7 +320,7 @@
 //
 // # Groups
 //
-// All replicas have the same Members for life, 1 to 63 (core.MembersMax). A commit waits for the fastest majority, and
+// The replicas that a group begins with have the same Members, 1 to 63 (core.MembersMax). A commit waits for the fastest majority, and
 // the primary sends each operation to every backup: 3 replicas survive one failure, 5 two, 7 three, and more are slower
 // without being safer in practice. An even number survives no more than the odd one below it. A group of one needs no
 // Transport. Ids begin at 1 and are never used again for another replica.
@@ -293,7 +342,8 @@
 //	LogStore, StableStore, SnapshotStore  one Storage, whose Write is atomic
 //	NetworkTransport, InmemTransport      streams.Of, vrtest.Network
 //	BootstrapCluster                      storage.Create on each member, and Members
-//	AddVoter, RemoveServer                not yet
+//	AddVoter, RemoveServer                Reconfigure, any number at once; newcomers catch up before
+//	AddNonvoter                           Options.Joining: whoever learns and is no member
 //	LeadershipTransfer(ToServer)          TransferPrimary, which waits for the outcome
 //	term, vote                            view-number, last-normal view; the view decides who is primary, and the new
 //	                                      primary takes the best log of a majority instead of having to have it
@@ -310,6 +360,4 @@
 //	callers of Checkpoint         1,024
 //	messages not handled          MessagesMax and MessagesBytesMax, 16,384 and 64 MiB by default; more are dropped
 //	memory for the log            about two checkpoints' worth: twice CheckpointBytes and what is not committed
-//
-// Not here yet: changing the members.
 package vr

@@ -24,9 +24,9 @@ type fetch struct {
 }
 
 // fetchCheckpoint runs beside the owner. It ends with the checkpoint durable here, or with a part of it kept for the next
-// time. above is what was applied when it began.
-func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint, above core.OpNumber) finishedJob {
-	f := &fetch{Replica: r, Fetch: transfer.NewFetch(*want, r.others(), 0)}
+// time. The others may have it too; above is what was applied when it began.
+func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint, others []core.ReplicaID, above core.OpNumber) finishedJob {
+	f := &fetch{Replica: r, Fetch: transfer.NewFetch(*want, others, 0)}
 	job := finishedJob{fetched: true}
 	defer r.counters.fetchDone.Store(0)
 	defer r.counters.fetchTotal.Store(0)
@@ -52,17 +52,6 @@ func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint, above core.OpNumbe
 		job.err = fmt.Errorf("vr: checkpoint at operation %d: %w", job.meta.Op, job.err)
 	}
 	return job
-}
-
-// others are the members but for this replica.
-func (r *Replica) others() []core.ReplicaID {
-	var ids []core.ReplicaID
-	for _, member := range r.options.Members {
-		if member != r.options.Self {
-			ids = append(ids, core.ReplicaID(member))
-		}
-	}
-	return ids
 }
 
 // goOn takes up what an earlier fetch has left, if that is of any use.

@@ -32,6 +32,9 @@ type group struct {
 	machines    []*journal
 	replicas    []*vr.Replica
 	change      func(*vr.Options)
+	first       int                             // the members of its first epoch; those above join
+	asked       map[int][]replication.ReplicaID // whom those ask, as they were told when they joined
+	gaps        bool
 }
 
 // newGroup makes and starts a group over real directories.
@@ -56,7 +59,7 @@ func newGroupOver(t *testing.T, storages []vr.Storage, change func(*vr.Options))
 	n := len(storages)
 	g := &group{
 		t: t, network: newNetwork(), directories: make([]string, n), storages: storages, machines: make([]*journal, n),
-		replicas: make([]*vr.Replica, n), change: change,
+		replicas: make([]*vr.Replica, n), change: change, first: n, asked: map[int][]replication.ReplicaID{},
 	}
 	for i := range n {
 		if storages[i] == nil {
@@ -77,8 +80,15 @@ func (g *group) options(i int) vr.Options {
 		StateMachine: g.machines[i], Logger: testLogger(), HeartbeatInterval: 30 * time.Millisecond,
 		FetchTimeout: 5 * time.Second,
 	}
-	for member := range g.replicas {
+	first := g.first
+	if first == 0 {
+		first = len(g.replicas) // nobody joins
+	}
+	for member := range first {
 		options.Members = append(options.Members, replication.ReplicaID(member+1))
+	}
+	if i >= first {
+		options.Joining, options.Members = true, g.asked[i]
 	}
 	if g.change != nil {
 		g.change(&options)
@@ -87,7 +97,7 @@ func (g *group) options(i int) vr.Options {
 }
 
 func (g *group) open(i int) (*vr.Replica, error) {
-	g.machines[i] = &journal{}
+	g.machines[i] = &journal{gaps: g.gaps}
 	options := g.options(i)
 	if options.Storage == nil {
 		disk, err := storage.Open(g.directories[i], storage.Options{})
@@ -127,14 +137,20 @@ func (g *group) closeAll() {
 func (g *group) eventually(what string, condition func() bool) {
 	g.t.Helper()
 	if !assert.Eventually(g.t, condition, patience, 2*time.Millisecond, what) {
-		for i, replica := range g.replicas {
-			if replica != nil {
-				g.t.Logf("%+v", replica.Status())
-				applied, hash := g.machines[i].state()
-				g.t.Logf("  state at %d is %x", applied, hash)
-			}
-		}
+		g.show()
 		g.t.FailNow()
+	}
+}
+
+// show tells where every replica is.
+func (g *group) show() {
+	g.t.Helper()
+	for i, replica := range g.replicas {
+		if replica != nil {
+			g.t.Logf("%+v", replica.Status())
+			applied, hash := g.machines[i].state()
+			g.t.Logf("  state at %d is %x", applied, hash)
+		}
 	}
 }
 

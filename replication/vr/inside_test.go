@@ -132,3 +132,28 @@ func TestLongPendingsAreSeldomMoved(t *testing.T) {
 	require.Less(t, moved, 3*turns/length)
 	require.LessOrEqual(t, cap(queue.queue), 4*length)
 }
+
+// TestAReconfigurationIsTakenBackInTime: what the owner has not taken certainly never happens.
+func TestAReconfigurationIsTakenBackInTime(t *testing.T) {
+	m := newMailbox(Options{}.withDefaults())
+	first, second := &reconfiguration{}, &reconfiguration{}
+	require.NoError(t, m.putReconfiguration(first))
+	require.NoError(t, m.putReconfiguration(second))
+	require.True(t, m.withdraw(first))
+	require.False(t, m.withdraw(first))
+	require.Equal(t, []*reconfiguration{second}, m.take(work{}).reconfigurations)
+	require.False(t, m.withdraw(second))
+	for range reconfigurationsMax {
+		require.NoError(t, m.putReconfiguration(first))
+	}
+	require.ErrorIs(t, m.putReconfiguration(first), replication.ErrOverloaded)
+	m.close(replication.ErrClosed)
+	require.ErrorIs(t, m.putReconfiguration(first), replication.ErrClosed)
+}
+
+// TestMembersThereAndBack: nothing of a member is lost between the contract's words and the core's.
+func TestMembersThereAndBack(t *testing.T) {
+	members := []replication.Member{{ID: 1, Address: "a:1"}, {ID: 7, Incarnation: 3, Address: "b:2"}, {ID: 9, Witness: true}}
+	shuffled := []replication.Member{members[2], members[0], members[1]}
+	require.Equal(t, members, describeMembership(core.Membership{Members: coreMembers(shuffled)}).Members)
+}

@@ -15,15 +15,18 @@ import (
 type journal struct {
 	mu         sync.Mutex // tests look on; the rest comes from the replica's own goroutine
 	operations []string
-	padding    int // bytes that a checkpoint is longer
+	padding    int                  // bytes that a checkpoint is longer
+	last       replication.OpNumber // that was applied; 0: not known
+	gaps       bool                 // op-numbers may be left out: they are reconfigurations
 }
 
 func (j *journal) Apply(first replication.OpNumber, operations [][]byte) [][]byte {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if int(first) != len(j.operations)+1 {
-		panic(fmt.Sprintf("operation %d after %d", first, len(j.operations)))
+	if !j.gaps && int(first) != len(j.operations)+1 || j.last > 0 && first <= j.last {
+		panic(fmt.Sprintf("operation %d after %d", first, max(j.last, replication.OpNumber(len(j.operations)))))
 	}
+	j.last = first + replication.OpNumber(len(operations)) - 1
 	results := make([][]byte, len(operations))
 	for i, operation := range operations {
 		j.operations = append(j.operations, string(operation))
@@ -96,6 +99,6 @@ func (j *journal) Restore(r io.Reader) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.padding, j.operations = len(parts[0]), parts[1:]
+	j.padding, j.operations, j.last = len(parts[0]), parts[1:], 0
 	return nil
 }

@@ -28,8 +28,10 @@ type work struct {
 	checkpoints []chan<- error // callers of Checkpoint; each has room for its answer
 	handovers   []handoverWork
 	stale       []staleWork
-	finished    *finishedJob // at most one job runs at a time
-	damage      error
+	// reconfigurations are callers of Reconfigure.
+	reconfigurations []*reconfiguration
+	finished         *finishedJob // at most one job runs at a time
+	damage           error
 }
 
 // clear keeps the memory and lets go what it refers to.
@@ -40,9 +42,11 @@ func (w *work) clear() {
 	clear(w.checkpoints)
 	clear(w.handovers)
 	clear(w.stale)
+	clear(w.reconfigurations)
 	*w = work{
 		messages: w.messages[:0], proposals: w.proposals[:0], reads: w.reads[:0], checkpoints: w.checkpoints[:0], handovers: w.handovers[:0],
-		stale: w.stale[:0],
+		reconfigurations: w.reconfigurations[:0],
+		stale:            w.stale[:0],
 	}
 }
 

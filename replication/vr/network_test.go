@@ -3,6 +3,7 @@ package vr_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 
 	"github.com/viewline/viewline/replication"
@@ -44,6 +45,13 @@ func (n *network) cut(id core.ReplicaID, in, out bool) {
 	}
 }
 
+// lose takes one direction between two replicas.
+func (n *network) lose(from, to core.ReplicaID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cuts[[2]core.ReplicaID{from, to}] = true
+}
+
 func (n *network) heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -60,7 +68,8 @@ func (n *network) way(from, to core.ReplicaID) *end {
 	return n.ends[to]
 }
 
-// end is one replica's vr.Transport.
+// end is one replica's vr.Transport. It sends only to those whom it was told to reach, and to those whom it has heard
+// since, who may be strangers.
 type end struct {
 	network *network
 	id      core.ReplicaID
@@ -68,14 +77,46 @@ type end struct {
 	mu      sync.RWMutex // held for reading while deliver is being called
 	deliver func(from core.ReplicaID, payload []byte)
 	open    vr.OpenFunc
+
+	contacts map[core.ReplicaID]string // guarded by network.mu; whom it reaches
 }
 
 var _ vr.Transport = (*end)(nil)
 
 func (e *end) Send(to core.ReplicaID, payload []byte) {
-	if other := e.network.way(e.id, to); other != nil {
+	if other := e.network.way(e.id, to); other != nil && e.network.meet(e, other) {
 		other.receive(e.id, payload)
 	}
+}
+
+// Reach takes the place of whoever was to be reached before.
+func (e *end) Reach(members []core.Member) {
+	e.network.mu.Lock()
+	defer e.network.mu.Unlock()
+	e.contacts = map[core.ReplicaID]string{}
+	for _, m := range members {
+		e.contacts[m.ID] = m.Address
+	}
+}
+
+// contactsOf is whom a replica reaches at this moment.
+func (n *network) contactsOf(id core.ReplicaID) map[core.ReplicaID]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.ends[id].contacts)
+}
+
+// meet reports whether one end may write to another, which can answer then.
+func (n *network) meet(from, to *end) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, known := from.contacts[to.id]; !known {
+		return false
+	}
+	if _, known := to.contacts[from.id]; !known && to.contacts != nil {
+		to.contacts[from.id] = "stranger"
+	}
+	return true
 }
 
 func (e *end) receive(from core.ReplicaID, payload []byte) {

@@ -46,9 +46,14 @@ type Options struct {
 	// forgotten what it promised: it is opened with a larger one than its group has of it, and takes part when the group
 	// has committed members that name it.
 	Incarnation uint64
-	// Self is this replica, one of Members. All replicas of the group have the same Members, 1 to 63.
+	// Self is this replica, one of Members. All replicas that the group begins with have the same Members, 1 to 63. A
+	// replica whose storage knows of a later epoch goes by the members of that one: the options stay as they were.
 	Self    replication.ReplicaID
 	Members []replication.ReplicaID
+	// Joining: the group exists and this replica is to become a member of it, by Reconfigure. Self is above every id that
+	// was ever a member's, and Members are those to ask, of the present epoch or of one that is still reached. It stays
+	// set when the replica has become a member.
+	Joining bool
 
 	// Transport carries messages to the other members. It may be nil in a group of one.
 	Transport Transport
@@ -133,7 +138,7 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%w: no Storage", ErrOptions)
 	case o.StateMachine == nil:
 		return fmt.Errorf("%w: no StateMachine", ErrOptions)
-	case o.Transport == nil && len(o.Members) > 1:
+	case o.Transport == nil && (len(o.Members) > 1 || o.Joining):
 		return fmt.Errorf("%w: no Transport in a group of %d", ErrOptions, len(o.Members))
 	}
 	for _, field := range []struct {
@@ -234,6 +239,7 @@ func (o Options) core() core.Config {
 		Self:               core.ReplicaID(o.Self),
 		Incarnation:        o.Incarnation,
 		Members:            members,
+		Joining:            o.Joining,
 		Rand:               rand.NewPCG(o.Seed, uint64(o.Self)).Uint64,
 		HeartbeatTicks:     ticks(o.HeartbeatInterval),
 		ViewChangeTicksMin: ticks(o.ViewChangeTimeoutMin),

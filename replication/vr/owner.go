@@ -27,6 +27,8 @@ type owner struct {
 	token   uint64
 	stale   map[uint64]*staleRead // by the token that the core knows them by
 	handing *handover             // the caller of the handover that is under way
+	// changing is the caller of the reconfiguration that was proposed.
+	changing *reconfiguration
 
 	job     jobKind               // what runs
 	wanted  *core.FetchCheckpoint // to be fetched when nothing runs
@@ -107,6 +109,7 @@ func (o *owner) feed(taken *work, ticked bool) error {
 	o.askReads(taken.reads)
 	o.askStale(taken.stale)
 	o.handOver(taken.handovers)
+	o.reconfigure(taken.reconfigurations)
 	return nil
 }
 
@@ -137,6 +140,9 @@ func (o *owner) drain() error {
 // act does what a Ready says, in the order that it demands: a message that promises something leaves after the
 // promise is durable, an answer after the operation is applied.
 func (o *owner) act(ready *core.Ready) error {
+	if ready.Contacts != nil {
+		o.options.Transport.Reach(ready.Contacts)
+	}
 	o.answerStale(ready.StaleReads)
 	o.send(ready.Messages, true)
 	if err := o.persist(ready); err != nil {
@@ -159,6 +165,12 @@ func (o *owner) act(ready *core.Ready) error {
 	}
 	if ready.Handover != nil {
 		o.answerHandover(ready.Handover)
+	}
+	if ready.Membership != nil {
+		o.enter(ready.Membership)
+	}
+	if ready.Reconfiguration != nil {
+		o.answerReconfiguration(ready.Reconfiguration)
 	}
 	return nil
 }
@@ -272,6 +284,9 @@ func (o *owner) publish() {
 	defer o.mu.Unlock()
 	o.status, o.lease = status, o.core.HoldsLease()
 	o.publishAge()
+	if o.membership.Members == nil || o.membership.Epoch != uint64(status.Epoch) {
+		o.membership = describeMembership(o.core.Membership())
+	}
 }
 
 // finish ends the replica's part in the group and answers everyone who waits: for good when err is not nil.
@@ -326,6 +341,7 @@ func (o *owner) refuseWork(rest *work, refusal error) {
 	}
 	o.refuseHandovers(rest.handovers, refusal)
 	o.refuseStale(rest.stale, refusal)
+	o.refuseReconfigurations(rest.reconfigurations, refusal)
 }
 
 // stoppedBy is what callers of a replica that has failed are told: certainly nothing happens any more.

@@ -26,12 +26,23 @@ func (r *Replica) judgeDamage(loaded *Loaded) error {
 		found = errors.Join(found, damage.Err)
 	}
 	switch {
-	case len(r.options.Members) == 1:
-		return fmt.Errorf("vr: load: there is no other member to repair it from: %w", found)
 	case r.options.RefuseDamage:
 		return fmt.Errorf("vr: load: repair is refused: %w", found)
+	case r.options.isAlone(loaded):
+		return fmt.Errorf("vr: load: there is no other member to repair it from: %w", found)
 	}
 	return nil
+}
+
+// isAlone reports whether the newest epoch that a storage knows of has this replica as its only member.
+func (o Options) isAlone(loaded *Loaded) bool {
+	alone, epoch := len(o.Members) == 1 && !o.Joining, core.EpochNumber(0)
+	for _, record := range []core.EncodedMembership{loaded.HardState.Membership, loaded.Checkpoint.Membership} {
+		if m, err := record.Decode(); err == nil && m.Epoch >= epoch {
+			alone, epoch = len(m.Members) == 1 && m.Has(core.ReplicaID(o.Self)), m.Epoch
+		}
+	}
+	return alone
 }
 
 // reasonToRecover is what Status says of a replica that recovers.

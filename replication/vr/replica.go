@@ -20,6 +20,7 @@ var (
 	_ replication.Measurer          = (*Replica)(nil)
 	_ replication.PrimaryTransferer = (*Replica)(nil)
 	_ replication.StaleReader       = (*Replica)(nil)
+	_ replication.Reconfigurer      = (*Replica)(nil)
 )
 
 // Replica is one replica of a group. Its methods may be called from many goroutines at once.
@@ -52,6 +53,8 @@ type Replica struct {
 	status  core.ReplicaStatus
 	failure error
 	lease   bool
+	// membership is that of status's epoch.
+	membership replication.Membership
 }
 
 // Open restores a replica from its storage and starts it. When it fails nothing of it runs, and the storage is
@@ -101,6 +104,7 @@ func Open(options Options) (*Replica, error) {
 	r.options.Logger.Info("replica opened", "group", r.options.Group, "replica", r.options.Self,
 		"view", loaded.HardState.View, "checkpoint", loaded.Checkpoint.Op, "entries", len(loaded.Entries),
 		"durability", r.options.Durability.String(), "log", r.options.Storage.Log(), "status", machine.Status().Status.String())
+	r.options.Transport.Reach(machine.Contacts())
 	r.options.Transport.ServeCheckpoints(r.serveCheckpoint)
 	r.options.Transport.Receive(r.receive)
 	go o.run()
@@ -181,7 +185,7 @@ func (r *Replica) Status() replication.Status {
 		Group: r.options.Group, Replica: r.options.Self, Protocol: status.Status.String(), Epoch: uint64(status.Epoch),
 		View: replication.ViewNumber(status.View), Primary: replication.ReplicaID(status.Primary),
 		Op: replication.OpNumber(status.Op), Commit: replication.OpNumber(status.Commit), Applied: replication.OpNumber(status.Applied),
-		Checkpoint: replication.OpNumber(status.Checkpoint.Op), Members: append([]replication.ReplicaID(nil), r.options.Members...),
+		Checkpoint: replication.OpNumber(status.Checkpoint.Op), Members: replicaIDs(status.Members),
 		Backend: "vr", Durability: r.options.Durability.String(), Log: r.options.Storage.Log(), Leading: status.Leading,
 		Failure: failure, Counters: r.counters.all(),
 	}
@@ -249,6 +253,7 @@ func (r *Replica) receive(from core.ReplicaID, payload []byte) {
 type alone struct{}
 
 func (alone) Send(core.ReplicaID, []byte)          {}
+func (alone) Reach([]core.Member)                  {}
 func (alone) Receive(func(core.ReplicaID, []byte)) {}
 func (alone) ServeCheckpoints(OpenFunc)            {}
 func (alone) FetchCheckpoint(context.Context, core.ReplicaID, replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {

@@ -17,6 +17,14 @@ type Transport interface {
 	// payload must not be changed afterwards.
 	Send(to core.ReplicaID, payload []byte)
 
+	// Reach says who is to be reached from here on, and takes the place of what it said before: the other members, and
+	// for a while those of the epoch before or of the next. Where an Address is "" the transport knows it by its own
+	// configuration, or from the replica itself. Messages are received from anybody in the group, and what is sent to
+	// somebody else arrives if he can be answered: a newcomer asks before it is a member, and a replica that was away
+	// hears first of a new epoch from members whom it does not know. Called from one goroutine at a time; it does not
+	// block.
+	Reach(members []core.Member)
+
 	// Receive sets the function that gets every message for this replica, possibly from many goroutines; it
 	// must not block. The payload is the receiver's own: nobody changes it afterwards. nil stops the delivery
 	// and returns when no call is under way.

@@ -10,7 +10,7 @@ import (
 // TraceKind is what a TraceEvent tells.
 type TraceKind uint8
 
-// The kinds of events. Those from TraceStatus to TraceLeading tell that one part of State is another than before.
+// The kinds of events. Those from TraceStatus to TraceEpoch tell that one part of State is another than before.
 const (
 	// TraceReceived: the replica is about to handle Message.
 	TraceReceived TraceKind = iota + 1
@@ -36,6 +36,8 @@ const (
 	TraceTransfer
 	// TraceLeading: State.Leading.
 	TraceLeading
+	// TraceEpoch: State.Epoch and State.Members, of an epoch that was entered.
+	TraceEpoch
 	// TraceFetch: a checkpoint of at least Checkpoint.Op is being fetched from From.
 	TraceFetch
 	// TraceFetched: Checkpoint was fetched and is durable.
@@ -50,7 +52,7 @@ const (
 func (k TraceKind) String() string {
 	names := [...]string{
 		"", "received", "refused", "sent", "durable", "status", "view", "op", "commit", "applied", "checkpoint", "transfer", "leading",
-		"fetch", "fetched", "fetch-failed", "stopped",
+		"epoch", "fetch", "fetched", "fetch-failed", "stopped",
 	}
 	if k >= 1 && int(k) < len(names) {
 		return names[k]
@@ -120,6 +122,8 @@ func (o *owner) observe(why viewChangeReason) {
 	o.seen = now
 	if now.View != before.View {
 		switch {
+		case now.Epoch != before.Epoch:
+			why = newEpoch
 		case before.View == 0 && why != higherView:
 			why = firstView
 		case now.Successor != 0 && before.Successor == 0:
@@ -142,6 +146,7 @@ func (o *owner) traceChanges(before, now *core.ReplicaStatus) {
 		kind    TraceKind
 		changed bool
 	}{
+		{TraceEpoch, now.Epoch != before.Epoch},
 		{TraceView, now.View != before.View},
 		{TraceStatus, now.Status != before.Status},
 		{TraceOp, now.Op != before.Op},

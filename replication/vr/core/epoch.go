@@ -13,6 +13,8 @@ func (r *Replica) setMembership(m Membership) {
 	r.quorum = m.quorum()
 	r.others = slices.DeleteFunc(m.IDs(), func(id ReplicaID) bool { return id == r.config.Self })
 	r.member = r.belongs(&m)
+	r.keepInReach()
+	r.recontact = true
 }
 
 // Membership is that of the epoch which this replica is in, or of the last that it knows.
@@ -56,6 +58,7 @@ func (r *Replica) enterEpoch(m Membership) {
 	r.view, r.lastNormalView, r.attempts = m.View, m.View, 0
 	r.commitMax = r.commit
 	r.takeRole()
+	r.tellLearners()
 	r.settleReconfiguration()
 }
 
@@ -90,6 +93,16 @@ func (r *Replica) takeRole() {
 		r.enterNormal(r.view)
 		r.acknowledge()
 		r.sayStarted()
+	}
+}
+
+// tellLearners tells those of the epoch who go on learning: whoever they were told to ask may be a member no more.
+func (r *Replica) tellLearners() {
+	for i := range r.learners {
+		if r.membership.Has(r.learners[i].id) {
+			continue
+		}
+		r.send(r.learners[i].id, Message{Kind: KindStartEpoch, Membership: r.record})
 	}
 }
 
@@ -191,6 +204,7 @@ func (r *Replica) onStartEpoch(m *Message) {
 		r.tellEpoch(m.From)
 		return
 	case told.Epoch == r.membership.Epoch:
+		r.keepInReach()
 		// One that recovers had begun, and has lost what whoever asks may have.
 		if r.member && r.status != StatusRecovering {
 			r.send(m.From, Message{Kind: KindEpochStarted})
@@ -207,7 +221,7 @@ func (r *Replica) onStartEpoch(m *Message) {
 		r.becomeLeft() // a later epoch comes of one that has begun
 		return
 	}
-	r.heard = told
+	r.heard, r.recontact = told, true
 	if hash, ok := r.log.hashAt(told.Op); ok && hash == told.Hash {
 		r.advanceCommit(told.Op)
 		return

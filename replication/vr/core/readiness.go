@@ -42,6 +42,9 @@ func (r *Replica) Ready() Ready {
 		Handover:        r.handedOver,
 		Reconfiguration: r.reconfigured, Membership: r.entered,
 	}
+	if r.recontact {
+		r.recontact, ready.Contacts = false, r.Contacts()
+	}
 	r.changeLog(&ready)
 	promised := r.stateChanged()
 	if promised || len(ready.Entries) > 0 || ready.Truncate || ready.Replace != nil {
@@ -109,8 +112,11 @@ type ReplicaStatus struct {
 	Status Status
 	// Epoch is the one that the replica is in, Members are its members, ascending. For a replica that is none of them, it
 	// is the last epoch that it knows.
-	Epoch          EpochNumber
-	Members        []ReplicaID
+	Epoch   EpochNumber
+	Members []ReplicaID
+	// Member: this replica is one of them. Learners is how many replicas that want to become members are heard.
+	Member         bool
+	Learners       int
 	View           ViewNumber
 	LastNormalView ViewNumber
 	Primary        ReplicaID // of View; 0 in view 0
@@ -159,6 +165,7 @@ func (r *Replica) Status() (status ReplicaStatus) {
 // Describe is Status in the memory of a status that is no longer needed.
 func (r *Replica) Describe(status *ReplicaStatus) {
 	status.Status, status.Epoch, status.Members = r.status, r.membership.Epoch, r.config.Members
+	status.Member, status.Learners = r.member, len(r.learners)
 	status.View, status.LastNormalView, status.Primary = r.view, r.lastNormalView, r.primaryOf(r.view)
 	status.Op, status.Commit, status.Applied = r.log.last(), r.commit, r.applied
 	status.FirstRetained, status.Checkpoint = r.log.base.Op+1, r.checkpoint

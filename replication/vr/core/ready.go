@@ -33,7 +33,7 @@ type Leadership struct {
 
 // Ready is everything the driver has to do, in this order:
 //
-//  1. send the Messages that have BeforePersist;
+//  1. let the transport know the Contacts; send the Messages that have BeforePersist;
 //  2. make durable, in one atomic step: HardState; Replace; the removal of the log above TruncateAbove;
 //     Entries; the removal of the log up to TruncateBelow. MustSync says whether this must reach the disk (not only the
 //     file) before step 3;
@@ -68,8 +68,10 @@ type Ready struct {
 	Leadership      *Leadership
 	Handover        *Handover
 	Reconfiguration *Reconfiguration
-	// Membership is that of an epoch that was entered, whose members the transport has to reach from here on.
+	// Membership is that of an epoch that was entered.
 	Membership *Membership
+	// Contacts, when not nil, are those whom the transport has to reach from here on, before anything is sent.
+	Contacts []Member
 }
 
 // FetchCheckpoint asks the driver for a checkpoint of at least Meta.Op from a replica.

@@ -110,6 +110,15 @@ func (r *Replica) Reconfigure(members []Member, dryRun bool) ([]MemberReport, er
 	return report, nil
 }
 
+// ExpectNext refuses an epoch that is not the one which the next reconfiguration begins: somebody else has changed the
+// members since the caller knew them.
+func (r *Replica) ExpectNext(epoch EpochNumber) error {
+	if epoch != r.membership.Epoch+1 {
+		return fmt.Errorf("%w: epoch %d cannot begin in epoch %d", ErrMembership, epoch, r.membership.Epoch)
+	}
+	return nil
+}
+
 // checkNext refuses what cannot be an epoch's members, and completes what is.
 func (r *Replica) checkNext(next *Membership) error {
 	ids := next.IDs()

@@ -55,8 +55,11 @@ type Replica struct {
 	leaving  *leaving  // while status is leaving
 	learners []learner
 	// told are those whom this replica has told of an epoch in the last toldTicks.
-	told          []ReplicaID
-	toldTicks     int
+	told      []ReplicaID
+	toldTicks int
+	// parting is for how many more ticks those of the epoch before are contacts; recontact: the contacts have changed.
+	parting       int
+	recontact     bool
 	reconfiguring *reconfiguring
 
 	// What the next Ready will hold.
@@ -100,6 +103,7 @@ func New(config Config, restored Restored) (*Replica, error) {
 	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
 	r.commitMax, r.applied, r.fetched = r.commit, r.checkpoint.Op, r.checkpoint.Op
 	r.startLeases()
+	r.recontact = false // the driver asks for the contacts that a replica begins with
 	if r.joins() && len(r.teachers()) == 0 {
 		return nil, fmt.Errorf("%w: the only replica of its group is in a later life, and nobody has what it knew", ErrRestored)
 	}
@@ -421,6 +425,7 @@ func (r *Replica) Tick() {
 	}
 	r.tickLearning()
 	r.tickLeaving()
+	r.tickContacts()
 	if r.status == StatusRecovering || !r.member {
 		r.tickRecovery()
 		r.checkInvariants()

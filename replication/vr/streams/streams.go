@@ -26,6 +26,15 @@ type end struct{ group *transport.Group }
 // Send hands a message on.
 func (e end) Send(to core.ReplicaID, payload []byte) { e.group.Send(uint32(to), payload) }
 
+// Reach says who is to be reached, and where.
+func (e end) Reach(members []core.Member) {
+	addresses := make(map[uint32]string, len(members))
+	for _, member := range members {
+		addresses[uint32(member.ID)] = member.Address
+	}
+	e.group.Reach(addresses)
+}
+
 // Receive sets the receiver.
 func (e end) Receive(deliver func(from core.ReplicaID, payload []byte)) {
 	if deliver == nil {

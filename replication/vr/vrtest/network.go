@@ -93,6 +93,9 @@ func (e *end) Send(to core.ReplicaID, payload []byte) {
 	}
 }
 
+// Reach has nothing to do: everybody is reached who has joined.
+func (e *end) Reach([]core.Member) {}
+
 // Receive sets the receiver; nil waits for the calls that are under way.
 func (e *end) Receive(deliver func(from core.ReplicaID, payload []byte)) {
 	e.mu.Lock()
