@@ -57,3 +57,31 @@ func Example() {
 	// the primary dies: <nil>
 	// 42 <nil>
 }
+
+// A group grows from one replica to three, and then bears the loss of the one that it began with.
+func Example_growing() {
+	ctx := context.Background()
+	group, err := vrtest.Start(1, func() replication.StateMachine { return &counter{} })
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = group.Close() }()
+	fmt.Println("40 added:", group.Propose(ctx, binary.AppendUvarint(nil, 40)).Err)
+	for range 2 {
+		id, err := group.Add(ctx) // in another process: vr.Open with Joining
+		fmt.Println("started:", id, err)
+	}
+	// A program calls Replica.Reconfigure at the primary, and again while the error is an ErrNewcomer.
+	report, err := group.Reconfigure(ctx, 1, 2, 3)
+	fmt.Println("epoch:", report.Epoch, err)
+	fmt.Println("1 dies:", group.Kill(1))
+	sum, _ := binary.Uvarint(group.Propose(ctx, binary.AppendUvarint(nil, 2)).Value)
+	fmt.Println("sum:", sum)
+	// Output:
+	// 40 added: <nil>
+	// started: 2 <nil>
+	// started: 3 <nil>
+	// epoch: 1 <nil>
+	// 1 dies: <nil>
+	// sum: 42
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,17 +23,17 @@ var (
 	ErrNotRunning = errors.New("vrtest: replica is not running")
 )
 
-// Group is the replicas 1 to n of one group. Its methods may be called from many goroutines, but of Kill, Restart and
-// Close one at a time. A replica that is not in the group is a mistake of the test, and panics.
+// Group is the replicas of one group, 1 to n and those that were added. Its methods may be called from many goroutines, but of those that start
+// and end replicas one at a time. A replica that is not in the group is a mistake of the test, and panics.
 type Group struct {
 	// Network is what joins the replicas.
 	Network *Network
 
 	machine func() replication.StateMachine
-	ids     []replication.ReplicaID
 
-	mu       sync.Mutex    // guards what follows
-	replicas []member      // by id - 1
+	mu       sync.Mutex // guards what follows
+	ids      []replication.ReplicaID
+	replicas []*member     // by id - 1
 	changed  chan struct{} // closed when something in replicas changes
 	closed   bool
 }
@@ -40,6 +41,8 @@ type Group struct {
 // member is one replica in all of its lives.
 type member struct {
 	storage *storage.Memory
+	joining bool                     // it was added
+	members []replication.ReplicaID  // as it was told when it first started
 	machine replication.StateMachine // of the present life, or of the last
 	replica *vr.Replica              // nil: it does not run
 	newest  replication.Event        // of the present life
@@ -52,12 +55,14 @@ func Start(n int, machine func() replication.StateMachine) (*Group, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("%w: a group of %d", vr.ErrOptions, n)
 	}
-	g := &Group{Network: NewNetwork(), machine: machine, replicas: make([]member, n), changed: make(chan struct{})}
-	for i := range g.replicas {
+	g := &Group{Network: NewNetwork(), machine: machine, changed: make(chan struct{})}
+	for i := range n {
 		g.ids = append(g.ids, replication.ReplicaID(i+1))
-		g.replicas[i].storage = storage.NewMemory()
 	}
-	for _, id := range g.ids {
+	for range g.ids {
+		g.replicas = append(g.replicas, &member{storage: storage.NewMemory(), members: g.ids})
+	}
+	for _, id := range slices.Clone(g.ids) {
 		if err := g.Restart(id); err != nil {
 			return nil, errors.Join(err, g.Close())
 		}
@@ -84,7 +89,7 @@ func (g *Group) StateMachine(id replication.ReplicaID) replication.StateMachine 
 func (g *Group) Restart(id replication.ReplicaID) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m := &g.replicas[id-1]
+	m := g.replicas[id-1]
 	switch {
 	case g.closed:
 		return ErrClosed
@@ -93,7 +98,7 @@ func (g *Group) Restart(id replication.ReplicaID) error {
 	}
 	machine := g.machine()
 	replica, err := vr.Open(vr.Options{
-		Self: id, Members: g.ids, Transport: g.Network.Join(id), Storage: m.storage, StateMachine: machine,
+		Self: id, Members: m.members, Joining: m.joining, Transport: g.Network.Join(id), Storage: m.storage, StateMachine: machine,
 	})
 	if err != nil {
 		return err
@@ -115,7 +120,7 @@ func (g *Group) Kill(id replication.ReplicaID) error {
 	var replica *vr.Replica
 	var watched chan struct{}
 	g.change(func() {
-		m := &g.replicas[id-1]
+		m := g.replicas[id-1]
 		replica, watched, m.replica = m.replica, m.watched, nil
 	})
 	if replica == nil {
@@ -144,7 +149,7 @@ func (g *Group) leader() (id replication.ReplicaID, leader member, changed <-cha
 	}
 	for i, m := range g.replicas {
 		if m.replica != nil && m.newest.Leading && m.newest.View > leader.newest.View {
-			id, leader = g.ids[i], m
+			id, leader = g.ids[i], *m
 		}
 	}
 	return id, leader, g.changed, nil
@@ -208,7 +213,10 @@ func (g *Group) ReadStale(ctx context.Context, id replication.ReplicaID, atMost 
 func (g *Group) Close() error {
 	g.change(func() { g.closed = true })
 	var errs []error
-	for _, id := range g.ids {
+	g.mu.Lock()
+	ids := slices.Clone(g.ids)
+	g.mu.Unlock()
+	for _, id := range ids {
 		if g.Replica(id) != nil {
 			errs = append(errs, g.Kill(id))
 		}
