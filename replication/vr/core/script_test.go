@@ -76,6 +76,10 @@ func (s *scripted) do(words []string) {
 		at := s.replica(rest[0])
 		s.say(at, "%v", errorOr(at.ReadBarrier(at.Status().View, token), "is asked for read %d", token))
 		s.act(at)
+	case "time": // that the clocks of all show
+		s.time(rest[0])
+	case "stale": // a read at the replica, with the age that it allows
+		s.readStale(s.replica(rest[0]), rest[1])
 	case "begin": // view 1 of a new group, told in normal_commit.txt
 		s.tick([]string{"3", "r1"})
 		s.deliver(nil)
@@ -151,6 +155,7 @@ func (m *Message) line() string {
 		{"round", m.Round},
 		{"first", uint64(m.First)},
 		{"checkpoint", uint64(m.Checkpoint.Op)},
+		{"stamp", m.Stamp},
 	} {
 		if field.value != 0 {
 			text += fmt.Sprintf(" %s %d", field.name, field.value)

@@ -17,6 +17,8 @@ type scripted struct {
 	pending  []Message
 	trace    strings.Builder
 	config   Config
+	// staleReads is how many were asked for.
+	staleReads uint64
 	// apply, if set, sees what a replica applies; nothing is told then.
 	apply func(r *actor, committed []Entry)
 }
@@ -149,6 +151,24 @@ func (s *scripted) tick(words []string) {
 	}
 }
 
+func (s *scripted) time(shows string) {
+	now, err := strconv.ParseUint(shows, 10, 64)
+	require.NoError(s, err)
+	for _, r := range s.replicas {
+		if r.Replica != nil {
+			r.SetTime(now)
+		}
+	}
+}
+
+func (s *scripted) readStale(r *actor, allows string) {
+	atMost, err := strconv.ParseUint(allows, 10, 64)
+	require.NoError(s, err)
+	s.staleReads++
+	s.say(r, "%v", errorOr(r.ReadStale(s.staleReads, atMost), "is asked for stale read %d", s.staleReads))
+	s.act(r)
+}
+
 // deliver brings the messages that match, and those that match among what comes of them, in the order in which
 // they were sent.
 func (s *scripted) deliver(words []string) {
@@ -203,6 +223,9 @@ func (s *scripted) act(r *actor) {
 		}
 		for _, read := range ready.Reads {
 			s.say(r, "answers read %d: %v", read.Token, read.OK)
+		}
+		for _, read := range ready.StaleReads {
+			s.say(r, "answers stale read %d: age %d", read.Token, read.Age)
 		}
 		for _, dropped := range ready.Dropped {
 			s.say(r, "drops its proposals %d to %d", dropped.First, dropped.Last)
