@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/viewline/viewline/internal/node"
 	"github.com/viewline/viewline/replication/vr"
+	"github.com/viewline/viewline/replication/vr/force"
 	"github.com/viewline/viewline/replication/vr/storage"
 )
 
@@ -61,7 +61,7 @@ type ForcedReplica struct {
 	// Forced are the times that it was forced before.
 	Forced []string `json:"forced,omitempty"`
 
-	known uint64
+	remains force.Remains
 }
 
 // PlanForce examines the directories of a group's nodes, or their files. All must be of one group, and stopped. Give all
@@ -133,12 +133,13 @@ func (f *Forcing) examine(config *NodeConfig) error {
 	}
 	f.locks = append(f.locks, lock)
 	r := ForcedReplica{Replica: config.Replica, Directory: config.Data}
+	r.remains = force.Nothing(config.Replica)
 	if e, err := storage.Examine(config.Data); err != nil {
 		r.Error = err.Error()
 	} else {
 		r.View, r.LastNormalView, r.Commit = uint64(e.HardState.View), uint64(e.HardState.LastNormalView), uint64(e.HardState.Commit)
 		r.Op, r.LogView, r.Checkpoint = uint64(e.Op), uint64(e.View), uint64(e.Checkpoint.Op)
-		r.Whole, r.Forced, r.known = e.Whole, e.Forced, uint64(e.Known)
+		r.Whole, r.Forced, r.remains = e.Whole, e.Forced, e.Remains(config.Replica)
 		for _, damage := range e.Damage {
 			r.Damage = append(r.Damage, fmt.Sprintf("%s: operations %d to %d", damage.File, damage.First, damage.Last))
 		}
@@ -147,40 +148,22 @@ func (f *Forcing) examine(config *NodeConfig) error {
 	return nil
 }
 
-// choose orders the replicas and marks f+1. With just f+1 every view change has all of them, and so the best log: one
-// more could leave it out.
+// choose orders the replicas and marks f+1.
 func (f *Forcing) choose() {
-	slices.SortStableFunc(f.Replicas, func(a, b ForcedReplica) int {
-		rank := func(r *ForcedReplica) int {
-			switch {
-			case r.Error != "":
-				return 2
-			case !r.Whole:
-				return 1
-			default:
-				return 0
-			}
-		}
-		return cmp.Or(cmp.Compare(rank(&a), rank(&b)), cmp.Compare(b.LogView, a.LogView), cmp.Compare(b.Op, a.Op), cmp.Compare(a.Replica, b.Replica))
-	})
-	whole, bestView := 0, uint64(0)
+	found := make([]force.Remains, len(f.Replicas))
 	for i := range f.Replicas {
-		r := &f.Replicas[i]
-		if r.Chosen = i < f.quorum(); r.Whole {
-			whole++
-		}
-		f.View, f.Known = max(f.View, r.View+1), max(f.Known, r.known)
-		if r.Chosen && (r.LogView > bestView || r.LogView == bestView && r.Op > f.Op) {
-			bestView, f.Op = r.LogView, r.Op
-		}
+		found[i] = f.Replicas[i].remains
 	}
-	if f.Needed = whole < f.quorum(); !f.Needed {
-		for i := range f.Replicas {
-			f.Replicas[i].Chosen = false
-		}
-		return
+	plan := force.NewPlan(f.Members, found, 0)
+	f.Needed, f.View, f.Op, f.Known = plan.Needed, uint64(plan.View), uint64(plan.Op), uint64(plan.Known)
+	ordered := make([]ForcedReplica, len(f.Replicas))
+	for place, at := range plan.Order {
+		ordered[place] = f.Replicas[at]
+		ordered[place].Chosen = place < plan.Chosen
 	}
-	f.Loss = f.losses()
+	if f.Replicas = ordered; f.Needed {
+		f.Loss = f.losses()
+	}
 }
 
 func (f *Forcing) losses() []string {

@@ -24,7 +24,8 @@ var arrows = map[string][]string{
 	"replication/vr/core":        {"internal/omit"},
 	"replication/vr/transfer":    {"replication/vr/core", "internal/omit"},
 	"replication/vr":             {"replication", "replication/vr/core", "replication/vr/transfer", "proto/viewline/v1", "internal/notice"},
-	"replication/vr/storage":     {"replication", "replication/vr", "replication/vr/core", "replication/vr/transfer"},
+	"replication/vr/force":       {"replication/vr/core", "internal/omit"},
+	"replication/vr/storage":     {"replication", "replication/vr", "replication/vr/core", "replication/vr/transfer", "replication/vr/force"},
 	"replication/vr/streams":     {"replication", "replication/transport", "replication/vr", "replication/vr/core"},
 	"replication/vr/vrtest":      {"replication", "replication/vr", "replication/vr/core", "replication/vr/storage"},
 	"replication/sessions/table": {"internal/omit"},
@@ -60,14 +61,14 @@ var arrows = map[string][]string{
 		"internal/namespaces", "internal/registers",
 	},
 	"cluster": {
-		"txn", "replication", "replication/vr", "replication/vr/storage", "replication/vr/streams", "replication/transport", "coordinator",
+		"txn", "replication", "replication/vr", "replication/vr/force", "replication/vr/storage", "replication/vr/streams", "replication/transport", "coordinator",
 		"shardserver", "clerk", "proto/viewline/v1", "internal/metrics", "internal/node", "internal/route", "internal/placement",
 		"internal/survey",
 	},
 	"cluster/clustertest": {"cluster", "clerk"},
 	"cluster/process":     {"cluster", "internal/survey"},
 	"sim":                 {},
-	"sim/group":           {"replication/vr/core", "replication/vr/transfer", "internal/omit"},
+	"sim/group":           {"replication/vr/core", "replication/vr/transfer", "replication/vr/force", "internal/omit"},
 	"sim/transactions":    {"txn", "txn/commit", "txn/terminate", "txn/history", "check", "internal/omit"},
 	"bench":               {"txn", "check", "clerk", "cluster", "cluster/process", "internal/survey"},
 	"examples/kvhttp": {
@@ -82,7 +83,7 @@ var arrows = map[string][]string{
 
 // pure names the rooms that decide and do nothing else.
 var pure = []string{
-	"txn", "txn/commit", "txn/terminate", "txn/history", "check", "replication/vr/core", "replication/vr/transfer", "coordinator/state",
+	"txn", "txn/commit", "txn/terminate", "txn/history", "check", "replication/vr/core", "replication/vr/transfer", "replication/vr/force", "coordinator/state",
 	"replication/sessions/table",
 	"internal/omit", "internal/placement",
 }

@@ -35,6 +35,7 @@ const (
 	claimEpochs       = "epochs follow one another, each begun by the one before, and no id comes back"
 	claimLives        = "of all lives of a replica that one takes part which the epoch names"
 	claimHeld         = "the log above a checkpoint that is held for others is kept"
+	claimForce        = "a force loses nothing that is on a disk which starts from what it has"
 	claimHandover     = "a handover ends as it says, and a group that works loses no proposal by it"
 )
 

@@ -242,6 +242,6 @@ func (s *simulation) stayStopped() {
 		s.violated(claimStopped, "%d are committed since it came to rest: %s", committed-s.liveness.atRest, s.situation())
 	case ticks > restAfterTicks+restTicks:
 		s.covered.count(EventStayedStopped)
-		s.liveness.done = true
+		s.liveness.done = !s.forceGroup()
 	}
 }

@@ -27,6 +27,7 @@ const (
 	streamChunks          uint64 = 1 << 38
 	streamStaleness       uint64 = 1 << 39
 	streamSlow            uint64 = 1 << 40
+	streamForce           uint64 = 1 << 41
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

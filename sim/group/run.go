@@ -17,6 +17,8 @@ type Options struct {
 	Omit omit.Set
 	// OmitTransfer takes rules of the transfer of checkpoints out.
 	OmitTransfer omit.Set
+	// OmitForce takes rules of an operator's force out.
+	OmitForce omit.Set
 	// OutcomesOnly leaves out the checks that look into messages and disks on the way, and judges only what
 	// was applied, acknowledged and read.
 	OutcomesOnly bool

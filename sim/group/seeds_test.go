@@ -96,7 +96,7 @@ func TestSeeds(t *testing.T) {
 	if count < 10_000 {
 		return // too few for the rare events, and for averages
 	}
-	missing := slices.DeleteFunc(totals.Coverage.Missing(), func(e Event) bool { return e == EventStayedStopped })
+	missing := slices.DeleteFunc(totals.Coverage.Missing(), func(e Event) bool { return e >= EventStayedStopped && e <= EventForceLostNothing })
 	require.True(t, len(missing) == 0 || *durabilityFlag != 0 || *beyondFlag || *leasesFlag != 0, "these never happened: %v", missing)
 	require.GreaterOrEqual(t, totals.Committed, 20*totals.Seeds, "too little is committed for the checks to mean much")
 	require.GreaterOrEqual(t, totals.ViewChanges, 2*totals.Seeds)
@@ -124,7 +124,8 @@ func flagsOf(options Options) string {
 }
 
 // TestBeyondWhatADurabilitySurvives: where more than f lose what they acknowledged at once, the group may stop for good.
-// It does nothing wrong, and it does not go on as if nothing were missing.
+// It does nothing wrong, and it does not go on as if nothing were missing. Forced by an operator it does, and loses nothing
+// that is on a disk which starts from what it has.
 func TestBeyondWhatADurabilitySurvives(t *testing.T) {
 	count := uint64(1000)
 	if testing.Short() {
@@ -133,7 +134,11 @@ func TestBeyondWhatADurabilitySurvives(t *testing.T) {
 	totals, failures := playSeeds(t, 1, count, Options{Durability: ChoiceLossy, BeyondF: true})
 	require.Empty(t, failures, strings.Join(failures, "\n"))
 	stopped := totals.Coverage[EventStayedStopped]
-	t.Logf("%d of %d groups stayed stopped", stopped, totals.Seeds)
+	forced, lost := totals.Coverage[EventForced], totals.Coverage[EventForceLost]
+	t.Logf("%d of %d groups stayed stopped; %d were forced, %d of them lost something", stopped, totals.Seeds, forced, lost)
+	require.Greater(t, forced, stopped/3)
+	require.NotZero(t, lost)
+	require.NotZero(t, totals.Coverage[EventForceLostNothing])
 	require.Greater(t, stopped, count/20)
 	require.Less(t, stopped, count)
 }

@@ -9,10 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/viewline/viewline/internal/omit"
+	"github.com/viewline/viewline/replication/vr/force"
 	"github.com/viewline/viewline/replication/vr/transfer"
 )
 
-// TestTransferMutations takes each rule of the transfer of checkpoints out, as TestMutations does with the core's.
+// TestTransferMutations takes each rule of the transfer of checkpoints out, and of an operator's force, as TestMutations does
+// with the core's.
 func TestTransferMutations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays thousands of seeds")
@@ -25,19 +27,21 @@ func TestTransferMutations(t *testing.T) {
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(rows, "without\tevery check\t\toutcomes alone\t\n")
 	for _, m := range []struct {
-		name string
-		rule omit.Rule
-		// inside: a user would see nothing of it but more transfers.
+		name    string
+		options Options
+		// inside: a user would see nothing of it but more transfers, or a loss that may be.
 		inside bool
 	}{
-		{name: "RuleChunkChecksum", rule: transfer.RuleChunkChecksum},
-		{name: "RuleSameCheckpoint", rule: transfer.RuleSameCheckpoint},
-		{name: "RuleHeldLog", rule: transfer.RuleHeldLog, inside: true},
+		{name: "RuleChunkChecksum", options: Options{OmitTransfer: omit.Of(transfer.RuleChunkChecksum)}},
+		{name: "RuleSameCheckpoint", options: Options{OmitTransfer: omit.Of(transfer.RuleSameCheckpoint)}},
+		{name: "RuleHeldLog", options: Options{OmitTransfer: omit.Of(transfer.RuleHeldLog)}, inside: true},
+		{name: "RuleLogView", options: Options{OmitForce: omit.Of(force.RuleLogView), Durability: ChoiceLossy, BeyondF: true}, inside: true},
+		{name: "RuleExactlyAQuorum", options: Options{OmitForce: omit.Of(force.RuleExactlyAQuorum), Durability: ChoiceLossy, BeyondF: true}},
 	} {
 		if !strings.HasPrefix(m.name, *mutantFlag) {
 			continue
 		}
-		options := Options{OmitTransfer: omit.Of(m.rule)}
+		options := m.options
 		whole := hunt(options, count, toTheLast)
 		require.NotZero(t, whole.found, "not noticed in %d seeds that %s is missing", count, m.name)
 		outcome := sighting{}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/force"
 )
 
 // forcedName is the file that says when and how a replica was forced, a line each time.
@@ -22,10 +23,10 @@ type Examination struct {
 	Whole      bool
 	HardState  core.HardState
 	Checkpoint core.CheckpointMeta
-	// Op is where what is sound ends, View the view that this log was normal in: the last-normal view of a log that is
-	// whole, else the one in which its last operation was proposed.
-	Op   core.OpNumber
-	View core.ViewNumber
+	// Op is where what is sound ends, LastView the view in which that operation was proposed, and View the one by which this log
+	// is chosen (force.Remains).
+	Op             core.OpNumber
+	LastView, View core.ViewNumber
 	// Known is the last operation that is known to have been here, or to have been committed.
 	Known  core.OpNumber
 	Damage []vr.Damage
@@ -57,19 +58,23 @@ func openToForce(directory string) (*Disk, vr.Loaded, error) {
 func (d *Disk) examine(loaded *vr.Loaded) Examination {
 	e := Examination{
 		Durability: d.mark.durability, Whole: loaded.Clean && len(loaded.Damage) == 0, HardState: loaded.HardState, Checkpoint: loaded.Checkpoint,
-		Op: loaded.Checkpoint.Op, View: loaded.Checkpoint.View, Damage: loaded.Damage, Forced: loaded.Forced,
+		Op: loaded.Checkpoint.Op, LastView: loaded.Checkpoint.View, Damage: loaded.Damage, Forced: loaded.Forced,
 	}
 	if last := len(loaded.Entries) - 1; last >= 0 && loaded.Entries[last].Op > e.Op {
-		e.Op, e.View = loaded.Entries[last].Op, loaded.Entries[last].View
-	}
-	if e.Whole {
-		e.View = loaded.HardState.LastNormalView
+		e.Op, e.LastView = loaded.Entries[last].Op, loaded.Entries[last].View
 	}
 	e.Known = max(d.log.extent().last, loaded.HardState.Commit, e.Op)
 	for _, damage := range loaded.Damage {
 		e.Known = max(e.Known, damage.Last)
 	}
+	remains := e.Remains(0)
+	e.View = remains.LogView(0)
 	return e
+}
+
+// Remains is what a force goes by.
+func (e *Examination) Remains(replica uint32) force.Remains {
+	return force.Remains{Replica: core.ReplicaID(replica), Whole: e.Whole, HardState: e.HardState, Op: e.Op, LastView: e.LastView, Known: e.Known}
 }
 
 // Force has a replica start from what its directory holds, as if nothing were missing: the rest of its log goes, and it
@@ -91,7 +96,8 @@ func Force(directory string, view uint64, at time.Time, note string) (err error)
 	if err := appendForced(directory, loaded.Forced, line); err != nil {
 		return err
 	}
-	state := core.HardState{View: core.ViewNumber(view), LastNormalView: e.View, Commit: min(e.HardState.Commit, e.Op)}
+	remains := e.Remains(0)
+	state := remains.Start(core.ViewNumber(view), 0)
 	c := change{
 		batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: mark{durability: disk.mark.durability, life: lifeClean},
 	}
@@ -114,11 +120,11 @@ func Forget(directory string, above uint64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
-	state := loaded.HardState
-	if state.Commit <= core.OpNumber(above) {
+	remains := force.Remains{HardState: loaded.HardState}
+	state := remains.Forget(core.OpNumber(above))
+	if state == loaded.HardState {
 		return nil
 	}
-	state.Commit = core.OpNumber(above)
 	return disk.write(&change{
 		batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: disk.mark, settle: len(loaded.Damage) == 0,
 	})
