@@ -98,8 +98,6 @@ func TestANewcomerFarBehind(t *testing.T) {
 	leader, _ := g.primary()
 	require.NoError(t, g.replicas[leader].Checkpoint(t.Context()))
 	fresh := g.join()
-	_, err := g.replicas[leader].Reconfigure(t.Context(), replication.Change{Members: members(0, 1, 2, fresh)})
-	require.ErrorIs(t, err, replication.ErrNewcomer)
 	g.mustCommit(101, 120)
 	report := g.reconfigure(0, 1, 2, fresh)
 	require.True(t, report.Replicas[fresh].Ready)
@@ -157,13 +155,17 @@ func TestANewcomerThatIsNeverReady(t *testing.T) {
 func TestStrangersAreRefused(t *testing.T) {
 	g := newChangingGroup(t, 3, nil)
 	g.mustCommit(1, 5)
-	leader, _ := g.primary()
+	g.primary()
 	stranger := g.grow()
 	g.first, g.asked[stranger] = 4, nil // it takes itself for a member of four
 	g.start(stranger)
-	g.eventually("it is refused", func() bool { return g.measured(leader, "messages_refused.stranger") > 0 })
-	g.mustCommit(6, 10)
-	require.Zero(t, g.measured(leader, "learners"))
+	g.eventually("it is refused", func() bool {
+		return slices.ContainsFunc([]int{0, 1, 2}, func(i int) bool { return g.measured(i, "messages_refused.stranger") > 0 })
+	})
+	g.mustCommit(6, 10, stranger)
+	for i := range 3 {
+		require.Zero(t, g.measured(i, "learners"))
+	}
 	require.Zero(t, g.operations(stranger))
 }
 
@@ -171,7 +173,7 @@ func TestStrangersAreRefused(t *testing.T) {
 // told.
 func isolated(t *testing.T) (g *group, leader int, cancel context.CancelCauseFunc, ended chan error) {
 	t.Helper()
-	g = newChangingGroup(t, 3, nil)
+	g = newChangingGroup(t, 3, steady)
 	g.mustCommit(1, 5)
 	leader, _ = g.primary()
 	g.network.cut(core.ReplicaID(leader+1), true, true)
@@ -228,7 +230,7 @@ func TestAReconfigurationThatIsOvertaken(t *testing.T) {
 
 // TestAReconfigurationThatIsInherited: the primary dies, its successor finds the change in its log and completes it.
 func TestAReconfigurationThatIsInherited(t *testing.T) {
-	g := newChangingGroup(t, 3, nil)
+	g := newChangingGroup(t, 3, steady)
 	g.mustCommit(1, 5)
 	g.converged(5)
 	leader, view := g.primary()
@@ -301,7 +303,10 @@ func TestThoseWhoLeftAreDropped(t *testing.T) {
 // TestAWipedReplicaComesBack in a later life of its id, once the group has committed that, and serves like any other.
 func TestAWipedReplicaComesBack(t *testing.T) {
 	incarnations := map[replication.ReplicaID]uint64{}
-	g := newChangingGroup(t, 3, func(o *vr.Options) { o.Incarnation = incarnations[o.Self] })
+	g := newChangingGroup(t, 3, func(o *vr.Options) {
+		steady(o)
+		o.Incarnation = incarnations[o.Self]
+	})
 	g.mustCommit(1, 20)
 	leader, _ := g.primary()
 	wiped := g.backups(leader)[0]
@@ -328,4 +333,79 @@ func TestAWipedReplicaComesBack(t *testing.T) {
 	}
 	g.mustCommit(21, 40)
 	g.converged(40)
+}
+
+// TestGrowingOnDisks: newcomers have directories of their own, and all restart at once from what is in them.
+func TestGrowingOnDisks(t *testing.T) {
+	for _, durability := range []vr.Durability{vr.DurabilitySync, vr.DurabilityAsync} {
+		t.Run(durability.String(), func(t *testing.T) {
+			g := newMemoryGroup(t, 0, nil)
+			g.first, g.gaps = 1, true
+			for i := range 3 {
+				g.grow()
+				g.storages[i], g.directories[i] = nil, t.TempDir()
+				require.NoError(t, storage.Create(g.directories[i]))
+			}
+			t.Cleanup(g.closeAll) // before the directories go
+			g.change = func(o *vr.Options) {
+				disk, err := storage.Open(g.directories[o.Self-1], storage.Options{Durability: durability})
+				require.NoError(t, err)
+				o.Durability, o.Storage = durability, disk
+			}
+			g.start(0)
+			g.mustCommit(1, 10)
+			g.joinAt(1)
+			g.joinAt(2)
+			g.reconfigure(0, 1, 2)
+			g.settled(1, 0, 1, 2)
+			g.mustCommit(11, 20)
+			g.closeAll()
+			for i := range g.replicas {
+				g.start(i)
+			}
+			g.settled(1, 0, 1, 2)
+			g.mustCommit(21, 30)
+			g.converged(30)
+			require.NoError(t, g.replicas[0].Checkpoint(t.Context()))
+			g.reconfigure(1, 2)
+			g.mustCommit(31, 40, 0)
+			g.left(0)
+			g.start(0)
+			g.left(0)
+			g.settled(2, 1, 2)
+			g.converged(40)
+		})
+	}
+}
+
+// TestALeaverWithoutTheEndOfItsLog writes no checkpoint of an epoch that is over: who its members were it cannot tell. It
+// waits for what it has lost.
+func TestALeaverWithoutTheEndOfItsLog(t *testing.T) {
+	next := core.Membership{
+		Epoch: 1, Op: 10, View: 2, Hash: 7, Members: []core.Member{{ID: 2}, {ID: 3}}, Previous: []core.ReplicaID{1, 2, 3}, LargestID: 3,
+	}
+	var log []core.Entry
+	hash := core.Hash(0)
+	for op := core.OpNumber(1); op <= 5; op++ {
+		log = append(log, core.Chained(hash, op, 1, []byte("x")))
+		hash = log[op-1].Hash
+	}
+	kept := storage.NewMemory()
+	require.NoError(t, kept.Write(vr.Batch{
+		HardState: &core.HardState{View: 2, LastNormalView: 2, Commit: 5, Membership: next.Encode()}, Entries: log, Sync: true,
+	}))
+	replica, err := vr.Open(vr.Options{
+		Self: 1, Members: []replication.ReplicaID{1, 2, 3}, Transport: newNetwork().join(1), Storage: kept, StateMachine: &journal{},
+		CheckpointEvery: 2,
+	})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, replica.Close()) }()
+	require.Eventually(t, func() bool { return replica.Status().Applied == 5 }, patience, time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, replica.Checkpoint(short), context.DeadlineExceeded)
+	status := replica.Status()
+	require.NoError(t, status.Failure)
+	require.Equal(t, "leaving", status.Protocol)
+	require.Zero(t, status.Checkpoint)
 }

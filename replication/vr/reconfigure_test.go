@@ -33,6 +33,12 @@ func newChangingGroup(t *testing.T, n int, change func(*vr.Options)) *group {
 	return g
 }
 
+// patient has no primary lost on a machine that is busy with other things, for as long as a test takes.
+func patient(o *vr.Options) { o.ViewChangeTimeoutMin = 10 * time.Second }
+
+// steady is patient for a while, where others are to be missed in the end.
+func steady(o *vr.Options) { o.ViewChangeTimeoutMin = 2 * time.Second }
+
 // grow makes room for one more replica and returns its place.
 func (g *group) grow() int {
 	g.storages = append(g.storages, storage.NewMemory())
@@ -43,11 +49,17 @@ func (g *group) grow() int {
 // join starts a newcomer, which is no member yet.
 func (g *group) join() int {
 	g.t.Helper()
-	leader, _ := g.primary()
 	i := g.grow()
+	g.joinAt(i)
+	return i
+}
+
+// joinAt starts the newcomer of a place that is there.
+func (g *group) joinAt(i int) {
+	g.t.Helper()
+	leader, _ := g.primary()
 	g.asked[i] = g.replicas[leader].Status().Members
 	g.start(i)
-	return i
 }
 
 // members are those of these places, all with addresses: whoever joins knows no others.
@@ -200,7 +212,7 @@ func (g *group) end(l *load) {
 // TestGrowingUnderLoad: one replica becomes three and five, and each change costs the callers a redirect at most. In
 // between one dies that is not the primary.
 func TestGrowingUnderLoad(t *testing.T) {
-	g := newChangingGroup(t, 1, nil)
+	g := newChangingGroup(t, 1, patient)
 	g.join()
 	g.join()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -289,7 +301,7 @@ func TestReplacingADeadMember(t *testing.T) {
 
 // TestShrinking: five become three and one, each time without the primary, and nothing that callers asked is lost.
 func TestShrinking(t *testing.T) {
-	g := newChangingGroup(t, 5, nil)
+	g := newChangingGroup(t, 5, patient)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	g.primary()
@@ -336,7 +348,7 @@ func TestShrinking(t *testing.T) {
 
 // TestADryRunChangesNothing, and tells what there would be.
 func TestADryRunChangesNothing(t *testing.T) {
-	g := newChangingGroup(t, 3, nil)
+	g := newChangingGroup(t, 3, patient)
 	g.mustCommit(1, 10)
 	fresh := g.join()
 	leader, view := g.primary()
@@ -368,7 +380,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 
 // TestReconfigurationsThatAreRefused: each by its own error, and nothing has changed afterwards.
 func TestReconfigurationsThatAreRefused(t *testing.T) {
-	g := newChangingGroup(t, 3, nil)
+	g := newChangingGroup(t, 3, steady)
 	g.mustCommit(1, 5)
 	leader, _ := g.primary()
 	backup := g.backups(leader)[0]

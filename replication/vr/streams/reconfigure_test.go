@@ -29,7 +29,8 @@ type machine struct {
 	sums    *sums
 }
 
-// sums is a state machine that counts; what it is worth is large, so that it is fetched in many chunks.
+// sums is a state machine that counts: an operation is the next number, and does nothing when it comes again. Its state
+// is large, so that it is fetched in many chunks.
 type sums struct {
 	mu  sync.Mutex
 	sum uint64
@@ -40,7 +41,11 @@ const ballast = 3 << 20
 func (s *sums) Apply(_ replication.OpNumber, operations [][]byte) [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sum += uint64(len(operations))
+	for _, operation := range operations {
+		if number, _ := binary.Uvarint(operation); number == s.sum+1 {
+			s.sum = number
+		}
+	}
 	return make([][]byte, len(operations))
 }
 
@@ -120,16 +125,20 @@ func leader(t *testing.T, machines ...*machine) *machine {
 	return found
 }
 
-func commit(ctx context.Context, t *testing.T, operations int, machines ...*machine) {
+// commit has the operations up to a number executed, whatever becomes of each attempt.
+func commit(ctx context.Context, t *testing.T, first, last uint64, machines ...*machine) {
 	t.Helper()
-	for range operations {
+	for number := first; number <= last; number++ {
 		for {
 			m := leader(t, machines...)
-			err := replication.Propose(ctx, m.replica, m.replica.Status().View, []byte("x")).Err
+			err := replication.Propose(ctx, m.replica, m.replica.Status().View, binary.AppendUvarint(nil, number)).Err
 			if err == nil {
 				break
 			}
-			require.ErrorIs(t, err, replication.ErrNotPrimary)
+			require.NoError(t, ctx.Err())
+			if !errors.Is(err, replication.ErrNotPrimary) {
+				require.ErrorIs(t, err, replication.ErrOutcomeUnknown)
+			}
 		}
 	}
 }
@@ -140,7 +149,7 @@ func TestOverTheNetwork(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	one := boot(t, 1, false)
-	commit(ctx, t, 25, one)
+	commit(ctx, t, 1, 25, one)
 	require.NoError(t, one.replica.Checkpoint(ctx))
 	two, three := boot(t, 2, true, one.member), boot(t, 3, true, one.member)
 	reconfigure := func(machines []*machine, next ...*machine) {
@@ -158,11 +167,11 @@ func TestOverTheNetwork(t *testing.T) {
 	}
 	reconfigure([]*machine{one}, one, two, three)
 	all := []*machine{one, two, three}
-	commit(ctx, t, 5, all...)
+	commit(ctx, t, 26, 30, all...)
 	four := boot(t, 4, true, two.member)
 	rest := []*machine{two, three, four}
 	reconfigure(all, rest...)
-	commit(ctx, t, 5, rest...)
+	commit(ctx, t, 31, 35, rest...)
 	require.Eventually(t, func() bool { return one.replica.Status().Protocol == "left" }, 30*time.Second, 2*time.Millisecond)
 	for _, m := range rest {
 		require.Eventually(t, func() bool { return m.sums.read() == 35 }, 30*time.Second, 2*time.Millisecond)
