@@ -17,7 +17,7 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-// sweepAll: go test ./replication/vr/storage -run TestSweep -v -sweep.all
+// sweepAll: go test ./replication/vr/storage -run TestSweep -v -timeout 0 -sweep.all
 var sweepAll = flag.Bool("sweep.all", false, "flip every byte, and cut files at every length (some minutes)")
 
 // sweep changes the files of one small directory and looks at what is made of them.
