@@ -395,6 +395,7 @@ func TestReconfigurationsThatAreRefused(t *testing.T) {
 		{"replica 0", replication.Change{Members: members(-1, 0)}, replication.ErrMembership},
 		{"too many", replication.Change{Members: make([]replication.Member, 64)}, replication.ErrMembership},
 		{"a long address", replication.Change{Members: []replication.Member{{ID: 1, Address: string(make([]byte, 256))}}}, replication.ErrMembership},
+		{"a witness", replication.Change{Members: []replication.Member{{ID: 1}, {ID: 2}, {ID: 3, Witness: true}}}, replication.ErrMembership},
 		{"an epoch that is not the next", replication.Change{Members: members(0, 1), Epoch: 2}, replication.ErrMembership},
 		{"a newcomer that nobody has heard", replication.Change{Members: members(0, 1, 2, 8)}, replication.ErrNewcomer},
 	} {
