@@ -24,8 +24,8 @@ var (
 type Member struct {
 	ID ReplicaID
 	// Incarnation tells the lives of a replica apart that has lost its storage in between; it is never lower in a later
-	// epoch. Witness: it holds log entries and counts in quorums, and has no state machine (replication/vr
-	// refuses it so far). In a Change of something else both are what Membership says.
+	// epoch. Witness: it holds log entries and counts in quorums, and has no state machine; it is one for its life. In a
+	// Change of something else both are what Membership says.
 	Incarnation uint64
 	Witness     bool
 	// Address is where other replicas reach it, in the words of the group's transport (HOST:PORT of

@@ -69,14 +69,20 @@ type Role uint8
 const (
 	RoleBackup Role = iota
 	RolePrimary
+	// RoleWitness is that of a member without a state.
+	RoleWitness
 )
 
 // String returns the role's name.
 func (r Role) String() string {
-	if r == RolePrimary {
+	switch r {
+	case RolePrimary:
 		return "primary"
+	case RoleWitness:
+		return "witness"
+	default:
+		return "backup"
 	}
-	return "backup"
 }
 
 // Status describes one replica.

@@ -15,11 +15,16 @@ type Owner struct {
 	Group       replication.GroupID
 	Replica     replication.ReplicaID
 	Incarnation uint64
+	// Witness: it is a witness's, and its checkpoints have no state.
+	Witness bool
 }
 
 // String names all of it.
 func (o Owner) String() string {
 	text := fmt.Sprintf("replica %d of group %d in incarnation %d", o.Replica, o.Group, o.Incarnation)
+	if o.Witness {
+		text += ", a witness,"
+	}
 	if o.Cluster != [16]byte{} {
 		text += " of cluster " + hex.EncodeToString(o.Cluster[:])
 	}
@@ -46,7 +51,8 @@ func (e *OwnerError) Is(target error) bool { return target == ErrOwner }
 
 // Succeeds decides for a Storage what a Claim makes of the owner that it has; the zero value: none yet. It returns the
 // owner to keep from now on, or an *OwnerError. A later incarnation of the same replica may go on with what it finds,
-// since it takes part only when its group says so; an earlier one may not.
+// since it takes part only when its group says so; an earlier one may not. A
+// witness's storage is never another's: it has no state.
 func (o Owner) Succeeds(have Owner) (Owner, error) {
 	if have == (Owner{}) {
 		return o, nil
@@ -59,7 +65,7 @@ func (o Owner) Succeeds(have Owner) (Owner, error) {
 			wanted.Cluster = o.Cluster
 		}
 	}
-	same := wanted.Group == have.Group && wanted.Replica == have.Replica && (wanted.Cluster == have.Cluster || have.Cluster == [16]byte{})
+	same := wanted.Group == have.Group && wanted.Replica == have.Replica && wanted.Witness == have.Witness && (wanted.Cluster == have.Cluster || have.Cluster == [16]byte{})
 	if !same || wanted.Incarnation < have.Incarnation {
 		return Owner{}, &OwnerError{Have: have, Want: o}
 	}
@@ -68,5 +74,5 @@ func (o Owner) Succeeds(have Owner) (Owner, error) {
 
 // owner is who the storage has to be of.
 func (o Options) owner() Owner {
-	return Owner{Cluster: o.Cluster, Group: o.Group, Replica: o.Self, Incarnation: o.Incarnation}
+	return Owner{Cluster: o.Cluster, Group: o.Group, Replica: o.Self, Incarnation: o.Incarnation, Witness: o.isWitness()}
 }

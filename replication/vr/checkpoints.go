@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +40,7 @@ type finishedJob struct {
 // askCheckpoints takes the callers of Checkpoint. What is applied at this moment has to be in theirs.
 func (o *owner) askCheckpoints(callers []chan<- error) {
 	for _, done := range callers {
-		if o.applied == o.checkpointed {
+		if o.applied == o.checkpointed || o.options.isWitness() {
 			done <- nil
 		} else {
 			o.asking = append(o.asking, done)
@@ -58,6 +59,7 @@ func (o *owner) askAgain() {
 // startJob starts what is due, when nothing runs. A checkpoint to fetch comes first: without it this replica is
 // of no use to the group.
 func (o *owner) startJob() error {
+	o.passOver()
 	if o.job != jobNone {
 		return nil
 	}
@@ -71,21 +73,21 @@ func (o *owner) startJob() error {
 		o.counters.fetchesBegun.Add(1)
 		o.trace(TraceEvent{Kind: TraceFetch, From: wanted.From, Checkpoint: wanted.Meta})
 		o.options.Logger.Info("fetching a checkpoint", "group", o.options.Group, "replica", o.options.Self, "from", wanted.From, "op", wanted.Meta.Op)
-		above, others := o.applied, memberIDs(o.core.Contacts())
-		o.jobs.Go(func() { o.mailbox.putFinished(o.fetchCheckpoint(wanted, others, above)) })
+		o.jobs.Go(o.fetching(wanted))
 		return nil
 	}
-	since := uint64(o.applied - o.checkpointed)
-	due := o.resting == 0 && (o.renewing || since >= o.options.CheckpointEvery || o.appliedBytes >= o.options.CheckpointBytes)
+	to := o.checkpointTo()
+	since := uint64(to - o.checkpointed)
+	due := o.resting == 0 && (o.renewing || o.options.isWitness() || since >= o.options.CheckpointEvery || o.appliedBytes >= o.options.CheckpointBytes)
 	if since == 0 && !o.renewing || len(o.asking) == 0 && !due {
 		return nil
 	}
-	meta, ok := o.core.MetaAt(o.applied)
-	if !ok && o.applied < o.core.Membership().Op {
+	meta, ok := o.core.MetaAt(to)
+	if !ok && to < o.core.Membership().Op {
 		return nil // this replica leaves, and has lost the end of an epoch that is over: no checkpoint before it is here again
 	}
 	if !ok {
-		return fmt.Errorf("vr: broken invariant: operation %d is applied and not in the log", o.applied)
+		return fmt.Errorf("vr: broken invariant: operation %d is applied and not in the log", to)
 	}
 	snapshot, err := o.options.StateMachine.Snapshot()
 	if err != nil {
@@ -96,6 +98,19 @@ func (o *owner) startJob() error {
 	o.writing, o.asking = o.asking, nil
 	o.jobs.Go(func() { o.mailbox.putFinished(finishedJob{meta: meta, err: o.writeCheckpoint(meta, snapshot)}) })
 	return nil
+}
+
+// fetching is the job of a fetch.
+func (o *owner) fetching(wanted *core.FetchCheckpoint) func() {
+	members := o.core.Membership()
+	above, others := o.applied, slices.DeleteFunc(memberIDs(o.core.Contacts()), members.IsWitness)
+	return func() {
+		if o.options.isWitness() {
+			o.mailbox.putFinished(o.takePlace(wanted))
+		} else {
+			o.mailbox.putFinished(o.fetchCheckpoint(wanted, others, above))
+		}
+	}
 }
 
 // writeCheckpoint runs beside the owner.
@@ -132,6 +147,7 @@ func (w endingWriter) Write(data []byte) (int, error) {
 // jobFinished takes over what a job has done.
 func (o *owner) jobFinished(job *finishedJob) error {
 	o.job = jobNone
+	o.passOver()
 	switch {
 	case errors.Is(job.err, ErrNoSpace):
 		o.rest(job)

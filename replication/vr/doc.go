@@ -132,11 +132,28 @@
 // acknowledged and promised, and nobody can tell it from one that has not. Under its old identity it could help to undo what
 // was committed; do not make it a new storage and start it.
 //
-// It comes back as a later life: an empty storage, a larger Incarnation than its group has of it, the ids of the other
-// members. It learns what is committed and takes part in nothing (Status says transitioning), until the group has committed
-// members that name that incarnation. Until then it is one of the f that may fail. The earlier life is over then: what it
-// says counts for nothing (messages_refused, stale_incarnation), and if it is started again it is told, and has left. Never
-// start an old copy of a storage under the incarnation that it is of; with a larger one it saves what it holds.
+// It comes back as a later life: an empty storage, Options with a larger Incarnation than its group has of it, Joining, and
+// the ids of the other members. It learns what is committed and takes part in nothing (Status says transitioning), until
+// Reconfigure has given its Member that Incarnation, which is refused while the earlier life is heard. Until then it is one
+// of the f that may fail. The earlier life is over then: what it says counts for nothing (messages_refused,
+// stale_incarnation), and if it is started again it is told, and has left. Never start an old copy of a storage under the
+// incarnation that it is of; with a larger one it saves what it holds.
+//
+// # Witnesses
+//
+// One member of a group of two to four may be a witness (Options.Witness, the same on all): it has no StateMachine, keeps
+// log entries, counts in every quorum, and never serves or leads (RoleWitness; ErrNotPrimary, ErrWitness). Two replicas with
+// a state and a witness survive the loss of any one of the three, as three replicas with a state do, and store the state
+// twice. What a witness stores is the log above the least checkpoint of the others, at most.
+//
+//   - While a replica with a state is down, or behind, its checkpoint stands still, and the log above it stays in the memory
+//     and on the disk of all members: it is the only second copy of what that replica lacks. With more than a gigabyte of
+//     payloads, operations are refused with ErrOverloaded, naming the replica: let it come back.
+//   - f counts the witness too, but the state is there n - 1 times only. With two states, one that is lost and damage of the
+//     other at once is the end of the state, however sound the witness is.
+//   - A storage is a witness's, or not, for good (an *OwnerError). A Member's Witness changes with its id or Incarnation only:
+//     who is to have a state has to learn it first.
+//   - Where f+1 replicas are forced (storage.Force), at least one of them must have a state.
 //
 // # Events and views
 //
@@ -154,7 +171,7 @@
 // Leading comes when a quorum is in the view and everything inherited is applied. Only the newest event is kept for a
 // slow reader: two with Leading in a row mean that the view in between was lost. The views of Leading events only
 // rise, over all replicas and epochs, so a view is a fencing token. The primary of view v is the member at
-// place v modulo n, in ascending order of ids. Status answers the same questions at any time, in more detail: Protocol is
+// place v modulo n, in ascending order of ids (of those that have a state, where one has none). Status answers the same questions at any time, in more detail: Protocol is
 // normal, view-change, recovering, transferring or stopped; transitioning, leaving or left for one that is no member.
 //
 // A primary that hears nothing from a quorum for ViewChangeTimeoutMin stops leading. After a fault the next one usually
@@ -200,7 +217,7 @@
 //     last of the one before, so that leading views go on rising; its first primary is the member at place view modulo n, as
 //     always, and may be a newcomer.
 //   - Until a new member leads, the old group is needed too: do not stop anything. A member that is to go says left in
-//     Status when f'+1 of the new members have begun; then it may be closed and its storage removed. Who is dead need not
+//     Status when f'+1 of the new members (with a witness: all or f'+1 of those with a state) have begun; then it may be closed and its storage removed. Who is dead need not
 //     leave. Afterwards f' of the new members may fail, and no one else counts.
 //   - A replica that is no member refuses everything with a *replication.NotMemberError, which names the epoch's members and
 //     is a NotPrimaryError too. Its events say that it does not lead.

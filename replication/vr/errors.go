@@ -1,6 +1,10 @@
 package vr
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
 
 // Errors of Open and of storages.
 var (
@@ -18,6 +22,9 @@ var (
 	errEpoch     = errors.New("vr: message of another epoch")
 	errMalformed = errors.New("vr: malformed message")
 )
+
+// ErrWitness is what a witness answers who wants to read: it has no state.
+var ErrWitness = core.ErrWitness
 
 // errStateMachine: a state machine broke its contract.
 var errStateMachine = errors.New("vr: state machine")

@@ -24,7 +24,7 @@ type fetch struct {
 }
 
 // fetchCheckpoint runs beside the owner. It ends with the checkpoint durable here, or with a part of it kept for the next
-// time. The others may have it too; above is what was applied when it began.
+// time. The others have a state, and may have it too; above is what was applied when it began.
 func (r *Replica) fetchCheckpoint(want *core.FetchCheckpoint, others []core.ReplicaID, above core.OpNumber) finishedJob {
 	f := &fetch{Replica: r, Fetch: transfer.NewFetch(*want, others, 0)}
 	job := finishedJob{fetched: true}

@@ -46,6 +46,10 @@ type Options struct {
 	// forgotten what it promised: it is opened with a larger one than its group has of it, and takes part when the group
 	// has committed members that name it.
 	Incarnation uint64
+	// Witness is the one of Members that has no state machine; 0: none. It holds log entries and counts in every quorum, and
+	// there are one to three others beside it. All replicas that the group begins with name the same one; one that joins as
+	// a witness names itself.
+	Witness replication.ReplicaID
 	// Self is this replica, one of Members. All replicas that the group begins with have the same Members, 1 to 63. A
 	// replica whose storage knows of a later epoch goes by the members of that one: the options stay as they were.
 	Self    replication.ReplicaID
@@ -66,7 +70,7 @@ type Options struct {
 	// other members and takes part in nothing meanwhile; it counts as one of the f that may fail.
 	RefuseDamage bool
 	// StateMachine is what the group replicates, in the state before operation 1. Open restores it from the
-	// newest checkpoint.
+	// newest checkpoint. nil for a witness.
 	StateMachine replication.StateMachine
 	// Logger gets changes of view, checkpoints and failures. nil: nothing is logged.
 	Logger *slog.Logger
@@ -136,10 +140,11 @@ func (o Options) Validate() error {
 	switch {
 	case o.Storage == nil:
 		return fmt.Errorf("%w: no Storage", ErrOptions)
-	case o.StateMachine == nil:
-		return fmt.Errorf("%w: no StateMachine", ErrOptions)
 	case o.Transport == nil && (len(o.Members) > 1 || o.Joining):
 		return fmt.Errorf("%w: no Transport in a group of %d", ErrOptions, len(o.Members))
+	}
+	if err := o.validateState(); err != nil {
+		return err
 	}
 	for _, field := range []struct {
 		name  string
@@ -218,6 +223,9 @@ func (o Options) withDefaults() Options {
 	if o.Transport == nil {
 		o.Transport = alone{}
 	}
+	if o.isWitness() && o.StateMachine == nil {
+		o.StateMachine = nothing{}
+	}
 	return o
 }
 
@@ -238,6 +246,8 @@ func (o Options) core() core.Config {
 	return core.Config{
 		Self:               core.ReplicaID(o.Self),
 		Incarnation:        o.Incarnation,
+		FirstWitness:       core.ReplicaID(o.firstWitness()),
+		Witness:            o.isWitness(),
 		Members:            members,
 		Joining:            o.Joining,
 		Rand:               rand.NewPCG(o.Seed, uint64(o.Self)).Uint64,

@@ -26,9 +26,6 @@ type reconfigured struct {
 	err    error
 }
 
-// errWitness: a membership can name witnesses, and no replica is one yet: it would be a member like any other.
-var errWitness = fmt.Errorf("%w: there are no witnesses yet", replication.ErrMembership)
-
 // reconfigurationsMax bounds what waits in the mailbox.
 const reconfigurationsMax = 64
 
@@ -114,9 +111,6 @@ func (o *owner) propound(change *replication.Change) (replication.Report, error)
 		if err := o.core.ExpectNext(core.EpochNumber(change.Epoch)); err != nil {
 			return replication.Report{}, o.translate(err)
 		}
-	}
-	if slices.ContainsFunc(change.Members, func(m replication.Member) bool { return m.Witness }) {
-		return replication.Report{}, errWitness
 	}
 	members := coreMembers(change.Members)
 	last := o.core.Status().Op

@@ -199,6 +199,9 @@ func (r *Replica) Status() replication.Status {
 	case status.Status == core.StatusNormal && described.Primary == r.options.Self:
 		described.Role = replication.RolePrimary
 	}
+	if r.options.isWitness() {
+		described.Role = replication.RoleWitness
+	}
 	described.Reason = r.recoveringReason(&described)
 	return described
 }

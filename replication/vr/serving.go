@@ -173,6 +173,9 @@ func (s *serving) close() {
 // serveCheckpoint opens a checkpoint for a peer, on a goroutine of the transport's: the newest, or the one that the peer
 // has begun with.
 func (r *Replica) serveCheckpoint(_ core.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+	if r.options.isWitness() {
+		return nil, nil, fmt.Errorf("%w: a witness has no state", ErrNoCheckpoint)
+	}
 	h, err := r.holdFor(request)
 	if err != nil {
 		r.noteDamage(err)

@@ -75,6 +75,9 @@ func (r *Replica) longest(elapsed uint64) time.Duration {
 // ReadStale implements replication.StaleReader. What the owner has published last is enough for most calls, which then
 // wait for nobody.
 func (r *Replica) ReadStale(ctx context.Context, atMost time.Duration) (replication.Staleness, error) {
+	if r.options.isWitness() {
+		return replication.Staleness{}, ErrWitness
+	}
 	atMost = max(atMost, 0)
 	if elapsed, known := r.elapsed(); known && r.options.clockMargin().Within(elapsed, uint64(atMost)) {
 		r.counters.staleAtOnce.Add(1)

@@ -34,6 +34,7 @@ const (
 	fieldIncarnation
 	fieldStamp
 	fieldClock
+	fieldKept
 )
 
 // The numbers of VREntry's fields.
@@ -49,7 +50,7 @@ const (
 	varintBytesMax = 10
 	// messageBytesMin is room for every field of a message but its entries, entryBytesMin for those of an entry
 	// but its payload.
-	messageBytesMin = 22 * (2 + varintBytesMax)
+	messageBytesMin = 23 * (2 + varintBytesMax)
 	entryBytesMin   = 6 * (1 + varintBytesMax)
 	// checkpointVersion is the version of a checkpoint's header.
 	checkpointVersion = 1
@@ -87,7 +88,8 @@ func encodeMessage(m *core.Message) []byte {
 	data = appendMembership(data, fieldCheckpointMembership, m.Checkpoint.Membership)
 	data = appendNumber(data, fieldIncarnation, m.Incarnation)
 	data = appendNumber(data, fieldStamp, m.Stamp)
-	return appendNumber(data, fieldClock, m.Clock)
+	data = appendNumber(data, fieldClock, m.Clock)
+	return appendNumber(data, fieldKept, uint64(m.Kept))
 }
 
 func appendMembership(data []byte, field protowire.Number, membership core.EncodedMembership) []byte {
@@ -145,7 +147,7 @@ func sameContent(a, b *core.Message) bool {
 	if len(a.Entries) != len(b.Entries) || len(a.Entries) > 0 && &a.Entries[0] != &b.Entries[0] {
 		return false
 	}
-	return a.Kind == b.Kind && a.Incarnation == b.Incarnation && a.Epoch == b.Epoch && a.Membership == b.Membership && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit &&
+	return a.Kind == b.Kind && a.Incarnation == b.Incarnation && a.Kept == b.Kept && a.Epoch == b.Epoch && a.Membership == b.Membership && a.View == b.View && a.Op == b.Op && a.Commit == b.Commit &&
 		a.LastNormalView == b.LastNormalView && a.Nonce == b.Nonce && a.Round == b.Round && a.Lease == b.Lease && a.First == b.First && a.PreviousHash == b.PreviousHash &&
 		a.Hash == b.Hash && a.Checkpoint == b.Checkpoint && a.Agree == b.Agree && a.Stamp == b.Stamp && a.Clock == b.Clock
 }

@@ -126,6 +126,8 @@ func (d *messageDecoder) number(field protowire.Number, value uint64) error {
 		m.Incarnation = value
 	case fieldStamp:
 		m.Stamp = value
+	case fieldKept:
+		m.Kept = core.OpNumber(value)
 	case fieldClock:
 		m.Clock = value
 	case fieldAgree:

@@ -21,7 +21,7 @@ func generated(m *core.Message) *pb.VRMessage {
 		Kind: pb.VRKind(m.Kind), View: uint64(m.View), Op: uint64(m.Op), Commit: uint64(m.Commit),
 		LastNormalView: uint64(m.LastNormalView), Nonce: m.Nonce, Round: m.Round, PreviousHash: uint64(m.PreviousHash),
 		CheckpointOp: uint64(m.Checkpoint.Op), CheckpointHash: uint64(m.Checkpoint.Hash), CheckpointView: uint64(m.Checkpoint.View),
-		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease, Stamp: m.Stamp, Clock: m.Clock, Epoch: uint64(m.Epoch), Incarnation: m.Incarnation,
+		First: uint64(m.First), Agree: m.Agree, Hash: uint64(m.Hash), Lease: m.Lease, Stamp: m.Stamp, Clock: m.Clock, Epoch: uint64(m.Epoch), Incarnation: m.Incarnation, Kept: uint64(m.Kept),
 	}
 	if m.Membership != "" {
 		wire.Membership = []byte(m.Membership)
@@ -55,7 +55,7 @@ func randomMessage(random *rand.Rand) core.Message {
 		PreviousHash: core.Hash(number()), First: core.OpNumber(1 + number()/2), Hash: core.Hash(number()), Agree: random.IntN(2) == 0,
 		Checkpoint: core.CheckpointMeta{Op: core.OpNumber(number()), View: core.ViewNumber(number()), Hash: core.Hash(number())},
 	}
-	m.Epoch, m.Incarnation = core.EpochNumber(number()), number()
+	m.Epoch, m.Incarnation, m.Kept = core.EpochNumber(number()), number(), core.OpNumber(number())
 	if random.IntN(2) == 0 {
 		m.Membership, m.Checkpoint.Membership = membershipOf(m.Epoch, 1), membershipOf(m.Epoch+1, 2)
 	}
@@ -101,6 +101,8 @@ func TestWireFormat(t *testing.T) {
 		hex.EncodeToString(encodeMessage(&m)))
 	commit := core.Message{Kind: core.KindCommit, Epoch: 2, View: 7, Commit: 299, Incarnation: 3}
 	require.Equal(t, "0803"+"1002"+"1807"+"28ab02"+"a00103", hex.EncodeToString(encodeMessage(&commit)))
+	acknowledged := core.Message{Kind: core.KindPrepareOK, View: 7, Op: 300, Kept: 290}
+	require.Equal(t, "0802"+"1807"+"20ac02"+"b801a202", hex.EncodeToString(encodeMessage(&acknowledged)))
 	identity := CheckpointIdentity{Meta: core.CheckpointMeta{Op: 300, View: 7, Hash: 0x1122334455667788}, Digest: [32]byte{1, 31: 2}}
 	require.Equal(t, "0801"+"18ac02"+"2007"+"298877665544332211"+"3005"+"3a20"+"01"+strings.Repeat("00", 30)+"02",
 		hex.EncodeToString(encodeCheckpointHeader(identity, 5)))
@@ -108,7 +110,7 @@ func TestWireFormat(t *testing.T) {
 
 // TestEveryFieldOfVRMessageTravels: a field that is added to the .proto is added here too.
 func TestEveryFieldOfVRMessageTravels(t *testing.T) {
-	require.Equal(t, int(fieldClock), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
+	require.Equal(t, int(fieldKept), (&pb.VRMessage{}).ProtoReflect().Descriptor().Fields().Len())
 	require.Equal(t, int(entryFieldKind), (&pb.VREntry{}).ProtoReflect().Descriptor().Fields().Len())
 }
 

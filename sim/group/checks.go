@@ -36,6 +36,7 @@ const (
 	claimLives        = "of all lives of a replica that one takes part which the epoch names"
 	claimHeld         = "the log above a checkpoint that is held for others is kept"
 	claimForce        = "a force loses nothing that is on a disk which starts from what it has"
+	claimWitness      = "a witness applies, answers and leads nothing, and leaves out of its log what others have"
 	claimHandover     = "a handover ends as it says, and a group that works loses no proposal by it"
 )
 
@@ -133,6 +134,10 @@ func (c *checks) stateHash() uint64 {
 
 // applies checks that an entry is the next one for this machine.
 func (c *checks) applies(h *host, entry *core.Entry) bool {
+	if h.witness {
+		c.s.violated(claimWitness, "r%d applies %d", h.id, entry.Op)
+		return false
+	}
 	if entry.Op != h.machine.applied+1 {
 		c.s.violated(claimOrder, "r%d applies %d after %d", h.id, entry.Op, h.machine.applied)
 		return false
@@ -157,6 +162,7 @@ func (c *checks) applied(h *host, entry *core.Entry) {
 	} else {
 		c.firstApplied(h, entry.Op, now.operation)
 	}
+	c.coverWitness(entry)
 	if group := c.epochAt(entry.Op); c.holders(group, entry.Op, entry.Hash, nil) < group.quorum() && !c.s.options.OutcomesOnly {
 		holders := c.holders(group, entry.Op, entry.Hash, nil)
 		c.s.violated(claimQuorum, "r%d applies %d/v%d, which %d replicas have", h.id, entry.Op, entry.View, holders)
@@ -249,6 +255,9 @@ func (c *checks) leadership(h *host, now *core.Leadership) {
 		}
 		return
 	}
+	if h.witness {
+		c.s.violated(claimWitness, "r%d leads view %d", h.id, now.View)
+	}
 	c.s.covered.count(EventLed)
 	h.led = now.View
 	own := leader{epoch: h.status.Epoch, id: h.id}
@@ -277,6 +286,9 @@ func (c *checks) leadership(h *host, now *core.Leadership) {
 // finally is checked when the liveness phase is over.
 func (c *checks) finally(quorum []*host) {
 	for _, h := range quorum {
+		if h.witness {
+			continue
+		}
 		if int(h.machine.applied) != len(c.committed) || h.machine.applied < c.visible {
 			c.s.violated(claimAcknowledged, "r%d has applied %d of %d, and %d were told", h.id, h.machine.applied, len(c.committed), c.visible)
 			return

@@ -69,6 +69,7 @@ func (s *simulation) coverGetState(h *host, m *core.Message) {
 		h.asked = true
 		s.covered.count(EventStateWantedRecovering)
 	case status.Status == core.StatusViewChange:
+		s.countIf(s.hosts[m.To-1].witness, EventStateWantedOfWitness)
 		s.covered.count(EventStateWantedInViewChange)
 	case m.View > status.View:
 		s.covered.count(EventStateWantedLaterView)

@@ -196,6 +196,12 @@ const (
 	EventStaleRefused
 	EventEarlierLifeStarted
 	EventOutlived
+	EventGroupWithWitness
+	EventWitnessGoesOn
+	EventWitnessBegins
+	EventWitnessDecides
+	EventStateWantedOfWitness
+	EventEnteredAsWitness
 
 	eventCount
 )
@@ -251,6 +257,8 @@ func eventNames() [eventCount]string {
 		"left", "shut down after it left", "restart of one who leaves", "restart into the epoch of a checkpoint", "recovered by an epoch",
 		"disk wiped", "disk rolled back", "change: a later life of a member", "epoch entered in a later life", "message of an earlier life refused",
 		"earlier life started again", "earlier life hears that it is over",
+		"group with a witness", "witness goes on from a checkpoint of the others", "witness begins at a checkpoint of another",
+		"committed by a witness's acknowledgement", "state wanted of a witness in view change", "epoch entered by a new witness",
 	}
 }
 

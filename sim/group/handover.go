@@ -100,7 +100,7 @@ func (s *simulation) beginSmooth() bool {
 		return false // it may be asked to take the role, and cannot keep it
 	}
 	leads := slices.ContainsFunc(s.liveness.core, func(h *host) bool { return h.status.Leading })
-	if len(s.liveness.core) < 2 || !leads || !s.client.random.chance(s.mixture.handover.smooth) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
+	if len(withState(s.liveness.core)) < 2 || !leads || !s.client.random.chance(s.mixture.handover.smooth) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
 		return false
 	}
 	s.covered.count(EventSmooth)
@@ -145,7 +145,7 @@ func (s *simulation) goSmoothly() {
 			return
 		}
 		to := s.liveness.core[s.client.random.below(len(s.liveness.core))].id
-		if s.client.random.chance(300) || to == h.id {
+		if s.client.random.chance(300) || to == h.id || s.hosts[to-1].witness {
 			to = 0
 		}
 		s.nextSmooth()

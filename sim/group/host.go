@@ -15,6 +15,7 @@ type host struct {
 	random stream
 	// tickEvery is what this host's clock takes for a tick.
 	tickEvery instant
+	witness   bool // it has no state machine, in any of its lives
 
 	// lifeState is of the life that it is in, other that of another one which is not lost, and lives how many there were after
 	// the first. copy is an old copy of its disk.
@@ -123,6 +124,14 @@ func newHost(s *simulation, number int) *host {
 	return h
 }
 
+// reached is how far this replica is: what it has applied, or, without a state, what it knows to be committed.
+func (h *host) reached() core.OpNumber {
+	if h.witness {
+		return h.status.Commit
+	}
+	return h.machine.applied
+}
+
 func (h *host) running() bool { return h.replica != nil }
 
 func (h *host) inMemory() bool { return h.disk.durability == core.DurabilityMemory }
@@ -138,11 +147,11 @@ func (s *simulation) boot(h *host) {
 		s.wipe(h)
 		s.spoil(h)
 	}
-	config.Incarnation = h.life
+	config.Incarnation, config.Witness = h.life, h.witness
 	s.leaseConfig(h, &config)
 	config.Members, config.Joining = h.told, h.joins
 	if !h.joins {
-		config.Members = s.checks.epochs[0].members
+		config.Members, config.FirstWitness = s.checks.epochs[0].members, s.firstWitness()
 	}
 	restored := h.disk.restored()
 	h.machine.restore(h.disk.checkpoint)
@@ -205,7 +214,7 @@ func (s *simulation) mayLose(h *host) bool {
 func (s *simulation) lossyOf(group *epochRecord, but *host) int {
 	count := 0
 	for _, h := range s.hosts {
-		if h != but && ((h.lossy || s.slowest(h)) && group.has(h) || group.lacks(h)) {
+		if h != but && ((h.lossy || s.slowest(h)) && group.has(h) || group.lacks(h) || s.unbegun(group, h)) {
 			count++
 		}
 	}

@@ -198,7 +198,7 @@ func (s *simulation) unfinished() string {
 	}
 	newest := s.checks.newest()
 	for _, h := range s.liveness.core {
-		if h.status.Status == core.StatusLeaving && h.status.Epoch == newest.epoch {
+		if h.status.Status == core.StatusLeaving && h.status.Epoch == newest.epoch && s.mayLeave() {
 			return fmt.Sprintf("r%d has not left", h.id)
 		}
 	}
@@ -208,8 +208,8 @@ func (s *simulation) unfinished() string {
 		switch {
 		case h.status.Status != core.StatusNormal || h.status.View != view || h.status.Epoch != newest.epoch:
 			return fmt.Sprintf("r%d is in status %s of view %d of epoch %d", h.id, h.status.Status, h.status.View, h.status.Epoch)
-		case int(h.machine.applied) != committed:
-			return fmt.Sprintf("r%d has applied %d of %d", h.id, h.machine.applied, committed)
+		case int(h.reached()) != committed:
+			return fmt.Sprintf("r%d has applied %d of %d", h.id, h.reached(), committed)
 		case len(h.proposals) > 0 || len(h.reads) > 0 || len(h.stale) > 0 || h.fetching:
 			return fmt.Sprintf("r%d has %d proposals and %d + %d reads outstanding", h.id, len(h.proposals), len(h.reads), len(h.stale))
 		case h.status.Leading && h.status.Op > h.status.Commit:

@@ -28,6 +28,7 @@ type mixture struct {
 
 	reconfiguration reconfigurationMixture
 	wipes           wipeMixture
+	witnesses       witnessMixture
 }
 
 // networkMixture is what happens to messages and links. Lengths of time are in moments.
@@ -119,6 +120,7 @@ func drawMixture(seed uint64) mixture {
 		reconfiguration: drawReconfigurations(seed),
 		wipes:           drawWipes(seed),
 	}
+	m.witnesses = drawWitnesses(seed, m.members)
 	drawStarved(&s, &m.network)
 	if stormy := s.chance(300); stormy {
 		m.storm(s.between(2, 4))

@@ -36,6 +36,8 @@ type mutant struct {
 	leases bool
 	// stale: it is looked for in groups with stale reads, with leases or without; the others in those without.
 	stale bool
+	// witness: it is looked for in groups of which some have a witness; the others in those without.
+	witness bool
 	// directed names the test in the core that shows what the rule is for, where seeds do not reach it within
 	// the budget.
 	directed string
@@ -97,6 +99,12 @@ func mutants() []mutant {
 		{name: "RuleStaleFromStamp", rule: core.RuleStaleFromStamp, stale: true},
 		{name: "RuleStaleApplied", rule: core.RuleStaleApplied, stale: true},
 		{name: "RuleStaleMargin", rule: core.RuleStaleMargin, stale: true},
+		{name: "RuleWitnessNeverLeads", rule: core.RuleWitnessNeverLeads, witness: true},
+		{name: "RuleWitnessKeeps", rule: core.RuleWitnessKeeps, witness: true, directed: "TestAWitnessKeepsWhatIsAboveTheFloor"},
+		{name: "RuleWitnessBase", rule: core.RuleWitnessBase, witness: true, lossy: true, directed: "TestAWitnessThatLostSomethingNeedsIt"},
+		{name: "RuleActivesKeep", rule: core.RuleActivesKeep, witness: true, lossy: true, directed: "TestActiveMembersKeepTheirLogsForAWitness"},
+		{name: "RuleActivesBegin", rule: core.RuleActivesBegin, witness: true, directed: "TestWhoLeavesWaitsForActiveMembers"},
+		{name: "RuleActivesReady", rule: core.RuleActivesReady, witness: true, directed: "TestAWitnessJoins"},
 	}
 }
 
@@ -201,12 +209,15 @@ func TestMutations(t *testing.T) {
 			fmt.Fprintf(rows, "%s\t\t\t\t\t%s\n", m.name, m.directed)
 			continue
 		}
-		options := Options{Omit: omit.Of(m.rule), Durability: ChoiceSync, Leases: LeasesOff, Calm: withoutStale(t)}
+		options := Options{Omit: omit.Of(m.rule), Durability: ChoiceSync, Leases: LeasesOff, Calm: without(t, "stale,witnesses")}
 		if m.leases {
 			options.Leases = LeasesOn
 		}
 		if m.stale {
-			options.Leases, options.Calm = LeasesDrawn, 0
+			options.Leases, options.Calm = LeasesDrawn, without(t, "witnesses")
+		}
+		if m.witness {
+			options.Calm = without(t, "stale")
 		}
 		if m.lossy {
 			options.Durability = ChoiceLossy
@@ -223,10 +234,10 @@ func TestMutations(t *testing.T) {
 	t.Log("\n" + table.String())
 }
 
-// withoutStale calms stale reads, so that the seeds of other rules stay what they were.
-func withoutStale(t *testing.T) Calm {
+// without calms what other rules are about, so that the seeds of a rule stay what they were.
+func without(t *testing.T, names string) Calm {
 	t.Helper()
-	calm, err := ParseCalm("stale")
+	calm, err := ParseCalm(names)
 	require.NoError(t, err)
 	return calm
 }

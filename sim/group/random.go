@@ -24,6 +24,7 @@ const (
 	streamReconfiguration uint64 = 1 << 35
 	streamNewcomers       uint64 = 1 << 36
 	streamWipes           uint64 = 1 << 37
+	streamWitnesses       uint64 = 1 << 38
 	streamChunks          uint64 = 1 << 38
 	streamStaleness       uint64 = 1 << 39
 	streamSlow            uint64 = 1 << 40

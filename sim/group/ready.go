@@ -90,7 +90,11 @@ func (s *simulation) finishReady(h *host) {
 		if s.crashes(h, EventCrashBeforeFetch) {
 			return
 		}
-		s.fetchCheckpoint(h, h.ready.FetchCheckpoint)
+		if h.witness {
+			s.takeBase(h, h.ready.FetchCheckpoint)
+		} else {
+			s.fetchCheckpoint(h, h.ready.FetchCheckpoint)
+		}
 	}
 	if len(h.ready.Committed) > 0 {
 		if s.crashes(h, EventCrashBeforeApply) {
@@ -109,6 +113,9 @@ func (s *simulation) finishReady(h *host) {
 	h.replica.Advance()
 	s.checks.observe(h)
 	s.recovered(h)
+	if h.witness {
+		s.createBase(h)
+	}
 }
 
 // crashes kills the process here if that was drawn.

@@ -82,6 +82,7 @@ func (s *simulation) joinOne() {
 	}
 	h := newHost(s, len(s.hosts))
 	h.told, h.joins = slices.Clone(tells.status.Members), true
+	h.witness = s.witnessRandom.chance(s.mixture.witnesses.join)
 	s.hosts = append(s.hosts, h)
 	s.covered.count(EventNewcomer)
 	s.boot(h)
@@ -101,7 +102,13 @@ func (s *simulation) askReconfiguration() {
 		return
 	}
 	slices.Sort(ids)
-	members := s.livesOf(h, slices.Compact(ids), come, odd)
+	if ids = slices.Compact(ids); !odd {
+		ids = s.trim(ids, come)
+	}
+	if len(ids) == 0 {
+		return
+	}
+	members := s.livesOf(h, ids, come, odd)
 	s.enqueue(h, input{kind: inputReconfigure, members: members, dry: r.chance(rates.dry)})
 }
 
@@ -355,6 +362,7 @@ func (s *simulation) coverEntry(h *host, before, now core.Standing, kind core.Ki
 	}
 	s.countIf(before.Status == core.StatusTransitioning && now.Status == core.StatusNormal, EventEnteredAsNewcomer)
 	s.countIf(before.Status == core.StatusTransitioning && now.Status == core.StatusNormal && h.life > 0, EventEnteredInLaterLife)
+	s.countIf(before.Status == core.StatusTransitioning && now.Status == core.StatusNormal && h.witness, EventEnteredAsWitness)
 	s.countIf(before.Status == core.StatusRecovering, EventEnteredRecovering)
 	switch kind {
 	case core.KindNewCommitted:

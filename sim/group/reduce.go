@@ -43,6 +43,7 @@ func calmings() []calming {
 		{"stale", func(m *mixture) { m.stale = staleMixture{} }},
 		{"reconfiguration", func(m *mixture) { m.reconfiguration = reconfigurationMixture{} }},
 		{"wipes", func(m *mixture) { m.wipes = wipeMixture{} }},
+		{"witnesses", func(m *mixture) { m.witnesses = witnessMixture{} }},
 		{"damage", func(m *mixture) { m.damage = damageMixture{} }},
 		{"gather", func(m *mixture) { m.fault.gather = 0 }},
 		{"transfer-loss", func(m *mixture) { m.fault.transferLoss = 0 }},

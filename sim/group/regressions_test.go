@@ -32,8 +32,8 @@ func TestSeedsThatFoundBugs(t *testing.T) {
 		t.Run(test.bug, func(t *testing.T) {
 			for _, seed := range test.seeds {
 				// They were found before disks were damaged, members changed, checkpoints had chunks, links were slow, primaries had
-				// leases and backups stale reads.
-				calm, err := ParseCalm("damage,reconfiguration,chunks,slow,stale")
+				// leases, backups stale reads and groups a witness.
+				calm, err := ParseCalm("damage,reconfiguration,chunks,slow,stale,witnesses")
 				require.NoError(t, err)
 				options := Options{Seed: seed, Durability: ChoiceSync, Leases: LeasesOff, Calm: calm}
 				if test.lossy {
@@ -63,7 +63,7 @@ func TestClocksThatAreApart(t *testing.T) {
 		t.Skip("plays thousands of seeds")
 	}
 	for claim, options := range map[string]Options{
-		claimReads: {Leases: LeasesOn, Durability: ChoiceSync, ClocksApart: true, Calm: withoutStale(t)},
+		claimReads: {Leases: LeasesOn, Durability: ChoiceSync, ClocksApart: true, Calm: without(t, "stale,witnesses")},
 		claimStale: {Leases: LeasesOff, Durability: ChoiceSync, ClocksApart: true},
 	} {
 		seen := hunt(options, mutantSeedsMax, false)

@@ -83,7 +83,7 @@ type simulation struct {
 	happened  uint64
 	liveness  liveness
 
-	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom, wipeRandom, chunkRandom stream
+	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom, wipeRandom, witnessRandom, chunkRandom stream
 
 	staleRandom stream
 	staleToken  uint64
@@ -106,6 +106,7 @@ func (p *Player) Run(options Options) Report {
 	drawn.drawStale(&options)
 	if options.BeyondF {
 		drawn.reconfiguration = reconfigurationMixture{} // nobody would know who has to be there
+		drawn.witnesses = witnessMixture{}
 	}
 	drawn.drawSlow(options.Seed)
 	if options.BeyondF {
@@ -161,6 +162,7 @@ func newSimulation(last *simulation, options Options, mixture mixture) *simulati
 		leaseRandom:           newStream(seed, streamLeases+1),
 		reconfigurationRandom: newStream(seed, streamReconfiguration+1),
 		wipeRandom:            newStream(seed, streamWipes+1),
+		witnessRandom:         newStream(seed, streamWitnesses+1),
 		chunkRandom:           newStream(seed, streamChunks+1),
 		staleRandom:           newStream(seed, streamStaleness+1),
 	}
@@ -175,6 +177,7 @@ func newSimulation(last *simulation, options Options, mixture mixture) *simulati
 	s.checks = newChecks(s, &old.checks)
 	for number := range s.mixture.members {
 		h := newHost(s, number)
+		h.witness = h.id == s.firstWitness()
 		s.hosts = append(s.hosts, h)
 		s.checks.epochs[0].members = append(s.checks.epochs[0].members, h.id)
 		s.checks.epochs[0].lives = append(s.checks.epochs[0].lives, 0)
@@ -198,6 +201,7 @@ func (s *simulation) start() {
 	case core.DurabilitySync:
 	}
 	s.countIf(s.mixture.leases.duration > 0, EventGroupWithLeases)
+	s.countIf(s.firstWitness() != 0, EventGroupWithWitness)
 	for _, h := range s.hosts {
 		s.boot(h)
 		if h.tickEvery != momentsPerTick {

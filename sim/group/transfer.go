@@ -67,13 +67,7 @@ func (s *simulation) fetchCheckpoint(h *host, wanted *core.FetchCheckpoint) {
 		return
 	}
 	h.fetching = true
-	var others []core.ReplicaID
-	for _, id := range h.status.Members {
-		if id != h.id {
-			others = append(others, id)
-		}
-	}
-	h.fetch = transfer.NewFetch(*wanted, others, s.options.OmitTransfer)
+	h.fetch = transfer.NewFetch(*wanted, h.replica.Sources(), s.options.OmitTransfer)
 	if part := &h.disk.part; part.here && h.fetch.GoOn(part.identity, h.machine.applied) {
 		s.verifyPart(h)
 		s.countIf(part.life != h.incarnation, EventTransferAfterRestart)
@@ -212,11 +206,14 @@ func (s *simulation) installCheckpoint(h *host, in *input) {
 	h.fetching = false
 	s.covered.count(EventTransferDone)
 	s.trace(h, "installs checkpoint %d", c.meta.Op)
-	if h.machine.applied >= c.meta.Op {
+	if h.machine.applied >= c.meta.Op || h.witness && h.replica.Status().Applied >= c.meta.Op {
 		h.replica.CheckpointFailed()
 		return
 	}
 	s.checks.installs(h, c)
+	if h.witness {
+		s.checks.witnessed(h, c.meta.Op)
+	}
 	h.disk.install(c)
 	if s.faultRandom.chance(4*s.mixture.fault.crashAtStep) && s.crash(h, true) {
 		s.covered.count(EventCrashAfterInstall)

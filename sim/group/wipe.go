@@ -134,7 +134,7 @@ func (s *simulation) livesOf(h *host, ids, come []core.ReplicaID, odd bool) []co
 	members := make([]core.Member, len(ids))
 	for i, id := range ids {
 		is, found := own.Member(id)
-		members[i] = core.Member{ID: id, Incarnation: is.Incarnation}
+		members[i] = core.Member{ID: id, Incarnation: is.Incarnation, Witness: s.hosts[id-1].witness}
 		if !found || slices.Contains(come, id) || odd && s.hosts[id-1].life != is.Incarnation && s.wipeRandom.chance(500) {
 			members[i].Incarnation = s.hosts[id-1].life
 		}

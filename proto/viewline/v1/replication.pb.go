@@ -721,6 +721,7 @@ type VRMessage struct {
 	Incarnation   uint64 `protobuf:"varint,20,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Stamp         uint64 `protobuf:"varint,21,opt,name=stamp,proto3" json:"stamp,omitempty"` // nanoseconds: what a backup's clock showed when it sent a COMMITOK; a COMMIT gives it back
 	Clock         uint64 `protobuf:"varint,22,opt,name=clock,proto3" json:"clock,omitempty"` // the number of that clock: each process has its own
+	Kept          uint64 `protobuf:"varint,23,opt,name=kept,proto3" json:"kept,omitempty"`   // checkpoint of an active member, the least of all of them in a COMMIT, the beginning of a newcomer's log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -909,6 +910,13 @@ func (x *VRMessage) GetClock() uint64 {
 	return 0
 }
 
+func (x *VRMessage) GetKept() uint64 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
 // VRCheckpoint describes the state that a FetchCheckpoint of Viewstamped Replication sends: it is the header of
 // the first response. The chunks are the state machine's own bytes.
 type VRCheckpoint struct {
@@ -1059,7 +1067,7 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x04view\x18\x02 \x01(\x04R\x04view\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\x12\x12\n" +
 	"\x04hash\x18\x04 \x01(\x06R\x04hash\x12\x12\n" +
-	"\x04kind\x18\x05 \x01(\rR\x04kind\"\xa1\x05\n" +
+	"\x04kind\x18\x05 \x01(\rR\x04kind\"\xb5\x05\n" +
 	"\tVRMessage\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.viewline.v1.VRKindR\x04kind\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x12\n" +
@@ -1085,7 +1093,8 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x15checkpoint_membership\x18\x13 \x01(\fR\x14checkpointMembership\x12 \n" +
 	"\vincarnation\x18\x14 \x01(\x04R\vincarnation\x12\x14\n" +
 	"\x05stamp\x18\x15 \x01(\x04R\x05stamp\x12\x14\n" +
-	"\x05clock\x18\x16 \x01(\x04R\x05clock\"\xc4\x01\n" +
+	"\x05clock\x18\x16 \x01(\x04R\x05clock\x12\x12\n" +
+	"\x04kept\x18\x17 \x01(\x04R\x04kept\"\xc4\x01\n" +
 	"\fVRCheckpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x0e\n" +

@@ -17,6 +17,7 @@ func (r *Replica) CheckpointCreated(meta CheckpointMeta) {
 	if r.retained > 0 && r.retained < keep.Op {
 		keep, _ = r.MetaAt(max(r.retained, r.log.base.Op))
 	}
+	keep = r.keepForWitnesses(keep)
 	if keep.Op > r.log.base.Op {
 		r.log.dropBelow(keep)
 		r.compacted = keep.Op + 1
@@ -81,6 +82,7 @@ func (r *Replica) CheckpointInstalled(meta CheckpointMeta) {
 	r.checkpoint, r.applied, r.fetched, r.spared = meta, meta.Op, meta.Op, 0
 	r.commit = max(r.commit, meta.Op)
 	r.commitMax = max(r.commitMax, r.commit)
+	r.skipApplying()
 	if !r.enterCheckpoint(meta) {
 		r.overtaken(same)
 	}

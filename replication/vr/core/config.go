@@ -38,6 +38,11 @@ type Config struct {
 	// Joining: this replica is to become a member of a group that exists. Until then it asks Members, who may be those
 	// of any epoch, Self among them or not.
 	Joining bool
+	// FirstWitness is the one of Members that has no state machine, in the group's first epoch; 0: none. Beside it there are
+	// 1 to 3 others.
+	FirstWitness ReplicaID
+	// Witness: this replica has no state machine. It is FirstWitness, or joins as a witness.
+	Witness bool
 	// Incarnation is this replica's, as its storage has it: it is a member of the epochs that name this one, and joins
 	// those that name an earlier one. 0 in the first life.
 	Incarnation uint64
@@ -58,6 +63,9 @@ type Config struct {
 	BatchEntriesMax, BatchBytesMax int
 	// ProposalsBytesMax bounds the payloads that are proposed and not committed. Default 64 MiB.
 	ProposalsBytesMax int
+	// RetainedBytesMax bounds the payloads of the log in a group that has witnesses: more is not proposed. It is kept for the
+	// active member whose checkpoint is the oldest. Default 1 GiB.
+	RetainedBytesMax int
 	// ReadsMax bounds the read barriers that wait. Default 65536.
 	ReadsMax int
 
@@ -98,6 +106,7 @@ func (c Config) withDefaults() Config {
 		{&c.BatchBytesMax, 1 << 20},
 		{&c.ProposalsBytesMax, 64 << 20},
 		{&c.ReadsMax, 65536},
+		{&c.RetainedBytesMax, 1 << 30},
 	} {
 		if *field.value == 0 {
 			*field.value = field.standard
@@ -124,6 +133,9 @@ func (c Config) Validate() error {
 	if c.Incarnation > incarnationMax || c.Incarnation > 0 && len(c.Members) == 1 && c.Members[0] == c.Self {
 		return fmt.Errorf("%w: incarnation %d of replica %d of %v", ErrConfig, c.Incarnation, c.Self, c.Members)
 	}
+	if err := c.validateWitness(); err != nil {
+		return err
+	}
 	if c.Durability > DurabilityMemory {
 		return fmt.Errorf("%w: %v", ErrConfig, c.Durability)
 	}
@@ -134,7 +146,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: heartbeat %d, view change %d to %d ticks: they have to ascend", ErrConfig,
 			c.HeartbeatTicks, c.ViewChangeTicksMin, c.ViewChangeTicksMax)
 	}
-	if c.ResendTicks < 1 || c.InFlightMax < 1 || c.BatchEntriesMax < 1 || c.BatchBytesMax < 1 || c.ProposalsBytesMax < 1 || c.ReadsMax < 1 {
+	if c.ResendTicks < 1 || c.InFlightMax < 1 || c.BatchEntriesMax < 1 || c.BatchBytesMax < 1 || c.ProposalsBytesMax < 1 || c.ReadsMax < 1 || c.RetainedBytesMax < 1 {
 		return fmt.Errorf("%w: a bound below 1", ErrConfig)
 	}
 	if c.LeaseDuration > c.LeaseLongest || c.LeaseDuration > 0 && c.LeaseMargin >= c.LeaseDuration || c.LeaseLongest > leaseMax {
@@ -143,6 +155,20 @@ func (c Config) Validate() error {
 	}
 	if c.ClockMargin > clockMarginMax {
 		return fmt.Errorf("%w: a clock margin of %d thousandths, at most %d", ErrConfig, c.ClockMargin, clockMarginMax)
+	}
+	return nil
+}
+
+func (c Config) validateWitness() error {
+	first := Membership{}
+	for _, id := range c.Members {
+		first.Members = append(first.Members, Member{ID: id, Witness: id == c.FirstWitness})
+	}
+	if err := first.checkMembers(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if c.FirstWitness != 0 && !first.Has(c.FirstWitness) || !c.Joining && c.Incarnation == 0 && c.Witness != (c.Self == c.FirstWitness) {
+		return fmt.Errorf("%w: the witness of %v is replica %d; that replica %d is one: %v", ErrConfig, c.Members, c.FirstWitness, c.Self, c.Witness)
 	}
 	return nil
 }

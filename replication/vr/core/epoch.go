@@ -15,6 +15,7 @@ func (r *Replica) setMembership(m Membership) {
 	r.member = r.belongs(&m)
 	r.keepInReach()
 	r.recontact = true
+	r.setActive(&m)
 }
 
 // Membership is that of the epoch which this replica is in, or of the last that it knows.
@@ -170,7 +171,7 @@ func (r *Replica) otherEpoch(m *Message) {
 	if m.Epoch < r.membership.Epoch {
 		r.tellEpoch(m.From)
 	} else if r.mayTell(m.From) {
-		r.send(m.From, Message{Kind: KindGetCommitted, Op: r.log.last()})
+		r.send(m.From, r.introduced(Message{Kind: KindGetCommitted}))
 	}
 }
 
@@ -248,7 +249,7 @@ func (r *Replica) onEpochStarted(m *Message) {
 		r.becomeLeft()
 		return
 	}
-	if len(l.started) >= r.quorum {
+	if r.begun(l.started) {
 		r.becomeLeft()
 	}
 }

@@ -82,7 +82,7 @@ func (r *Replica) HandOver(to ReplicaID) error {
 	case to == r.config.Self:
 		r.handedOver = &Handover{Outcome: HandoverDone, To: to, View: r.view} // it has the role already
 		return nil
-	case to != 0 && !slices.Contains(r.others, to), len(r.others) == 0:
+	case to != 0 && !slices.Contains(r.sources, to), len(r.sources) == 0:
 		return fmt.Errorf("%w: %d of %v", ErrNoMember, to, r.config.Members)
 	}
 	p := r.primary
@@ -175,7 +175,7 @@ func (r *Replica) successor() *backup {
 	for i := range r.primary.backups {
 		b := &r.primary.backups[i]
 		wanted := r.handover.to == 0 || r.handover.to == b.id
-		if wanted && b.joined && b.round >= r.handover.round && (best == nil || b.match > best.match) {
+		if wanted && slices.Contains(r.sources, b.id) && b.joined && b.round >= r.handover.round && (best == nil || b.match > best.match) {
 			best = b
 		}
 	}

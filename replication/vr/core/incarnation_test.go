@@ -181,7 +181,9 @@ func TestIncarnationsNeverGoBack(t *testing.T) {
 	require.ErrorIs(t, b.checkNext(&Membership{Epoch: 2, Members: membersOf(1, 2, 3)}), ErrMembership)
 	same := raised3(1)
 	same[0].Witness = true
-	require.NoError(t, b.checkNext(&Membership{Epoch: 2, Members: same}), "who is a witness changes with an epoch")
+	require.ErrorIs(t, b.checkNext(&Membership{Epoch: 2, Members: same}), ErrMembership, "a life is a witness from its beginning, or never")
+	same[2].Witness, same[0].Witness, same[2].Incarnation = true, false, 2
+	require.NoError(t, b.checkNext(&Membership{Epoch: 2, Members: same}))
 }
 
 // Nobody has what the only member of a group knew.

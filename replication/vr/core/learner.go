@@ -17,6 +17,8 @@ type learning struct {
 type learner struct {
 	id          ReplicaID
 	incarnation uint64
+	witness     bool
+	kept        OpNumber // where its log begins
 	op          OpNumber // how far what it knows to be committed goes
 	quiet       int
 }
@@ -91,20 +93,26 @@ func (r *Replica) askCommitted() {
 		first = l.below + OpNumber(len(l.buffer)) + 1
 	}
 	l.ask(first, r.config.Rand)
-	if r.status != StatusTransitioning {
-		r.send(l.from, Message{Kind: KindGetCommitted, Op: r.log.last(), First: first, Nonce: l.nonce})
-		return
+	r.send(l.from, r.introduced(Message{Kind: KindGetCommitted, First: first, Nonce: l.nonce}))
+	if r.status == StatusTransitioning {
+		r.tellTeachers(l.from)
 	}
-	// What an earlier life has left above the commit-number may be of no branch that lives.
-	r.send(l.from, Message{Kind: KindGetCommitted, Op: r.commit, First: first, Nonce: l.nonce})
-	r.tellTeachers(l.from)
+}
+
+// introduced completes a GETCOMMITTED with what its sender is. Of one that is to become a member what is above the
+// commit-number does not count: an earlier life may have left it, of no branch that lives.
+func (r *Replica) introduced(m Message) Message {
+	if m.Op = r.log.last(); r.status == StatusTransitioning {
+		m.Op, m.Kept, m.Agree = r.commit, r.log.base.Op, r.config.Witness
+	}
+	return m
 }
 
 // tellTeachers tells all but one how far this replica is that is to become a member: often enough to be one that is heard.
 func (r *Replica) tellTeachers(but ReplicaID) {
 	for _, id := range r.teachers() {
 		if id != but {
-			r.send(id, Message{Kind: KindGetCommitted, Op: r.commit})
+			r.send(id, r.introduced(Message{Kind: KindGetCommitted}))
 		}
 	}
 }
@@ -163,7 +171,10 @@ func (r *Replica) onGetCommitted(m *Message) {
 	switch {
 	case m.First > last:
 	case m.First <= r.log.base.Op:
-		answer.Checkpoint = r.checkpoint
+		given, ok := r.checkpointFor(m)
+		if answer.Checkpoint = given; !ok {
+			return
+		}
 	default:
 		answer.Entries = r.log.batch(m.First, r.config.BatchEntriesMax, r.config.BatchBytesMax)
 		answer.Entries = answer.Entries[:min(OpNumber(len(answer.Entries)), last-m.First+1)]
@@ -188,7 +199,7 @@ func (r *Replica) noteLearner(m *Message) {
 		r.learners = append(r.learners, learner{id: m.From})
 	}
 	if m.Incarnation >= r.learners[at].incarnation {
-		r.learners[at] = learner{id: m.From, incarnation: m.Incarnation, op: m.Op}
+		r.learners[at] = learner{id: m.From, incarnation: m.Incarnation, witness: m.Agree, kept: m.Kept, op: m.Op}
 	}
 }
 

@@ -118,6 +118,7 @@ func (r *Replica) sendRound() {
 	}
 	r.stampRound()
 	r.confirmStamps()
+	r.raiseFloor()
 	for i := range p.backups {
 		r.sendCommit(&p.backups[i], p.round, r.config.LeaseDuration)
 	}

@@ -47,6 +47,14 @@ type log struct {
 	// Invariant: unstable <= last+1.
 	unstable  OpNumber
 	persisted OpNumber
+	bytes     int // of all payloads
+}
+
+func bytesOf(entries []Entry) (bytes int) {
+	for i := range entries {
+		bytes += len(entries[i].Payload)
+	}
+	return bytes
 }
 
 // logRoomMin is for how many more entries a log that is made anew has room.
@@ -110,11 +118,13 @@ func (l *log) append(entries ...Entry) {
 		l.entries = make([]Entry, 0, len(entries)+logRoomMin)
 	}
 	l.entries = append(l.entries, entries...)
+	l.bytes += bytesOf(entries)
 }
 
 // truncateAbove removes everything above an op-number.
 func (l *log) truncateAbove(op OpNumber) {
 	keep := op - l.base.Op
+	l.bytes -= bytesOf(l.entries[keep:])
 	l.entries = l.entries[:keep:keep]
 	l.unstable = min(l.unstable, op+1)
 }
@@ -122,6 +132,7 @@ func (l *log) truncateAbove(op OpNumber) {
 // dropBelow makes an entry that is retained the base.
 func (l *log) dropBelow(base CheckpointMeta) {
 	kept := l.entries[base.Op-l.base.Op:]
+	l.bytes -= bytesOf(l.entries[:base.Op-l.base.Op])
 	// With room for what comes until the next checkpoint: the first append would copy everything once more.
 	l.entries = append(make([]Entry, 0, len(kept)+len(kept)/2+logRoomMin), kept...)
 	l.base = base
@@ -130,5 +141,5 @@ func (l *log) dropBelow(base CheckpointMeta) {
 
 // reset starts the log anew above a checkpoint.
 func (l *log) reset(base CheckpointMeta) {
-	l.base, l.entries, l.unstable = base, nil, base.Op+1
+	l.base, l.entries, l.unstable, l.bytes = base, nil, base.Op+1, 0
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -205,8 +204,9 @@ func (m *Membership) checkMembers() error {
 			return fmt.Errorf("%w: incarnation %d of replica %d", errMembership, member.Incarnation, member.ID)
 		}
 	}
-	if !slices.ContainsFunc(m.Members, func(member Member) bool { return !member.Witness }) {
-		return fmt.Errorf("%w: all of %v are witnesses", errMembership, m.Members)
+	active := len(m.active())
+	if witnesses := len(m.Members) - active; witnesses > witnessesMax || active == 0 || witnesses > 0 && active > activeMax {
+		return fmt.Errorf("%w: %d witnesses and %d active members", errMembership, witnesses, active)
 	}
 	return nil
 }

@@ -17,6 +17,9 @@ func (r *Replica) Propose(view ViewNumber, payloads [][]byte) (OpNumber, error) 
 	if r.endsEpoch() && !r.config.Omit.Has(RuleReconfigurationIsLast) {
 		return 0, fmt.Errorf("%w: epoch %d is about to end", ErrNotPrimary, r.membership.Epoch)
 	}
+	if err := r.checkRoom(); err != nil {
+		return 0, err
+	}
 	size := 0
 	for _, payload := range payloads {
 		size += len(payload)
@@ -104,7 +107,7 @@ func (r *Replica) acknowledge() {
 	if r.status != StatusNormal || r.primary != nil {
 		return
 	}
-	r.send(r.primaryOf(r.view), Message{Kind: KindPrepareOK, Op: r.log.last()})
+	r.send(r.primaryOf(r.view), Message{Kind: KindPrepareOK, Op: r.log.last(), Kept: r.stateAt()})
 }
 
 // onCommit is the primary's sign of life and commit-number (VRR 4.1, step 7), and the question of a round.
@@ -114,9 +117,10 @@ func (r *Replica) onCommit(m *Message) {
 	}
 	// The answer acknowledges the log too: the PREPAREOK may have been lost, and nothing else would repeat it.
 	r.send(m.From, Message{
-		Kind: KindCommitOK, Round: m.Round, Op: r.log.last(), Lease: r.grant(m), Stamp: r.commonStamp(), Clock: r.config.Clock,
+		Kind: KindCommitOK, Round: m.Round, Op: r.log.last(), Kept: r.stateAt(), Lease: r.grant(m), Stamp: r.commonStamp(), Clock: r.config.Clock,
 	})
 	r.takeEcho(m)
+	r.floor = max(r.floor, min(m.Kept, m.Commit))
 	r.commitMax = max(r.commitMax, m.Commit)
 	r.advanceCommit(r.commitMax)
 	if r.commitMax > r.log.last() {
@@ -155,6 +159,7 @@ func (r *Replica) advanceCommit(to OpNumber) {
 	from := r.commit + 1
 	r.commit = to
 	r.commitMax = max(r.commitMax, to)
+	r.skipApplying()
 	r.endEpoch(from)
 	r.settleReconfiguration()
 }

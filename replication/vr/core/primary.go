@@ -41,6 +41,8 @@ type backup struct {
 	quiet, stuck, resent int
 	// told counts ticks since it was sent a STARTVIEW, toldAgain how often it was sent another.
 	told, toldAgain int
+	// kept is the last checkpoint that it told.
+	kept OpNumber
 	// round is the last one that it answered, granted the last one that it answered with a lease.
 	round, granted uint64
 	// stamps are not confirmed yet, echo is the newest that is; asks: it waits for a COMMIT with the stamp asked.
@@ -129,7 +131,9 @@ func (r *Replica) onPrepareOK(m *Message) {
 	if p == nil || m.View != r.view && !(r.config.Omit.Has(RulePrepareOKView) && m.View < r.view) || m.Op > r.log.last() {
 		return
 	}
-	r.acknowledged(p.backup(m.From), m.Op)
+	b := p.backup(m.From)
+	b.kept = max(b.kept, m.Kept)
+	r.acknowledged(b, m.Op)
 }
 
 // acknowledged notes how far a backup's durable log goes.

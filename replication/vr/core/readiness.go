@@ -107,6 +107,10 @@ func (r *Replica) Advance() {
 	r.checkInvariants()
 }
 
+// Applied is the last operation that the state machine has, as far as Advance was called; of a witness, the last one that is
+// known to be committed.
+func (r *Replica) Applied() OpNumber { return r.applied }
+
 // ReplicaStatus describes a replica at a moment.
 type ReplicaStatus struct {
 	Status Status

@@ -60,6 +60,7 @@ func (r *Replica) onCommitOK(m *Message) {
 		r.takeStamp(b, m)
 		return
 	}
+	b.kept = max(b.kept, m.Kept)
 	r.acknowledged(b, m.Op)
 	if r.primary != p {
 		return // the epoch is over

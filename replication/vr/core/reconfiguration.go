@@ -139,6 +139,9 @@ func (r *Replica) checkNext(next *Membership) error {
 			return fmt.Errorf("%w: id %d was used before, a new one is above %d", ErrMembership, member.ID, r.membership.LargestID)
 		}
 	}
+	if err := r.checkWitnesses(next); err != nil {
+		return err
+	}
 	if slices.Equal(next.Members, r.membership.Members) {
 		return fmt.Errorf("%w: %v are the members already", ErrMembership, ids)
 	}
@@ -161,7 +164,7 @@ func (r *Replica) reportOn(next *Membership) []MemberReport {
 		if isMember && !m.Raised {
 			m.Heard, m.Op = r.heardOf(id)
 		} else {
-			m.Heard, m.Op = r.heardOfLearner(id, m.Incarnation)
+			m.Heard, m.Op = r.heardOfLearner(id, m.Incarnation, will.Witness)
 		}
 		m.Ready = m.Heard && m.Op >= r.checkpoint.Op
 		report = append(report, m)
@@ -181,9 +184,9 @@ func (r *Replica) heardOf(id ReplicaID) (bool, OpNumber) {
 }
 
 // heardOfLearner is the same of one who is to become a member.
-func (r *Replica) heardOfLearner(id ReplicaID, incarnation uint64) (bool, OpNumber) {
+func (r *Replica) heardOfLearner(id ReplicaID, incarnation uint64, witness bool) (bool, OpNumber) {
 	for _, l := range r.learners {
-		if l.id == id && l.incarnation == incarnation {
+		if l.id == id && l.incarnation == incarnation && l.witness == witness && (!witness || l.kept <= r.checkpoint.Op) {
 			return l.quiet < r.config.ViewChangeTicksMin, l.op
 		}
 	}
@@ -207,7 +210,7 @@ func (r *Replica) judge(next *Membership, report []MemberReport) error {
 	if ready < next.quorum() && !r.config.Omit.Has(RuleNextQuorum) {
 		return fmt.Errorf("%w: %d of %v are ready", ErrQuorum, ready, next.IDs())
 	}
-	return nil
+	return r.judgeWitnesses(next, report)
 }
 
 // endsEpoch reports whether this log ends with a RECONFIGURATION that is not known to be committed: nothing may follow

@@ -19,6 +19,7 @@ type Replica struct {
 	// quorum is f+1 of 2f+1 (and a majority of an even group).
 	quorum int
 	member bool // this replica is one
+	flooring
 
 	status Status
 	// view and lastNormalView: the paper's v and v'. Invariant: lastNormalView <= view.
@@ -93,6 +94,9 @@ func New(config Config, restored Restored) (*Replica, error) {
 	if err := r.restoreEpoch(restored); err != nil {
 		return nil, err
 	}
+	if r.failure != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, r.failure)
+	}
 	if err := r.restoreLog(restored); err != nil {
 		return nil, err
 	}
@@ -102,6 +106,7 @@ func New(config Config, restored Restored) (*Replica, error) {
 	r.renew = restored.Damaged
 	r.commit = max(r.checkpoint.Op, min(restored.HardState.Commit, r.log.last()))
 	r.commitMax, r.applied, r.fetched = r.commit, r.checkpoint.Op, r.checkpoint.Op
+	r.skipApplying()
 	r.startLeases()
 	r.recontact = false // the driver asks for the contacts that a replica begins with
 	if r.joins() && len(r.teachers()) == 0 {
@@ -156,7 +161,7 @@ func (r *Replica) firstMembership() error {
 	first := Membership{}
 	for _, id := range r.config.Members {
 		if !r.config.Joining || id != r.config.Self || r.config.Omit.Has(RuleWipedStays) {
-			first.Members = append(first.Members, Member{ID: id})
+			first.Members = append(first.Members, Member{ID: id, Witness: id == r.config.FirstWitness})
 			first.LargestID = id
 		}
 	}
@@ -204,6 +209,9 @@ func (r *Replica) restoreLog(restored Restored) error {
 	default:
 		// The hash below the first entry is not known any more, so the first entry itself becomes the base.
 		kept := log{base: CheckpointMeta{Op: first.Op, View: first.View, Hash: first.Hash}, entries: slices.Clone(entries[1:])}
+		if m, err := r.checkpoint.Membership.Decode(); err == nil && m.Op <= first.Op {
+			kept.base.Membership = r.checkpoint.Membership
+		}
 		hash, ok := kept.hashAt(r.checkpoint.Op)
 		if ok && hash != r.checkpoint.Hash && r.checkpoint.Op <= restored.HardState.Commit {
 			return fmt.Errorf("%w: op-number %d is committed with hash %x, and has %x in the checkpoint", ErrRestored,
@@ -216,7 +224,7 @@ func (r *Replica) restoreLog(restored Restored) error {
 		}
 		r.log = kept
 	}
-	r.log.persisted, r.log.unstable = last.Op, last.Op+1
+	r.log.persisted, r.log.unstable, r.log.bytes = last.Op, last.Op+1, bytesOf(r.log.entries)
 	return nil
 }
 
@@ -250,7 +258,7 @@ func (r *Replica) primaryOf(view ViewNumber) ReplicaID {
 	if view == 0 {
 		return 0
 	}
-	return r.config.Members[uint64(view)%uint64(len(r.config.Members))]
+	return r.active[uint64(view)%uint64(len(r.active))]
 }
 
 // leadsView reports whether proposals and reads for a view are this replica's to take.

@@ -111,4 +111,16 @@ const (
 	RuleStaleApplied
 	// RuleStaleMargin: an age is what it is by the fastest clock.
 	RuleStaleMargin
+	// RuleWitnessNeverLeads: the primary of a view is an active member.
+	RuleWitnessNeverLeads
+	// RuleWitnessKeeps: a witness keeps what is above the least checkpoint of the active members.
+	RuleWitnessKeeps
+	// RuleWitnessBase: the log of a witness that lost what it acknowledged goes on from where active logs begin.
+	RuleWitnessBase
+	// RuleActivesKeep: beside a witness, active members keep their logs down to the same checkpoint as the witness.
+	RuleActivesKeep
+	// RuleActivesBegin: whoever leaves stays until active members have begun.
+	RuleActivesBegin
+	// RuleActivesReady: beside new witnesses, active members are ready of which one is in every quorum.
+	RuleActivesReady
 )

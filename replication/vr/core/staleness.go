@@ -111,10 +111,13 @@ func (m ClockMargin) Within(elapsed, atMost uint64) bool { return elapsed < m.Sh
 
 // ReadStale asks for a StaleRead with the token, larger than any before: OK as soon as everything is applied here that
 // anyone had acknowledged more than atMost before the call. Any replica may be asked; a backup asks the primary for
-// what it needs to know. Errors are ErrOverloaded and ErrStopped.
+// what it needs to know. Errors are ErrOverloaded, ErrWitness and ErrStopped.
 func (r *Replica) ReadStale(token, atMost uint64) error {
-	if r.failure != nil {
+	switch {
+	case r.failure != nil:
 		return ErrStopped
+	case r.config.Witness:
+		return ErrWitness
 	}
 	s, now := &r.staleness, r.leasing.now
 	if len(s.waiting) >= r.config.ReadsMax {
@@ -290,7 +293,7 @@ func (r *Replica) tickStale() {
 // takeEcho takes back a stamp of this replica's own, which came with a COMMIT.
 func (r *Replica) takeEcho(m *Message) {
 	s, now := &r.staleness, r.leasing.now
-	if m.Stamp == 0 || m.Clock != r.config.Clock && !r.config.Omit.Has(RuleStaleClock) || m.Stamp > now {
+	if r.config.Witness || m.Stamp == 0 || m.Clock != r.config.Clock && !r.config.Omit.Has(RuleStaleClock) || m.Stamp > now {
 		return
 	}
 	if m.Stamp >= s.askedAt {
@@ -396,6 +399,7 @@ func (r *Replica) answeredRound() uint64 {
 func (r *Replica) sendCommit(b *backup, round, lease uint64) {
 	b.asks = b.asks && !b.echo.covers(b.asked)
 	r.send(b.id, Message{
-		Kind: KindCommit, Op: r.log.last(), Commit: r.commit, Round: round, Lease: lease, Stamp: b.echo.time, Clock: b.echo.clock,
+		Kind: KindCommit, Op: r.log.last(), Commit: r.commit, Kept: min(r.floor, r.commit), Round: round, Lease: lease,
+		Stamp: b.echo.time, Clock: b.echo.clock,
 	})
 }

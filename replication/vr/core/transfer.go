@@ -88,7 +88,7 @@ func (r *Replica) askState() {
 		return
 	}
 	t.ask(t.next, r.config.Rand)
-	r.send(t.from, Message{Kind: KindGetState, View: t.view, First: t.next, Nonce: t.nonce})
+	r.send(t.from, Message{Kind: KindGetState, View: t.view, First: t.next, Nonce: t.nonce, Agree: r.config.Witness && t.kind == recovering})
 }
 
 // tickTransfer asks again, and somebody else where somebody else can answer.
@@ -117,7 +117,10 @@ func (r *Replica) onGetState(m *Message) {
 	answer := Message{Kind: KindNewState, Nonce: m.Nonce, Op: r.log.last(), Commit: r.commit, First: m.First}
 	answer.Hash, _ = r.log.hashAt(answer.Op)
 	if m.First <= r.log.base.Op {
-		answer.Checkpoint = r.checkpoint
+		given, ok := r.checkpointFor(m)
+		if answer.Checkpoint = given; !ok {
+			return
+		}
 	} else {
 		answer.Entries = r.log.batch(m.First, r.config.BatchEntriesMax, r.config.BatchBytesMax)
 		answer.PreviousHash, _ = r.log.hashAt(m.First - 1)
@@ -179,7 +182,7 @@ func (r *Replica) sparePrimary(m *Message) bool {
 // more after a checkpoint came, or all that was missing.
 func (r *Replica) askElsewhere(from ReplicaID) bool {
 	t := r.transfer
-	if t.kind == gather || from != r.primaryOf(t.view) || r.spared > t.view || len(r.others) < 2 {
+	if t.kind == gather || from != r.primaryOf(t.view) || r.spared > t.view || len(r.sources) < 2 {
 		return false
 	}
 	r.spared = t.view + 1
@@ -187,10 +190,11 @@ func (r *Replica) askElsewhere(from ReplicaID) bool {
 	return true
 }
 
-// askNext goes on to the next member.
+// askNext goes on to the next member that has a state too.
 func (r *Replica) askNext() {
-	if at := slices.Index(r.others, r.transfer.from); at >= 0 {
-		r.transfer.from = r.others[(at+1)%len(r.others)]
+	if len(r.sources) > 0 {
+		at := slices.Index(r.sources, r.transfer.from)
+		r.transfer.from = r.sources[(at+1)%len(r.sources)]
 	}
 }
 

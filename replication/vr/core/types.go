@@ -140,6 +140,9 @@ type Message struct {
 	// Stamp is what the sender's clock of that number shows in a COMMITOK; a COMMIT gives both back. A COMMITOK with Agree
 	// asks for that.
 	Stamp, Clock uint64
+	// Kept is the checkpoint of an active member (PREPAREOK, COMMITOK), the least of all of them that the primary knows
+	// (COMMIT), or where a newcomer's log begins (GETCOMMITTED).
+	Kept OpNumber
 	// First is the op-number of Entries[0] (or, in a GETSTATE, the first one wanted); PreviousHash is the
 	// hash of the entry below it.
 	First        OpNumber

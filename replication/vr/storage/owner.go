@@ -43,8 +43,8 @@ func (d *Disk) Claim(owner vr.Owner) error {
 
 // encodeOwner returns the file's bytes: lines that an operator can read, the last of them the CRC-32C of those before.
 func encodeOwner(o vr.Owner) []byte {
-	text := fmt.Sprintf("viewline owner\nformat %d\ncluster %s\ngroup %d\nreplica %d\nincarnation %d\n",
-		ownerFormat, hex.EncodeToString(o.Cluster[:]), o.Group, o.Replica, o.Incarnation)
+	text := fmt.Sprintf("viewline owner\nformat %d\ncluster %s\ngroup %d\nreplica %d\nincarnation %d\nwitness %t\n",
+		ownerFormat, hex.EncodeToString(o.Cluster[:]), o.Group, o.Replica, o.Incarnation, o.Witness)
 	return fmt.Appendf(nil, "%schecksum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
 
@@ -71,14 +71,15 @@ func decodeOwner(data []byte) (vr.Owner, error) {
 		cluster                     string
 		group, replica, incarnation uint64
 		sum                         uint32
+		witness                     bool
 	)
-	_, err := fmt.Sscanf(string(data), "viewline owner\nformat %d\ncluster %s\ngroup %d\nreplica %d\nincarnation %d\nchecksum %x\n",
-		&format, &cluster, &group, &replica, &incarnation, &sum)
+	_, err := fmt.Sscanf(string(data), "viewline owner\nformat %d\ncluster %s\ngroup %d\nreplica %d\nincarnation %d\nwitness %t\nchecksum %x\n",
+		&format, &cluster, &group, &replica, &incarnation, &witness, &sum)
 	if err != nil {
 		return vr.Owner{}, errMagic
 	}
 	id, err := hex.DecodeString(cluster)
-	owner := vr.Owner{Group: replication.GroupID(group), Replica: replication.ReplicaID(replica), Incarnation: incarnation}
+	owner := vr.Owner{Group: replication.GroupID(group), Replica: replication.ReplicaID(replica), Incarnation: incarnation, Witness: witness}
 	if err != nil || len(id) != len(owner.Cluster) || format != ownerFormat {
 		return vr.Owner{}, fmt.Errorf("format %d, cluster %q", format, cluster)
 	}

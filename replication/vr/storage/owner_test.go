@@ -33,6 +33,7 @@ func TestADirectoryHasAnOwner(t *testing.T) {
 			func(o *vr.Owner) { o.Cluster[0]++ },
 			func(o *vr.Owner) { o.Group++ },
 			func(o *vr.Owner) { o.Replica++ },
+			func(o *vr.Owner) { o.Witness, o.Incarnation = true, 1 },
 		} {
 			other := goldenOwner()
 			change(&other)
@@ -73,7 +74,7 @@ func TestALostLogIsNotMadeAnew(t *testing.T) {
 // TestOwnerFormat holds the bytes that docs/FORMATS.md shows.
 func TestOwnerFormat(t *testing.T) {
 	data := encodeOwner(goldenOwner())
-	require.Equal(t, "viewline owner\nformat 1\ncluster 0102030405060708090a0b0c0d0e0f10\ngroup 3\nreplica 2\nincarnation 0\nchecksum bf7d615f\n", string(data))
+	require.Equal(t, "viewline owner\nformat 1\ncluster 0102030405060708090a0b0c0d0e0f10\ngroup 3\nreplica 2\nincarnation 0\nwitness false\nchecksum ff70f96e\n", string(data))
 	back, err := decodeOwner(data)
 	require.NoError(t, err)
 	require.Equal(t, goldenOwner(), back)

@@ -1,0 +1,267 @@
+package core
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/viewline/viewline/internal/omit"
+)
+
+// witnessed are members 1, 2 and 3, the last of them a witness.
+func witnessed() []Member {
+	members := membersOf(1, 2, 3)
+	members[2].Witness = true
+	return members
+}
+
+// witness3 is replica 3 as the witness of a group of three.
+func witness3(t *testing.T, restored Restored, rules ...omit.Rule) *bench {
+	b := newBench(t, 1, Restored{}, rules...)
+	b.config.Self, b.config.Witness, b.config.FirstWitness = 3, true, 3
+	b.hard, b.log = restored.HardState, restored.Entries
+	b.restart(restored)
+	return b
+}
+
+// beside2 is replica 2 as the leading primary of view 1 beside the active replica 1 and witness 3.
+func beside2(t *testing.T, rules ...omit.Rule) *bench {
+	b := newBench(t, 2, Restored{}, rules...)
+	b.config.FirstWitness = 3
+	b.restart(Restored{})
+	b.step(Message{Kind: KindStartViewChange, From: 1, View: 1})
+	b.step(Message{Kind: KindDoViewChange, From: 1, View: 1, First: 1})
+	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1})
+	b.step(Message{Kind: KindPrepareOK, From: 3, View: 1})
+	require.True(t, b.leads)
+	return b
+}
+
+func (b *bench) commits(count int) {
+	b.Helper()
+	for range count {
+		_, err := b.Propose(1, [][]byte{[]byte("a")})
+		require.NoError(b, err)
+		b.act()
+		b.step(Message{Kind: KindPrepareOK, From: 3, View: 1, Op: b.Status().Op})
+	}
+}
+
+// checkpoint has the replica make a checkpoint.
+func (b *bench) checkpoint(op OpNumber) {
+	b.Helper()
+	meta, ok := b.MetaAt(op)
+	require.True(b, ok)
+	b.CheckpointCreated(meta)
+	b.act()
+}
+
+// The primary of each view is an active member, a handover goes to none else, and a witness applies nothing.
+func TestAWitnessNeverLeads(t *testing.T) {
+	b := witness3(t, Restored{})
+	for view := ViewNumber(1); view < 10; view++ {
+		require.Equal(t, ReplicaID(1+view%2), b.primaryOf(view))
+	}
+	log := entries("a", 1, 1)
+	b.step(suffix(KindStartView, 2, 1, log, 1))
+	b.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 2, Commit: 2})
+	require.Equal(t, OpNumber(2), b.Status().Commit)
+	require.Empty(t, b.committed)
+	require.ErrorIs(t, b.ReadStale(1, 0), ErrWitness)
+	primary := beside2(t)
+	require.ErrorIs(t, primary.HandOver(3), ErrNoMember)
+
+	broken := witness3(t, Restored{}, RuleWitnessNeverLeads)
+	require.Equal(t, ReplicaID(3), broken.primaryOf(2))
+}
+
+// A witness keeps what is above the least checkpoint that all active members have told, of which the primary tells.
+func TestAWitnessKeepsWhatIsAboveTheFloor(t *testing.T) {
+	b := beside2(t)
+	b.commits(6)
+	b.checkpoint(4)
+	require.Zero(t, of(b.ticks(5), KindCommit)[0].Kept, "replica 1 has told nothing")
+	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 3})
+	require.Equal(t, OpNumber(3), of(b.ticks(5), KindCommit)[0].Kept)
+
+	log := entries("a", 1, 1, 1, 1, 1, 1)
+	for _, broken := range []bool{false, true} {
+		w := witness3(t, Restored{})
+		if broken {
+			w = witness3(t, Restored{}, RuleWitnessKeeps)
+		}
+		w.step(suffix(KindStartView, 2, 1, log, 1))
+		sent := w.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 6, Commit: 6, Kept: 3})
+		require.Zero(t, of(sent, KindCommitOK)[0].Kept, "it has no checkpoint to tell")
+		meta, ok := w.WitnessBase()
+		require.True(t, ok)
+		require.Equal(t, !broken, meta.Op == 3)
+		w.CheckpointCreated(meta)
+		_, ok = w.WitnessBase()
+		require.False(t, ok)
+	}
+}
+
+// Active members keep their logs for a witness that may have to have them again.
+func TestActiveMembersKeepTheirLogsForAWitness(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		b := beside2(t)
+		if broken {
+			b = beside2(t, RuleActivesKeep)
+		}
+		b.commits(6)
+		b.checkpoint(2)
+		b.checkpoint(4)
+		b.checkpoint(6)
+		require.Equal(t, !broken, b.Status().FirstRetained == 1)
+		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 6})
+		b.ticks(5)
+		b.commits(1)
+		b.checkpoint(7)
+		require.Equal(t, OpNumber(7), b.Status().FirstRetained)
+	}
+}
+
+// A witness that lost what it acknowledged goes on from where this log begins, and one that lost nothing from the newest
+// checkpoint.
+func TestAWitnessThatLostSomethingNeedsIt(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		b := beside2(t)
+		if broken {
+			b = beside2(t, RuleWitnessBase)
+		}
+		b.commits(6)
+		b.checkpoint(2)
+		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 2})
+		b.ticks(5)
+		b.checkpoint(4)
+		b.checkpoint(6)
+		require.Equal(t, OpNumber(3), b.Status().FirstRetained)
+		ask := Message{Kind: KindGetState, From: 3, View: 1, First: 1, Nonce: 7}
+		require.Equal(t, OpNumber(6), of(b.step(ask), KindNewState)[0].Checkpoint.Op)
+		ask.Agree = true
+		given := of(b.step(ask), KindNewState)[0].Checkpoint
+		if broken {
+			require.Equal(t, OpNumber(6), given.Op)
+			continue
+		}
+		require.Equal(t, CheckpointMeta{Op: 2, View: 1, Hash: hashOf(b.log, 2)}, given)
+		ask.From = 1
+		require.Equal(t, OpNumber(6), of(b.step(ask), KindNewState)[0].Checkpoint.Op, "an active member gets a state")
+	}
+	w := witness3(t, Restored{Checkpoint: CheckpointMeta{Op: 4, View: 1, Hash: 9}, HardState: HardState{View: 1, LastNormalView: 1, Commit: 4}})
+	require.Empty(t, of(w.step(Message{Kind: KindGetState, From: 1, View: 1, First: 1, Nonce: 7}), KindNewState), "a witness has none to give")
+	require.Empty(t, of(w.step(Message{Kind: KindGetCommitted, From: 4, First: 1, Nonce: 7}), KindNewCommitted))
+}
+
+// The log is kept for an active member that does not get on, and bounded by what is not proposed.
+func TestTheLogThatIsKeptIsBounded(t *testing.T) {
+	b := beside2(t)
+	b.Replica.config.RetainedBytesMax = 3
+	b.commits(4)
+	_, err := b.Propose(1, [][]byte{[]byte("a")})
+	require.ErrorIs(t, err, ErrOverloaded)
+	require.ErrorContains(t, err, "replica 1")
+	b.checkpoint(2)
+	b.checkpoint(4)
+	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 4, Kept: 4})
+	b.ticks(5)
+	b.Replica.config.RetainedBytesMax = 4
+	b.commits(1)
+	b.checkpoint(5)
+	require.Equal(t, 1, b.Replica.log.bytes)
+	b.commits(3)
+}
+
+// Members that leave wait for those who have a state.
+func TestWhoLeavesWaitsForActiveMembers(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		rules := []omit.Rule{}
+		if broken {
+			rules = append(rules, RuleActivesBegin)
+		}
+		b := primary2(t, rules...)
+		next := membersOf(1, 3, 4)
+		next[2].Witness = true
+		b.step(Message{Kind: KindPrepareOK, From: 3, View: 1})
+		b.step(Message{Kind: KindGetCommitted, From: 4, Agree: true})
+		_, err := b.Reconfigure(next, false)
+		require.NoError(t, err)
+		b.act()
+		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 1})
+		require.Equal(t, StatusLeaving, b.Status().Status)
+		b.step(Message{Kind: KindEpochStarted, Epoch: 1, From: 1})
+		b.step(Message{Kind: KindEpochStarted, Epoch: 1, From: 4})
+		require.Equal(t, broken, b.Status().Status == StatusLeft)
+		b.step(Message{Kind: KindEpochStarted, Epoch: 1, From: 3})
+		require.Equal(t, StatusLeft, b.Status().Status)
+	}
+}
+
+// A witness joins as one, beside active members that have everything below its log, of whom one is in every quorum.
+func TestAWitnessJoins(t *testing.T) {
+	next := append(membersOf(1, 2), Member{ID: 4, Witness: true})
+	b := primary2(t)
+	b.step(Message{Kind: KindGetCommitted, From: 4})
+	_, err := b.Reconfigure(next, true)
+	require.ErrorIs(t, err, ErrNewcomer, "it does not say that it is a witness")
+	b.step(Message{Kind: KindGetCommitted, From: 4, Agree: true, Op: 5, Kept: 5})
+	_, err = b.Reconfigure(next, true)
+	require.ErrorIs(t, err, ErrNewcomer, "its log begins above the checkpoint of the primary")
+	b.step(Message{Kind: KindGetCommitted, From: 4, Agree: true})
+	_, err = b.Reconfigure(next, true)
+	require.NoError(t, err)
+	_, err = b.Reconfigure(membersOf(1, 2, 4), true)
+	require.ErrorIs(t, err, ErrNewcomer, "it has no state")
+	for _, c := range []struct {
+		rules  []omit.Rule
+		refuse bool
+	}{{nil, true}, {[]omit.Rule{RuleActivesReady}, false}} {
+		b := primary2(t, c.rules...)
+		b.step(Message{Kind: KindGetCommitted, From: 4, Agree: true})
+		away := append(membersOf(2, 3), Member{ID: 4, Witness: true}) // replica 3 is not in the view
+		_, err = b.Reconfigure(away, true)
+		require.Equal(t, c.refuse, err != nil, "%v", err)
+	}
+	two := append(membersOf(1, 2), Member{ID: 4, Witness: true}, Member{ID: 5, Witness: true})
+	_, err = b.Reconfigure(two, true)
+	require.ErrorIs(t, err, ErrMembership)
+}
+
+// A witness's entries bring a new primary up to what only it has kept.
+func TestANewPrimaryTakesTheLogOfAWitness(t *testing.T) {
+	log := entries("a", 1, 1, 1)
+	w := witness3(t, Restored{})
+	w.step(suffix(KindStartView, 2, 1, log, 1))
+	w.step(Message{Kind: KindCommit, From: 2, View: 1, Op: 3, Commit: 3})
+	sent := w.step(Message{Kind: KindStartViewChange, From: 1, View: 2})
+	told := of(sent, KindDoViewChange)[0]
+	require.Equal(t, ReplicaID(1), told.To)
+	require.Equal(t, OpNumber(3), told.Op)
+	b := newBench(t, 1, Restored{})
+	b.config.FirstWitness = 3
+	b.restart(Restored{HardState: HardState{View: 1, LastNormalView: 1}, Entries: log[:1]})
+	b.step(Message{Kind: KindStartViewChange, From: 3, View: 2})
+	sent = b.step(told)
+	ask := of(sent, KindGetState)[0]
+	require.Equal(t, ReplicaID(3), ask.To)
+	ask.From = 1
+	b.step(of(w.step(ask), KindNewState)[0])
+	b.step(Message{Kind: KindPrepareOK, From: 3, View: 2, Op: 3})
+	require.True(t, b.leads)
+	require.Len(t, b.committed, 3)
+}
+
+// What a replica is made as has to be what its group says of it.
+func TestAWitnessIsWhatItsGroupSays(t *testing.T) {
+	members := Membership{Members: witnessed(), LargestID: 3}
+	config := Config{Self: 3, Members: []ReplicaID{1, 2, 3}, Rand: func() uint64 { return 1 }}
+	_, err := New(config, Restored{HardState: HardState{Membership: members.Encode()}})
+	require.ErrorIs(t, err, ErrConfig)
+	config.FirstWitness = 3
+	_, err = New(config, Restored{})
+	require.ErrorIs(t, err, ErrConfig)
+	config.Witness = true
+	_, err = New(config, Restored{HardState: HardState{Membership: members.Encode()}})
+	require.NoError(t, err)
+}
