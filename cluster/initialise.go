@@ -142,7 +142,7 @@ func checkReplica(data string, config *NodeConfig) error {
 		return nil
 	case errors.Is(err, node.ErrNotFormatted):
 		return fmt.Errorf("%w: %s; a replica that forgot its promises must not vote again under its old name: "+
-			"restore the directory", ErrDataMissing, data)
+			"put the directory itself back, never an old copy of it", ErrDataMissing, data)
 	case err != nil:
 		return fmt.Errorf("cluster: init: %w", err)
 	}

@@ -125,7 +125,7 @@ func refusals() []verdict {
 		{
 			[]error{cluster.ErrDataMissing, node.ErrNotFormatted},
 			exitRefused,
-			"set a new cluster up with: viewline init CLUSTER.toml; the directory of a replica that lost it has to be restored",
+			"set a new cluster up with: viewline init CLUSTER.toml; the directory of a replica that lost it has to be put back, and never an old copy of it",
 		},
 		{
 			[]error{errNotForced},
