@@ -137,7 +137,8 @@ func (r *Replica) GoOnFrom(member ReplicaID) {
 func (r *Replica) CheckpointFailed() {
 	r.fetching = false
 	if r.transfer != nil {
-		r.transfer.ticks, r.transfer.buffer = 0, nil
+		r.transfer.ticks = 0
+		r.rewind() // what is under way may still come, and joins nothing any more
 	}
 	if r.learning != nil {
 		r.learning.ticks, r.learning.buffer, r.learning.below = 0, nil, r.commit

@@ -74,12 +74,18 @@ func (r *Replica) restartTransfer() {
 		r.renewDoViewChange()
 		return
 	}
+	r.rewind()
+	r.askState()
+}
+
+// rewind goes back to what is missing here, and keeps nothing of what has come.
+func (r *Replica) rewind() {
+	t := r.transfer
 	t.next, t.buffer = r.commit+1, nil
 	if t.kind == catchingUp {
 		t.next = r.log.last() + 1
 	}
 	t.previous, _ = r.log.hashAt(t.next - 1)
-	r.askState()
 }
 
 func (r *Replica) askState() {

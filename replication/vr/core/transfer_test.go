@@ -387,3 +387,22 @@ func TestACheckpointThatTheLogDoesNotKnowOf(t *testing.T) {
 	b.step(suffix(KindStartView, 2, 1, log, 3))
 	require.Equal(t, log[2:], b.log)
 }
+
+// A fetch that fails, perhaps one for what was heard of another epoch, ends what a transfer has gathered; the rest of that,
+// which is on its way, has nothing to join.
+func TestWhatComesAfterAFailedFetchJoinsNothing(t *testing.T) {
+	log := entries("a", 1, 1, 2, 2, 2)
+	b := backup1(t, log[:1])
+	ask := of(b.step(Message{Kind: KindCommit, From: 3, View: 2, Op: 5}), KindGetState)[0]
+	require.Equal(t, OpNumber(1), ask.First)
+	answer := suffix(KindNewState, ask.To, 2, log, 1)
+	answer.Nonce, answer.Entries = ask.Nonce, log[:2]
+	ask = of(b.step(answer), KindGetState)[0]
+	require.Equal(t, OpNumber(3), ask.First)
+	b.CheckpointFailed()
+	answer = suffix(KindNewState, ask.To, 2, log, 3)
+	answer.Nonce = ask.Nonce
+	b.step(answer)
+	require.Equal(t, log[:1], b.log)
+	require.Equal(t, OpNumber(1), of(b.ticks(10), KindGetState)[0].First)
+}
