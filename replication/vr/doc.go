@@ -152,7 +152,7 @@
 //   - f counts the witness too, but the state is there n - 1 times only. With two states, one that is lost and damage of the
 //     other at once is the end of the state, however sound the witness is.
 //   - A storage is a witness's, or not, for good (an *OwnerError). A Member's Witness changes with its id or Incarnation only:
-//     who is to have a state has to learn it first.
+//     who is to have a state has to learn it first. A group of one gets its second state first, and then a witness.
 //   - Where f+1 replicas are forced (storage.Force), at least one of them must have a state.
 //
 // # Events and views

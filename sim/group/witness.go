@@ -58,8 +58,8 @@ func (s *simulation) takeBase(h *host, wanted *core.FetchCheckpoint) {
 // their own storage that one is in every quorum.
 func (c *checks) witnessed(h *host, op core.OpNumber) {
 	group := c.epochAt(op + 1)
-	if c.s.options.OutcomesOnly || !group.has(h) {
-		return
+	if c.s.options.OutcomesOnly || !group.has(h) || h.replica.Standing().Status == core.StatusTransitioning {
+		return // one that is no member yet has promised nothing
 	}
 	have := 0
 	for _, other := range c.s.hosts {

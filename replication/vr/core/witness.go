@@ -136,7 +136,7 @@ func (r *Replica) position(lost bool) (CheckpointMeta, bool) {
 	case !lost, len(r.membership.Members)%2 == 0, base.Op == r.checkpoint.Op, r.config.Omit.Has(RuleWitnessBase):
 		return r.checkpoint, true
 	case base.Op < r.membership.Op:
-		return base, base.Membership != ""
+		return base, base.Membership != "" || r.membership.Epoch == 1
 	case r.membership.Epoch > 0:
 		base.Membership = r.record
 	}
@@ -144,13 +144,15 @@ func (r *Replica) position(lost bool) (CheckpointMeta, bool) {
 }
 
 // checkpointFor is what a replica is given whose log ends below this one's beginning; not ok: nothing, somebody else has to
-// answer. A witness has no state to give. One that is to become a member has promised nothing.
+// answer. A witness has no state to give. One that learns to become a member, and says so, has promised nothing, though an
+// epoch that it has not heard of may have begun with it already.
 func (r *Replica) checkpointFor(m *Message) (CheckpointMeta, bool) {
 	member, _ := r.membership.Member(m.From)
+	newcomer := m.Kind == KindGetCommitted && m.Agree
 	switch {
 	case r.config.Witness:
 		return CheckpointMeta{}, false
-	case member.Witness && member.Incarnation == m.Incarnation:
+	case member.Witness && member.Incarnation == m.Incarnation && !newcomer:
 		return r.position(m.Kind == KindGetCommitted || m.Agree)
 	default:
 		return r.checkpoint, true
@@ -183,8 +185,9 @@ func (r *Replica) checkWitnesses(next *Membership) error {
 	return nil
 }
 
-// judgeWitnesses refuses witnesses whose log begins above what active members have of which one is in every quorum of the
-// next epoch.
+// judgeWitnesses refuses witnesses beside which too few have what is below their logs: so many of the next active members
+// that one is in every quorum of theirs, and, for a new witness, whose log may begin anywhere below the next epoch, a
+// quorum of the present group that is as large.
 func (r *Replica) judgeWitnesses(next *Membership, report []MemberReport) error {
 	if len(next.active()) == len(next.Members) || r.config.Omit.Has(RuleActivesReady) {
 		return nil
@@ -193,6 +196,9 @@ func (r *Replica) judgeWitnesses(next *Membership, report []MemberReport) error 
 	for _, m := range report {
 		if m.Will && m.Ready && !next.IsWitness(m.ID) {
 			ready++
+		}
+		if m.Will && next.IsWitness(m.ID) && (!m.Was || m.Raised) && r.quorum < next.survivors() {
+			return fmt.Errorf("%w: replica %d joins as a witness once %d members are active, not with them", ErrQuorum, m.ID, next.survivors())
 		}
 	}
 	if ready < next.survivors() {

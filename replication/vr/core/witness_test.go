@@ -223,6 +223,18 @@ func TestAWitnessJoins(t *testing.T) {
 		_, err = b.Reconfigure(away, true)
 		require.Equal(t, c.refuse, err != nil, "%v", err)
 	}
+	alone := newBench(t, 1, Restored{})
+	alone.config.Members = []ReplicaID{1}
+	alone.restart(Restored{})
+	alone.act()
+	alone.step(Message{Kind: KindGetCommitted, From: 2, Agree: true})
+	alone.step(Message{Kind: KindGetCommitted, From: 3})
+	grown := membersOf(1, 2, 3)
+	grown[1].Witness = true
+	_, err = alone.Reconfigure(grown, true)
+	require.ErrorIs(t, err, ErrQuorum, "only one has a state, and the witness may begin above what the other learns")
+	_, err = alone.Reconfigure(membersOf(1, 3), true)
+	require.NoError(t, err)
 	two := append(membersOf(1, 2), Member{ID: 4, Witness: true}, Member{ID: 5, Witness: true})
 	_, err = b.Reconfigure(two, true)
 	require.ErrorIs(t, err, ErrMembership)
@@ -264,4 +276,21 @@ func TestAWitnessIsWhatItsGroupSays(t *testing.T) {
 	config.Witness = true
 	_, err = New(config, Restored{HardState: HardState{Membership: members.Encode()}})
 	require.NoError(t, err)
+}
+
+// A witness that learns is given the newest checkpoint's place, though it is a member by now of an epoch that it has not
+// heard of; one that is behind with what it promised, the place where this log begins.
+func TestAWitnessThatHasPromisedNothingMayBeginAnywhere(t *testing.T) {
+	next := append(membersOf(1, 2), Member{ID: 4, Witness: true})
+	log, m := epochLog(next, []ReplicaID{1, 2, 3}, 5)
+	base := CheckpointMeta{Op: 2, View: 1, Hash: hashOf(log, 2)}
+	b := newBench(t, 1, Restored{
+		HardState: HardState{View: 2, LastNormalView: 2, Commit: 6, Membership: m.Encode()}, Checkpoint: base, Entries: log[2:],
+	})
+	b.act()
+	b.checkpoint(6)
+	ask := Message{Kind: KindGetCommitted, From: 4, First: 1, Nonce: 7, Agree: true}
+	require.Equal(t, OpNumber(6), of(b.step(ask), KindNewCommitted)[0].Checkpoint.Op)
+	ask.Agree = false
+	require.Equal(t, base, of(b.step(ask), KindNewCommitted)[0].Checkpoint)
 }
