@@ -42,7 +42,9 @@ func (s *simulation) strikeMembers() {
 	for _, h := range s.hosts {
 		if h.running() && h.status.Status == core.StatusLeft && r.chance(rates.leave) && !h.paused {
 			if h.other != nil && s.checks.newest().lacks(h) {
-				s.goDown(h, true) // it is another life that the group needs
+				if !h.busy {
+					s.stop(h, true) // it is another life that the group needs
+				}
 				continue
 			}
 			s.covered.count(EventLeftShutDown)
