@@ -19,12 +19,16 @@ const (
 )
 
 // beginCalm decides whether this seed goes on. A message from before the healing could still name a later
-// view, so that a seed in which one is under way does not.
+// view, so that a seed in which one is under way does not; nor one in which a replica waits for the end of a lease that
+// it granted, to follow such a message.
 func (s *simulation) beginCalm() bool {
 	if !s.client.random.chance(calmPermille) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
 		return false
 	}
 	for _, h := range s.liveness.core {
+		if h.status.Awaited > h.status.View {
+			return false
+		}
 		if h.status.Leading {
 			s.liveness.calm.primary = h
 		}
