@@ -29,8 +29,8 @@ func (s *simulation) serveCheckpoint(number int) {
 		s.refuse(number, false)
 	case errors.Is(err, transfer.ErrGone):
 		s.refuse(number, true)
-	case err != nil && (server.inMemory() || server.spoiled):
-		s.transferFails(number) // it has named it, and lost it since
+	case err != nil && (server.inMemory() || server.spoiled || server.other != nil):
+		s.transferFails(number) // it has named it, and lost it since, or another life of it has named it
 	case err != nil:
 		s.violated(claimReady, "r%d is asked for checkpoint %d, which it named, and has %d",
 			server.id, t.request.AtLeast, server.disk.checkpoint.meta.Op)

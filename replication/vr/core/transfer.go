@@ -122,14 +122,18 @@ func (r *Replica) onGetState(m *Message) {
 	}
 	answer := Message{Kind: KindNewState, Nonce: m.Nonce, Op: r.log.last(), Commit: r.commit, First: m.First}
 	answer.Hash, _ = r.log.hashAt(answer.Op)
-	if m.First <= r.log.base.Op {
+	if r.config.Witness {
+		// It has nothing below its log. Whoever asks may have that, above what it knows to be committed.
+		answer.First = max(m.First, r.log.base.Op+1)
+	}
+	if answer.First <= r.log.base.Op {
 		given, ok := r.checkpointFor(m)
 		if answer.Checkpoint = given; !ok {
 			return
 		}
 	} else {
-		answer.Entries = r.log.batch(m.First, r.config.BatchEntriesMax, r.config.BatchBytesMax)
-		answer.PreviousHash, _ = r.log.hashAt(m.First - 1)
+		answer.Entries = r.log.batch(answer.First, r.config.BatchEntriesMax, r.config.BatchBytesMax)
+		answer.PreviousHash, _ = r.log.hashAt(answer.First - 1)
 	}
 	r.send(m.From, answer)
 }
@@ -242,6 +246,7 @@ func (r *Replica) takeMissing(m *Message) {
 // where the sender's log went when it first answered, which no view inherited less than.
 func (r *Replica) takeLog(m *Message) {
 	t := r.transfer
+	r.takeOwn(m)
 	if m.First != t.next || m.PreviousHash != t.previous {
 		if len(t.buffer) == 0 && m.First == t.next && t.next <= r.commit+1 {
 			r.contradiction(t.next-1, m.PreviousHash, m.View)
@@ -266,6 +271,19 @@ func (r *Replica) takeLog(m *Message) {
 		return
 	}
 	r.takeOver()
+}
+
+// takeOwn takes this replica's own entries for those that a witness has no more: logs that have the same hash at an
+// op-number are the same up to there.
+func (r *Replica) takeOwn(m *Message) {
+	t := r.transfer
+	if m.First <= t.next || len(t.buffer) > 0 {
+		return
+	}
+	if hash, ok := r.log.hashAt(m.First - 1); ok && hash == m.PreviousHash {
+		t.buffer = append(t.buffer, r.log.slice(t.next, m.First-1)...)
+		t.next, t.previous = m.First, m.PreviousHash
+	}
 }
 
 // takeOver ends a transfer that is complete.

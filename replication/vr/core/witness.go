@@ -207,14 +207,18 @@ func (r *Replica) judgeWitnesses(next *Membership, report []MemberReport) error 
 	return nil
 }
 
-// begun is how many of an epoch's members have to have begun before those who leave may go. Witnesses do not count: they
-// have no state.
+// begun reports whether so many of an epoch's members have begun that those who leave may go: a quorum, and as many of
+// those that have a state, or all of them.
 func (r *Replica) begun(started map[ReplicaID]bool) bool {
-	count := 0
+	members, active := 0, 0
 	for _, member := range r.membership.Members {
-		if started[member.ID] && (!member.Witness || r.config.Omit.Has(RuleActivesBegin)) {
-			count++
+		if !started[member.ID] {
+			continue
+		}
+		members++
+		if !member.Witness {
+			active++
 		}
 	}
-	return count >= min(r.quorum, len(r.active))
+	return members >= r.quorum && (active >= min(r.quorum, len(r.active)) || r.config.Omit.Has(RuleActivesBegin))
 }

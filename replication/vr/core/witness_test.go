@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -150,7 +151,9 @@ func TestAWitnessThatLostSomethingNeedsIt(t *testing.T) {
 		require.Equal(t, OpNumber(6), of(b.step(ask), KindNewState)[0].Checkpoint.Op, "an active member gets a state")
 	}
 	w := witness3(t, Restored{Checkpoint: CheckpointMeta{Op: 4, View: 1, Hash: 9}, HardState: HardState{View: 1, LastNormalView: 1, Commit: 4}})
-	require.Empty(t, of(w.step(Message{Kind: KindGetState, From: 1, View: 1, First: 1, Nonce: 7}), KindNewState), "a witness has none to give")
+	answer := of(w.step(Message{Kind: KindGetState, From: 1, View: 1, First: 1, Nonce: 7}), KindNewState)[0]
+	require.Zero(t, answer.Checkpoint, "a witness has none to give")
+	require.Equal(t, OpNumber(5), answer.First)
 	require.Empty(t, of(w.step(Message{Kind: KindGetCommitted, From: 4, First: 1, Nonce: 7}), KindNewCommitted))
 }
 
@@ -171,6 +174,20 @@ func TestTheLogThatIsKeptIsBounded(t *testing.T) {
 	b.checkpoint(5)
 	require.Equal(t, 1, b.Replica.log.bytes)
 	b.commits(3)
+}
+
+// What the old group has committed is on a quorum of the new one before anybody leaves, its witness among them.
+func TestWhoLeavesWaitsForAQuorumBesideAWitness(t *testing.T) {
+	b := beside2(t)
+	_, err := b.Reconfigure([]Member{witnessed()[0], witnessed()[2]}, false)
+	require.NoError(t, err)
+	b.act()
+	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 1})
+	for _, from := range []ReplicaID{1, 3} {
+		require.Equal(t, StatusLeaving, b.Status().Status)
+		b.step(Message{Kind: KindEpochStarted, Epoch: 1, From: from})
+	}
+	require.Equal(t, StatusLeft, b.Status().Status)
 }
 
 // Members that leave wait for those who have a state.
@@ -262,6 +279,35 @@ func TestANewPrimaryTakesTheLogOfAWitness(t *testing.T) {
 	b.step(Message{Kind: KindPrepareOK, From: 3, View: 2, Op: 3})
 	require.True(t, b.leads)
 	require.Len(t, b.committed, 3)
+}
+
+// A witness that was away began with the checkpoint of another active member. What is below a new primary has in its own
+// log, above its commit-number: both logs have the same hash where the witness's begins.
+func TestANewPrimaryAddsItsOwnToTheLogOfAWitness(t *testing.T) {
+	log, dead := entries("a", 1, 1, 1, 1), entries("dead", 1, 1)
+	for _, own := range [][]Entry{log[:2], dead, log[:1]} {
+		b := newBench(t, 1, Restored{})
+		b.config.FirstWitness = 3
+		b.log = slices.Clone(own)
+		b.restart(Restored{HardState: HardState{View: 1, LastNormalView: 1}, Entries: own})
+		b.step(Message{Kind: KindStartViewChange, From: 3, View: 2})
+		told := suffix(KindDoViewChange, 3, 2, log, 4)
+		told.LastNormalView, told.Commit = 1, 3
+		ask := of(b.step(told), KindGetState)[0]
+		require.Equal(t, OpNumber(1), ask.First)
+		w := witness3(t, Restored{
+			Checkpoint: CheckpointMeta{Op: 2, View: 1, Hash: hashOf(log, 2)}, HardState: HardState{View: 2, LastNormalView: 1, Commit: 3}, Entries: log[2:],
+		})
+		ask.From = 1
+		sent := b.step(of(w.step(ask), KindNewState)[0])
+		if same := hashOf(own, OpNumber(len(own))) == hashOf(log, OpNumber(len(own))) && len(own) >= 2; same {
+			require.Len(t, of(sent, KindStartView), 2)
+			require.Equal(t, log, b.log)
+		} else {
+			require.Empty(t, of(sent, KindStartView))
+			require.Equal(t, own, b.log)
+		}
+	}
 }
 
 // What a replica is made as has to be what its group says of it.
