@@ -444,6 +444,473 @@ func (x *TransferPrimaryResponse) GetView() uint64 {
 	return 0
 }
 
+// GroupMember is one replica of an epoch.
+type GroupMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replica       uint32                 `protobuf:"varint,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`          // of its node
+	Incarnation   uint64                 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of its data directory; 1 in its first life
+	Witness       bool                   `protobuf:"varint,4,opt,name=witness,proto3" json:"witness,omitempty"`         // it holds log entries, counts in quorums, and has no state machine
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupMember) Reset() {
+	*x = GroupMember{}
+	mi := &file_viewline_v1_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupMember) ProtoMessage() {}
+
+func (x *GroupMember) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
+func (*GroupMember) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GroupMember) GetReplica() uint32 {
+	if x != nil {
+		return x.Replica
+	}
+	return 0
+}
+
+func (x *GroupMember) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *GroupMember) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *GroupMember) GetWitness() bool {
+	if x != nil {
+		return x.Witness
+	}
+	return false
+}
+
+type MembershipRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         uint32                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembershipRequest) Reset() {
+	*x = MembershipRequest{}
+	mi := &file_viewline_v1_admin_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembershipRequest) ProtoMessage() {}
+
+func (x *MembershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_admin_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembershipRequest.ProtoReflect.Descriptor instead.
+func (*MembershipRequest) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MembershipRequest) GetGroup() uint32 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+// MembershipResponse is the newest that the replica knows. CODE_UNKNOWN_GROUP: there is no replica of that group here.
+// CODE_INVALID_ARGUMENT: its backend cannot change its members.
+type MembershipResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Error          *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Epoch          uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Members        []*GroupMember         `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`                                      // ascending by replica
+	LargestReplica uint32                 `protobuf:"varint,4,opt,name=largest_replica,json=largestReplica,proto3" json:"largest_replica,omitempty"` // that was ever a member; newcomers have larger ones
+	// What a newcomer's node shares with this one.
+	Cluster       []byte       `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Placement     string       `protobuf:"bytes,6,opt,name=placement,proto3" json:"placement,omitempty"`
+	Backend       string       `protobuf:"bytes,7,opt,name=backend,proto3" json:"backend,omitempty"`
+	Durability    string       `protobuf:"bytes,8,opt,name=durability,proto3" json:"durability,omitempty"`
+	Log           string       `protobuf:"bytes,9,opt,name=log,proto3" json:"log,omitempty"`
+	Leases        bool         `protobuf:"varint,10,opt,name=leases,proto3" json:"leases,omitempty"`
+	Self          *GroupMember `protobuf:"bytes,11,opt,name=self,proto3" json:"self,omitempty"` // the answering replica, a member or not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembershipResponse) Reset() {
+	*x = MembershipResponse{}
+	mi := &file_viewline_v1_admin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembershipResponse) ProtoMessage() {}
+
+func (x *MembershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_admin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembershipResponse.ProtoReflect.Descriptor instead.
+func (*MembershipResponse) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MembershipResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *MembershipResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MembershipResponse) GetMembers() []*GroupMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *MembershipResponse) GetLargestReplica() uint32 {
+	if x != nil {
+		return x.LargestReplica
+	}
+	return 0
+}
+
+func (x *MembershipResponse) GetCluster() []byte {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *MembershipResponse) GetPlacement() string {
+	if x != nil {
+		return x.Placement
+	}
+	return ""
+}
+
+func (x *MembershipResponse) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *MembershipResponse) GetDurability() string {
+	if x != nil {
+		return x.Durability
+	}
+	return ""
+}
+
+func (x *MembershipResponse) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
+
+func (x *MembershipResponse) GetLeases() bool {
+	if x != nil {
+		return x.Leases
+	}
+	return false
+}
+
+func (x *MembershipResponse) GetSelf() *GroupMember {
+	if x != nil {
+		return x.Self
+	}
+	return nil
+}
+
+type ReconfigureRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group uint32                 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	// The epoch that the change begins: one above that of the membership it was made from. 0: whichever is next.
+	Epoch         uint64         `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Members       []*GroupMember `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`              // of the next epoch, all of them
+	DryRun        bool           `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"` // change nothing; the response is what it would be
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconfigureRequest) Reset() {
+	*x = ReconfigureRequest{}
+	mi := &file_viewline_v1_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconfigureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconfigureRequest) ProtoMessage() {}
+
+func (x *ReconfigureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconfigureRequest.ProtoReflect.Descriptor instead.
+func (*ReconfigureRequest) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReconfigureRequest) GetGroup() uint32 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *ReconfigureRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ReconfigureRequest) GetMembers() []*GroupMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *ReconfigureRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// ReconfigureResponse comes without an error when the change is committed, or would be proposed. CODE_NOT_PRIMARY: ask
+// primary_address. CODE_UNAVAILABLE: a newcomer is not ready, or the next epoch would have no quorum: certainly nothing
+// changed, and it may be asked again a little later. CODE_OVERLOADED: another change, or a transfer, is under way.
+// CODE_INVALID_ARGUMENT: these cannot be the members. CODE_OUTCOME_UNKNOWN: the time was over in the middle; the
+// membership tells.
+type ReconfigureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Replicas      []*ReplicaReport       `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"` // ascending
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconfigureResponse) Reset() {
+	*x = ReconfigureResponse{}
+	mi := &file_viewline_v1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconfigureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconfigureResponse) ProtoMessage() {}
+
+func (x *ReconfigureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconfigureResponse.ProtoReflect.Descriptor instead.
+func (*ReconfigureResponse) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReconfigureResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *ReconfigureResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ReconfigureResponse) GetReplicas() []*ReplicaReport {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// ReplicaReport is what the primary knows of a replica that a change concerns.
+type ReplicaReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *GroupMember           `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Was           bool                   `protobuf:"varint,2,opt,name=was,proto3" json:"was,omitempty"`     // a member before the change
+	Will          bool                   `protobuf:"varint,3,opt,name=will,proto3" json:"will,omitempty"`   // a member after it
+	Heard         bool                   `protobuf:"varint,4,opt,name=heard,proto3" json:"heard,omitempty"` // within the shortest time-out
+	Op            uint64                 `protobuf:"varint,5,opt,name=op,proto3" json:"op,omitempty"`
+	Lag           uint64                 `protobuf:"varint,6,opt,name=lag,proto3" json:"lag,omitempty"`     // operations that it lacks
+	Ready         bool                   `protobuf:"varint,7,opt,name=ready,proto3" json:"ready,omitempty"` // heard, and has everything up to the newest checkpoint at least
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaReport) Reset() {
+	*x = ReplicaReport{}
+	mi := &file_viewline_v1_admin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaReport) ProtoMessage() {}
+
+func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_admin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaReport.ProtoReflect.Descriptor instead.
+func (*ReplicaReport) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_admin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReplicaReport) GetMember() *GroupMember {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *ReplicaReport) GetWas() bool {
+	if x != nil {
+		return x.Was
+	}
+	return false
+}
+
+func (x *ReplicaReport) GetWill() bool {
+	if x != nil {
+		return x.Will
+	}
+	return false
+}
+
+func (x *ReplicaReport) GetHeard() bool {
+	if x != nil {
+		return x.Heard
+	}
+	return false
+}
+
+func (x *ReplicaReport) GetOp() uint64 {
+	if x != nil {
+		return x.Op
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
 var File_viewline_v1_admin_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_admin_proto_rawDesc = "" +
@@ -497,11 +964,53 @@ const file_viewline_v1_admin_proto_rawDesc = "" +
 	"\x17TransferPrimaryResponse\x12(\n" +
 	"\x05error\x18\x01 \x01(\v2\x12.viewline.v1.ErrorR\x05error\x12\x18\n" +
 	"\aprimary\x18\x02 \x01(\rR\aprimary\x12\x12\n" +
-	"\x04view\x18\x03 \x01(\x04R\x04view2\xbb\x01\n" +
+	"\x04view\x18\x03 \x01(\x04R\x04view\"}\n" +
+	"\vGroupMember\x12\x18\n" +
+	"\areplica\x18\x01 \x01(\rR\areplica\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x18\n" +
+	"\awitness\x18\x04 \x01(\bR\awitness\")\n" +
+	"\x11MembershipRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\rR\x05group\"\xfb\x02\n" +
+	"\x12MembershipResponse\x12(\n" +
+	"\x05error\x18\x01 \x01(\v2\x12.viewline.v1.ErrorR\x05error\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x122\n" +
+	"\amembers\x18\x03 \x03(\v2\x18.viewline.v1.GroupMemberR\amembers\x12'\n" +
+	"\x0flargest_replica\x18\x04 \x01(\rR\x0elargestReplica\x12\x18\n" +
+	"\acluster\x18\x05 \x01(\fR\acluster\x12\x1c\n" +
+	"\tplacement\x18\x06 \x01(\tR\tplacement\x12\x18\n" +
+	"\abackend\x18\a \x01(\tR\abackend\x12\x1e\n" +
+	"\n" +
+	"durability\x18\b \x01(\tR\n" +
+	"durability\x12\x10\n" +
+	"\x03log\x18\t \x01(\tR\x03log\x12\x16\n" +
+	"\x06leases\x18\n" +
+	" \x01(\bR\x06leases\x12,\n" +
+	"\x04self\x18\v \x01(\v2\x18.viewline.v1.GroupMemberR\x04self\"\x8d\x01\n" +
+	"\x12ReconfigureRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\rR\x05group\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x122\n" +
+	"\amembers\x18\x03 \x03(\v2\x18.viewline.v1.GroupMemberR\amembers\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"\x8d\x01\n" +
+	"\x13ReconfigureResponse\x12(\n" +
+	"\x05error\x18\x01 \x01(\v2\x12.viewline.v1.ErrorR\x05error\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x126\n" +
+	"\breplicas\x18\x03 \x03(\v2\x1a.viewline.v1.ReplicaReportR\breplicas\"\xb5\x01\n" +
+	"\rReplicaReport\x120\n" +
+	"\x06member\x18\x01 \x01(\v2\x18.viewline.v1.GroupMemberR\x06member\x12\x10\n" +
+	"\x03was\x18\x02 \x01(\bR\x03was\x12\x12\n" +
+	"\x04will\x18\x03 \x01(\bR\x04will\x12\x14\n" +
+	"\x05heard\x18\x04 \x01(\bR\x05heard\x12\x0e\n" +
+	"\x02op\x18\x05 \x01(\x04R\x02op\x12\x10\n" +
+	"\x03lag\x18\x06 \x01(\x04R\x03lag\x12\x14\n" +
+	"\x05ready\x18\a \x01(\bR\x05ready2\xdc\x02\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"NodeStatus\x12\x1e.viewline.v1.NodeStatusRequest\x1a\x1f.viewline.v1.NodeStatusResponse\x12\\\n" +
-	"\x0fTransferPrimary\x12#.viewline.v1.TransferPrimaryRequest\x1a$.viewline.v1.TransferPrimaryResponseB;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"
+	"\x0fTransferPrimary\x12#.viewline.v1.TransferPrimaryRequest\x1a$.viewline.v1.TransferPrimaryResponse\x12M\n" +
+	"\n" +
+	"Membership\x12\x1e.viewline.v1.MembershipRequest\x1a\x1f.viewline.v1.MembershipResponse\x12P\n" +
+	"\vReconfigure\x12\x1f.viewline.v1.ReconfigureRequest\x1a .viewline.v1.ReconfigureResponseB;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"
 
 var (
 	file_viewline_v1_admin_proto_rawDescOnce sync.Once
@@ -515,31 +1024,48 @@ func file_viewline_v1_admin_proto_rawDescGZIP() []byte {
 	return file_viewline_v1_admin_proto_rawDescData
 }
 
-var file_viewline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_viewline_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_viewline_v1_admin_proto_goTypes = []any{
 	(*NodeStatusRequest)(nil),       // 0: viewline.v1.NodeStatusRequest
 	(*ReplicaStatus)(nil),           // 1: viewline.v1.ReplicaStatus
 	(*NodeStatusResponse)(nil),      // 2: viewline.v1.NodeStatusResponse
 	(*TransferPrimaryRequest)(nil),  // 3: viewline.v1.TransferPrimaryRequest
 	(*TransferPrimaryResponse)(nil), // 4: viewline.v1.TransferPrimaryResponse
-	nil,                             // 5: viewline.v1.ReplicaStatus.CountersEntry
-	nil,                             // 6: viewline.v1.NodeStatusResponse.CountersEntry
-	(*Error)(nil),                   // 7: viewline.v1.Error
+	(*GroupMember)(nil),             // 5: viewline.v1.GroupMember
+	(*MembershipRequest)(nil),       // 6: viewline.v1.MembershipRequest
+	(*MembershipResponse)(nil),      // 7: viewline.v1.MembershipResponse
+	(*ReconfigureRequest)(nil),      // 8: viewline.v1.ReconfigureRequest
+	(*ReconfigureResponse)(nil),     // 9: viewline.v1.ReconfigureResponse
+	(*ReplicaReport)(nil),           // 10: viewline.v1.ReplicaReport
+	nil,                             // 11: viewline.v1.ReplicaStatus.CountersEntry
+	nil,                             // 12: viewline.v1.NodeStatusResponse.CountersEntry
+	(*Error)(nil),                   // 13: viewline.v1.Error
 }
 var file_viewline_v1_admin_proto_depIdxs = []int32{
-	5, // 0: viewline.v1.ReplicaStatus.counters:type_name -> viewline.v1.ReplicaStatus.CountersEntry
-	1, // 1: viewline.v1.NodeStatusResponse.replicas:type_name -> viewline.v1.ReplicaStatus
-	6, // 2: viewline.v1.NodeStatusResponse.counters:type_name -> viewline.v1.NodeStatusResponse.CountersEntry
-	7, // 3: viewline.v1.TransferPrimaryResponse.error:type_name -> viewline.v1.Error
-	0, // 4: viewline.v1.AdminService.NodeStatus:input_type -> viewline.v1.NodeStatusRequest
-	3, // 5: viewline.v1.AdminService.TransferPrimary:input_type -> viewline.v1.TransferPrimaryRequest
-	2, // 6: viewline.v1.AdminService.NodeStatus:output_type -> viewline.v1.NodeStatusResponse
-	4, // 7: viewline.v1.AdminService.TransferPrimary:output_type -> viewline.v1.TransferPrimaryResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	11, // 0: viewline.v1.ReplicaStatus.counters:type_name -> viewline.v1.ReplicaStatus.CountersEntry
+	1,  // 1: viewline.v1.NodeStatusResponse.replicas:type_name -> viewline.v1.ReplicaStatus
+	12, // 2: viewline.v1.NodeStatusResponse.counters:type_name -> viewline.v1.NodeStatusResponse.CountersEntry
+	13, // 3: viewline.v1.TransferPrimaryResponse.error:type_name -> viewline.v1.Error
+	13, // 4: viewline.v1.MembershipResponse.error:type_name -> viewline.v1.Error
+	5,  // 5: viewline.v1.MembershipResponse.members:type_name -> viewline.v1.GroupMember
+	5,  // 6: viewline.v1.MembershipResponse.self:type_name -> viewline.v1.GroupMember
+	5,  // 7: viewline.v1.ReconfigureRequest.members:type_name -> viewline.v1.GroupMember
+	13, // 8: viewline.v1.ReconfigureResponse.error:type_name -> viewline.v1.Error
+	10, // 9: viewline.v1.ReconfigureResponse.replicas:type_name -> viewline.v1.ReplicaReport
+	5,  // 10: viewline.v1.ReplicaReport.member:type_name -> viewline.v1.GroupMember
+	0,  // 11: viewline.v1.AdminService.NodeStatus:input_type -> viewline.v1.NodeStatusRequest
+	3,  // 12: viewline.v1.AdminService.TransferPrimary:input_type -> viewline.v1.TransferPrimaryRequest
+	6,  // 13: viewline.v1.AdminService.Membership:input_type -> viewline.v1.MembershipRequest
+	8,  // 14: viewline.v1.AdminService.Reconfigure:input_type -> viewline.v1.ReconfigureRequest
+	2,  // 15: viewline.v1.AdminService.NodeStatus:output_type -> viewline.v1.NodeStatusResponse
+	4,  // 16: viewline.v1.AdminService.TransferPrimary:output_type -> viewline.v1.TransferPrimaryResponse
+	7,  // 17: viewline.v1.AdminService.Membership:output_type -> viewline.v1.MembershipResponse
+	9,  // 18: viewline.v1.AdminService.Reconfigure:output_type -> viewline.v1.ReconfigureResponse
+	15, // [15:19] is the sub-list for method output_type
+	11, // [11:15] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_viewline_v1_admin_proto_init() }
@@ -554,7 +1080,7 @@ func file_viewline_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viewline_v1_admin_proto_rawDesc), len(file_viewline_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	AdminService_NodeStatus_FullMethodName      = "/viewline.v1.AdminService/NodeStatus"
 	AdminService_TransferPrimary_FullMethodName = "/viewline.v1.AdminService/TransferPrimary"
+	AdminService_Membership_FullMethodName      = "/viewline.v1.AdminService/Membership"
+	AdminService_Reconfigure_FullMethodName     = "/viewline.v1.AdminService/Reconfigure"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -33,6 +35,12 @@ type AdminServiceClient interface {
 	NodeStatus(ctx context.Context, in *NodeStatusRequest, opts ...grpc.CallOption) (*NodeStatusResponse, error)
 	// TransferPrimary has the answering process' replica of a group, which must be its primary, hand that role over.
 	TransferPrimary(ctx context.Context, in *TransferPrimaryRequest, opts ...grpc.CallOption) (*TransferPrimaryResponse, error)
+	// Membership says who the members of a group are, as far as the answering process' replica of it knows, and what a
+	// newcomer's node has to be configured with.
+	Membership(ctx context.Context, in *MembershipRequest, opts ...grpc.CallOption) (*MembershipResponse, error)
+	// Reconfigure has the answering process' replica of a group, which must be its primary, begin a new epoch with other
+	// members, or say what would become of that.
+	Reconfigure(ctx context.Context, in *ReconfigureRequest, opts ...grpc.CallOption) (*ReconfigureResponse, error)
 }
 
 type adminServiceClient struct {
@@ -63,6 +71,26 @@ func (c *adminServiceClient) TransferPrimary(ctx context.Context, in *TransferPr
 	return out, nil
 }
 
+func (c *adminServiceClient) Membership(ctx context.Context, in *MembershipRequest, opts ...grpc.CallOption) (*MembershipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MembershipResponse)
+	err := c.cc.Invoke(ctx, AdminService_Membership_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) Reconfigure(ctx context.Context, in *ReconfigureRequest, opts ...grpc.CallOption) (*ReconfigureResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReconfigureResponse)
+	err := c.cc.Invoke(ctx, AdminService_Reconfigure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -73,6 +101,12 @@ type AdminServiceServer interface {
 	NodeStatus(context.Context, *NodeStatusRequest) (*NodeStatusResponse, error)
 	// TransferPrimary has the answering process' replica of a group, which must be its primary, hand that role over.
 	TransferPrimary(context.Context, *TransferPrimaryRequest) (*TransferPrimaryResponse, error)
+	// Membership says who the members of a group are, as far as the answering process' replica of it knows, and what a
+	// newcomer's node has to be configured with.
+	Membership(context.Context, *MembershipRequest) (*MembershipResponse, error)
+	// Reconfigure has the answering process' replica of a group, which must be its primary, begin a new epoch with other
+	// members, or say what would become of that.
+	Reconfigure(context.Context, *ReconfigureRequest) (*ReconfigureResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -88,6 +122,12 @@ func (UnimplementedAdminServiceServer) NodeStatus(context.Context, *NodeStatusRe
 }
 func (UnimplementedAdminServiceServer) TransferPrimary(context.Context, *TransferPrimaryRequest) (*TransferPrimaryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TransferPrimary not implemented")
+}
+func (UnimplementedAdminServiceServer) Membership(context.Context, *MembershipRequest) (*MembershipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Membership not implemented")
+}
+func (UnimplementedAdminServiceServer) Reconfigure(context.Context, *ReconfigureRequest) (*ReconfigureResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reconfigure not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -146,6 +186,42 @@ func _AdminService_TransferPrimary_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_Membership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MembershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).Membership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_Membership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).Membership(ctx, req.(*MembershipRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_Reconfigure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReconfigureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).Reconfigure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_Reconfigure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).Reconfigure(ctx, req.(*ReconfigureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +236,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TransferPrimary",
 			Handler:    _AdminService_TransferPrimary_Handler,
+		},
+		{
+			MethodName: "Membership",
+			Handler:    _AdminService_Membership_Handler,
+		},
+		{
+			MethodName: "Reconfigure",
+			Handler:    _AdminService_Reconfigure_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

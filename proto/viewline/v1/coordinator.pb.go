@@ -199,6 +199,7 @@ type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Replica       uint32                 `protobuf:"varint,1,opt,name=replica,proto3" json:"replica,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	Witness       bool                   `protobuf:"varint,3,opt,name=witness,proto3" json:"witness,omitempty"` // it is never primary and serves nobody
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -247,10 +248,18 @@ func (x *Member) GetAddress() string {
 	return ""
 }
 
+func (x *Member) GetWitness() bool {
+	if x != nil {
+		return x.Witness
+	}
+	return false
+}
+
 type Group struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Members       []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"` // ascending by replica
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`    // how often the members have changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,6 +306,13 @@ func (x *Group) GetMembers() []*Member {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *Group) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 // ShardMap says which shard serves which slot. A clerk and a shard treat it as advice: the shard's own log
@@ -662,8 +678,10 @@ func (x *WhoServesResponse) GetPrimaries() []*Primary {
 }
 
 type ReportPrimaryRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Primary       *Primary               `protobuf:"bytes,1,opt,name=primary,proto3" json:"primary,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Primary *Primary               `protobuf:"bytes,1,opt,name=primary,proto3" json:"primary,omitempty"`
+	// The group as its primary knows it. One of a later epoch than the map's takes the place of the map's.
+	Group         *Group `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +719,13 @@ func (*ReportPrimaryRequest) Descriptor() ([]byte, []int) {
 func (x *ReportPrimaryRequest) GetPrimary() *Primary {
 	if x != nil {
 		return x.Primary
+	}
+	return nil
+}
+
+func (x *ReportPrimaryRequest) GetGroup() *Group {
+	if x != nil {
+		return x.Group
 	}
 	return nil
 }
@@ -829,6 +854,7 @@ type CoordinatorOperation struct {
 	//
 	//	*CoordinatorOperation_Bootstrap
 	//	*CoordinatorOperation_RaiseMark
+	//	*CoordinatorOperation_ChangeGroup
 	Body          isCoordinatorOperation_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -896,6 +922,15 @@ func (x *CoordinatorOperation) GetRaiseMark() *RaiseMark {
 	return nil
 }
 
+func (x *CoordinatorOperation) GetChangeGroup() *Group {
+	if x != nil {
+		if x, ok := x.Body.(*CoordinatorOperation_ChangeGroup); ok {
+			return x.ChangeGroup
+		}
+	}
+	return nil
+}
+
 type isCoordinatorOperation_Body interface {
 	isCoordinatorOperation_Body()
 }
@@ -908,9 +943,15 @@ type CoordinatorOperation_RaiseMark struct {
 	RaiseMark *RaiseMark `protobuf:"bytes,11,opt,name=raise_mark,json=raiseMark,proto3,oneof"`
 }
 
+type CoordinatorOperation_ChangeGroup struct {
+	ChangeGroup *Group `protobuf:"bytes,12,opt,name=change_group,json=changeGroup,proto3,oneof"` // the members of a group in a later epoch than the map has
+}
+
 func (*CoordinatorOperation_Bootstrap) isCoordinatorOperation_Body() {}
 
 func (*CoordinatorOperation_RaiseMark) isCoordinatorOperation_Body() {}
+
+func (*CoordinatorOperation_ChangeGroup) isCoordinatorOperation_Body() {}
 
 // RaiseMark raises the high-water mark of timestamps: those up to it may be handed out by the primary of
 // that view.
@@ -1040,13 +1081,15 @@ const file_viewline_v1_coordinator_proto_rawDesc = "" +
 	"\x03map\x18\x02 \x01(\v2\x15.viewline.v1.ShardMapR\x03map\x122\n" +
 	"\tprimaries\x18\x03 \x03(\v2\x14.viewline.v1.PrimaryR\tprimaries\x12\x14\n" +
 	"\x05bound\x18\x04 \x01(\x04R\x05bound\x12/\n" +
-	"\x13coordinator_primary\x18\x05 \x01(\tR\x12coordinatorPrimary\"<\n" +
+	"\x13coordinator_primary\x18\x05 \x01(\tR\x12coordinatorPrimary\"V\n" +
 	"\x06Member\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\rR\areplica\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"F\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
+	"\awitness\x18\x03 \x01(\bR\awitness\"\\\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12-\n" +
-	"\amembers\x18\x02 \x03(\v2\x13.viewline.v1.MemberR\amembers\"\xd2\x01\n" +
+	"\amembers\x18\x02 \x03(\v2\x13.viewline.v1.MemberR\amembers\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"\xd2\x01\n" +
 	"\bShardMap\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x124\n" +
 	"\ttechnique\x18\x02 \x01(\x0e2\x16.viewline.v1.TechniqueR\ttechnique\x124\n" +
@@ -1071,19 +1114,21 @@ const file_viewline_v1_coordinator_proto_rawDesc = "" +
 	"mapVersion\x12\x16\n" +
 	"\x06shards\x18\x02 \x03(\rR\x06shards\x12*\n" +
 	"\x06groups\x18\x03 \x03(\v2\x12.viewline.v1.GroupR\x06groups\x122\n" +
-	"\tprimaries\x18\x04 \x03(\v2\x14.viewline.v1.PrimaryR\tprimaries\"F\n" +
+	"\tprimaries\x18\x04 \x03(\v2\x14.viewline.v1.PrimaryR\tprimaries\"p\n" +
 	"\x14ReportPrimaryRequest\x12.\n" +
-	"\aprimary\x18\x01 \x01(\v2\x14.viewline.v1.PrimaryR\aprimary\"\x17\n" +
+	"\aprimary\x18\x01 \x01(\v2\x14.viewline.v1.PrimaryR\aprimary\x12(\n" +
+	"\x05group\x18\x02 \x01(\v2\x12.viewline.v1.GroupR\x05group\"\x17\n" +
 	"\x15ReportPrimaryResponse\"\x0e\n" +
 	"\fBoundRequest\"%\n" +
 	"\rBoundResponse\x12\x14\n" +
-	"\x05bound\x18\x01 \x01(\x04R\x05bound\"\xa8\x01\n" +
+	"\x05bound\x18\x01 \x01(\x04R\x05bound\"\xe1\x01\n" +
 	"\x14CoordinatorOperation\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x125\n" +
 	"\tbootstrap\x18\n" +
 	" \x01(\v2\x15.viewline.v1.ShardMapH\x00R\tbootstrap\x127\n" +
 	"\n" +
-	"raise_mark\x18\v \x01(\v2\x16.viewline.v1.RaiseMarkH\x00R\traiseMarkB\x06\n" +
+	"raise_mark\x18\v \x01(\v2\x16.viewline.v1.RaiseMarkH\x00R\traiseMark\x127\n" +
+	"\fchange_group\x18\f \x01(\v2\x12.viewline.v1.GroupH\x00R\vchangeGroupB\x06\n" +
 	"\x04body\"\x1f\n" +
 	"\tRaiseMark\x12\x12\n" +
 	"\x04mark\x18\x01 \x01(\x04R\x04mark\"\x88\x01\n" +
@@ -1143,16 +1188,18 @@ var file_viewline_v1_coordinator_proto_depIdxs = []int32{
 	4,  // 6: viewline.v1.WhoServesResponse.groups:type_name -> viewline.v1.Group
 	6,  // 7: viewline.v1.WhoServesResponse.primaries:type_name -> viewline.v1.Primary
 	6,  // 8: viewline.v1.ReportPrimaryRequest.primary:type_name -> viewline.v1.Primary
-	5,  // 9: viewline.v1.CoordinatorOperation.bootstrap:type_name -> viewline.v1.ShardMap
-	16, // 10: viewline.v1.CoordinatorOperation.raise_mark:type_name -> viewline.v1.RaiseMark
-	5,  // 11: viewline.v1.CoordinatorCheckpoint.map:type_name -> viewline.v1.ShardMap
-	1,  // 12: viewline.v1.MapService.WatchMap:input_type -> viewline.v1.WatchMapRequest
-	2,  // 13: viewline.v1.MapService.WatchMap:output_type -> viewline.v1.WatchMapResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	4,  // 9: viewline.v1.ReportPrimaryRequest.group:type_name -> viewline.v1.Group
+	5,  // 10: viewline.v1.CoordinatorOperation.bootstrap:type_name -> viewline.v1.ShardMap
+	16, // 11: viewline.v1.CoordinatorOperation.raise_mark:type_name -> viewline.v1.RaiseMark
+	4,  // 12: viewline.v1.CoordinatorOperation.change_group:type_name -> viewline.v1.Group
+	5,  // 13: viewline.v1.CoordinatorCheckpoint.map:type_name -> viewline.v1.ShardMap
+	1,  // 14: viewline.v1.MapService.WatchMap:input_type -> viewline.v1.WatchMapRequest
+	2,  // 15: viewline.v1.MapService.WatchMap:output_type -> viewline.v1.WatchMapResponse
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_viewline_v1_coordinator_proto_init() }
@@ -1163,6 +1210,7 @@ func file_viewline_v1_coordinator_proto_init() {
 	file_viewline_v1_coordinator_proto_msgTypes[14].OneofWrappers = []any{
 		(*CoordinatorOperation_Bootstrap)(nil),
 		(*CoordinatorOperation_RaiseMark)(nil),
+		(*CoordinatorOperation_ChangeGroup)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
