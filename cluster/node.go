@@ -58,9 +58,10 @@ type Tuning struct {
 
 // RunningNode is one node with its replica. StartNode makes one; Drain or Close ends it.
 type RunningNode struct {
-	config *NodeConfig
-	node   *node.Node
-	admin  *metrics.Admin // nil: none is configured
+	config    *NodeConfig
+	addresses addresses // of the members of the replica's group
+	node      *node.Node
+	admin     *metrics.Admin // nil: none is configured
 	// closers end what was started, in this order.
 	closers []func() error
 	done    chan struct{} // closed when Serve has returned
@@ -133,9 +134,11 @@ func (n *RunningNode) start(options NodeOptions) error {
 	if err := n.openNode(identity.Cluster, options); err != nil {
 		return err
 	}
-	peers := addressesOf(n.config.Members)
-	local := transport.Local{Group: n.config.Group, Replica: n.config.Replica, Incarnation: identity.Incarnation}
-	group, err := n.node.Transport().Group(local, n.config.peers())
+	n.addresses.configured = addressesOf(n.config.Members)
+	local := transport.Local{
+		Group: n.config.Group, Replica: n.config.Replica, Incarnation: identity.Incarnation, Detours: addressesOf(n.config.Peers),
+	}
+	group, err := n.node.Transport().Group(local, n.addresses.configured)
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
@@ -151,11 +154,12 @@ func (n *RunningNode) start(options NodeOptions) error {
 	// the server's end.
 	n.onClose(replica.Close)
 	n.onClose(serving.Close)
+	n.addresses.follow(replica)
 	serving.Attach(replica)
 	// The node goes first of all: from then on nobody asks.
 	n.onClose(n.node.Close)
 	hosted := node.Replica{
-		Group: local.Group, Replica: local.Replica, Incarnation: local.Incarnation, Peers: peers, Handler: serving, Replicator: replica,
+		Group: local.Group, Replica: local.Replica, Incarnation: local.Incarnation, AddressOf: n.addresses.of, Handler: serving, Replicator: replica,
 	}
 	if err := n.node.AddReplica(hosted); err != nil {
 		return err
@@ -184,7 +188,7 @@ func (n *RunningNode) openNode(id [16]byte, options NodeOptions) (err error) {
 func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, replication.StateMachine, error) {
 	if n.config.Group == CoordinatorGroup {
 		serving, err := coordinator.New(coordinator.Options{
-			Layout: shardMap(n.config.Coordinators, n.config.Shards), Cluster: id, Logger: options.Logger,
+			Layout: shardMap(n.config.Coordinators, n.config.Shards), Cluster: id, AddressOf: n.addresses.of, Logger: options.Logger,
 		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("cluster: %w", err)
@@ -198,12 +202,8 @@ func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, repli
 	}
 	router := openLateRouter(route.Options{Coordinators: coordinators, Cluster: id, Logger: options.Logger})
 	n.onClose(router.close)
-	addresses := map[replication.ReplicaID]string{}
-	for replica, address := range addressesOf(n.config.Members) {
-		addresses[replication.ReplicaID(replica)] = address
-	}
 	serving, err := shardserver.New(shardserver.Options{
-		Shard: txn.ShardID(n.config.Group), Replica: replication.ReplicaID(n.config.Replica), Addresses: addresses, Router: router, Logger: options.Logger,
+		Shard: txn.ShardID(n.config.Group), Replica: replication.ReplicaID(n.config.Replica), AddressOf: n.addresses.of, Router: router, Logger: options.Logger,
 		InDoubtAge: options.Tuning.InDoubtAge, ThresholdLag: options.Tuning.ThresholdLag,
 		VersionHorizonLag: options.Tuning.VersionHorizonLag, RecordHorizonLag: options.Tuning.RecordHorizonLag,
 	})
@@ -229,14 +229,6 @@ func (n *RunningNode) openReplica(
 		HeartbeatInterval: options.Tuning.HeartbeatInterval, ViewChangeTimeoutMin: options.Tuning.ViewChangeTimeoutMin,
 		ViewChangeTimeoutMax: options.Tuning.ViewChangeTimeoutMax, CheckpointEvery: options.Tuning.CheckpointEvery,
 	})
-}
-
-func addressesOf(members []Member) map[uint32]string {
-	addresses := make(map[uint32]string, len(members))
-	for _, member := range members {
-		addresses[member.Replica] = member.Address
-	}
-	return addresses
 }
 
 // Addr is where the node listens.

@@ -37,8 +37,8 @@ type NodeConfig struct {
 	Log string `toml:"log,omitempty"`
 	// Members are all replicas of the group, this one included.
 	Members []Member `toml:"member"`
-	// Peers are members that this node reaches elsewhere than at the addresses among Members, which everyone else uses:
-	// over a network for replication alone, or through a proxy.
+	// Peers are other replicas of the group, present members or later ones, that this node reaches elsewhere than everyone
+	// else does: over a network for replication alone, or through a proxy.
 	Peers []Member `toml:"peer,omitempty"`
 	// Coordinators are the coordinator's replicas.
 	Coordinators []Member `toml:"coordinator"`
@@ -98,26 +98,17 @@ func (c *NodeConfig) Validate() error {
 	return nil
 }
 
-// validatePeers wants other members, each once.
+// validatePeers wants other replicas, each once. Who is a member changes while the configuration stays.
 func (c *NodeConfig) validatePeers() error {
 	if len(c.Peers) == 0 {
 		return nil
 	}
 	for _, peer := range c.Peers {
-		if peer.Replica == c.Replica || addressOf(c.Members, peer.Replica) == "" {
-			return fmt.Errorf("%w: peer %d is not another member of the group", ErrConfig, peer.Replica)
+		if peer.Replica == c.Replica {
+			return fmt.Errorf("%w: peer %d is this replica", ErrConfig, peer.Replica)
 		}
 	}
 	return validateMembers("peers", c.Peers, map[string]string{})
-}
-
-// peers is where this node reaches the members of its group.
-func (c *NodeConfig) peers() map[uint32]string {
-	addresses := addressesOf(c.Members)
-	for _, peer := range c.Peers {
-		addresses[peer.Replica] = peer.Address
-	}
-	return addresses
 }
 
 // ClusterID reads the cluster's id.

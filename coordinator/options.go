@@ -8,6 +8,7 @@ import (
 
 	"github.com/viewline/viewline/coordinator/state"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication"
 )
 
 // The defaults of Options.
@@ -22,9 +23,12 @@ const (
 type Options struct {
 	// Cluster is the cluster's id, not all zero. Watchers of another one are refused.
 	Cluster [16]byte
-	// Layout is what the first primary of an empty cluster proposes. It also gives the addresses of the
-	// coordinator's own members until the replicated map does.
+	// Layout is what the first primary of an empty cluster proposes. Without AddressOf it also gives the addresses of
+	// the coordinator's own members until the replicated map does.
 	Layout *pb.ShardMap
+	// AddressOf says where a member of the coordinator's group is reached: "" for who is no member or not known. It is
+	// called from many goroutines, with the server's lock held, and does not block. nil: the map says it.
+	AddressOf func(replication.ReplicaID) string
 	// Logger gets what an operator may want to know; the default drops it.
 	Logger *slog.Logger
 	// Now is the clock that timestamps follow. time.Now.

@@ -97,6 +97,9 @@ func (s *Server) Close() error {
 // address is where a member of the coordinator's group is reached; empty if it is not known. The caller holds
 // the lock.
 func (s *Server) address(replica replication.ReplicaID) string {
+	if s.options.AddressOf != nil {
+		return s.options.AddressOf(replica)
+	}
 	current := s.state.Map()
 	if current == nil {
 		current = s.layout

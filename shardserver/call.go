@@ -114,7 +114,7 @@ func (s *Server) notServing() *pb.Error {
 		return message
 	}
 	message.Code = pb.Code_CODE_NOT_PRIMARY
-	message.PrimaryAddress = s.options.Addresses[status.Primary]
+	message.PrimaryAddress = s.options.AddressOf(status.Primary)
 	message.Message = fmt.Sprintf("replica %d is not the primary of view %d of shard %d", s.options.Replica, status.View, s.options.Shard)
 	return message
 }

@@ -73,7 +73,7 @@ func (c *cluster) start(id txn.ShardID, replicas int, tune func(*Options)) {
 	var machines []replication.StateMachine
 	for i := range replicas {
 		addresses[replication.ReplicaID(i+1)] = fmt.Sprintf("shard-%d.replica-%d:1", id, i+1)
-		options := Options{Shard: id, Replica: replication.ReplicaID(i + 1), Addresses: addresses, Router: c}
+		options := Options{Shard: id, Replica: replication.ReplicaID(i + 1), AddressOf: func(id replication.ReplicaID) string { return addresses[id] }, Router: c}
 		if tune != nil {
 			tune(&options)
 		}

@@ -187,7 +187,7 @@ func (s *Server) report(lead *lead) bool {
 	defer cancel()
 	err := s.options.Router.ReportPrimary(ctx, route.Primary{
 		Group: uint32(s.options.Shard), Epoch: s.replicator.Status().Epoch, View: uint64(lead.view),
-		Replica: uint32(s.options.Replica), Address: s.options.Addresses[s.options.Replica],
+		Replica: uint32(s.options.Replica), Address: s.options.AddressOf(s.options.Replica),
 	})
 	if err != nil {
 		s.options.Logger.Warn("the coordinator did not hear who is primary", "shard", s.options.Shard, "error", err)

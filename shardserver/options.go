@@ -39,8 +39,9 @@ type Options struct {
 	Shard txn.ShardID
 	// Replica is this replica's number in the group.
 	Replica replication.ReplicaID
-	// Addresses are those of the group's members, for redirects and for the coordinator.
-	Addresses map[replication.ReplicaID]string
+	// AddressOf says where a member of the group is reached, for redirects and for the coordinator: "" for who is no member
+	// or not known. It is called from many goroutines and does not block. nil: nobody is known.
+	AddressOf func(replication.ReplicaID) string
 	// Router reaches the coordinator and the other shards. The Server does not close it.
 	Router Router
 	// Logger gets what an operator may want to know; the default drops it.
@@ -156,6 +157,9 @@ func (o Options) Validate() error {
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.AddressOf == nil {
+		o.AddressOf = func(replication.ReplicaID) string { return "" }
 	}
 	for _, field := range []struct {
 		value *time.Duration

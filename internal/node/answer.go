@@ -128,8 +128,8 @@ func (r *Replica) addPrimary(response *pb.Response) {
 	if refusal.GetCode() != pb.Code_CODE_NOT_PRIMARY || refusal.GetPrimaryAddress() != "" {
 		return
 	}
-	primary := uint32(r.Replicator.Status().Primary)
-	if address := r.Peers[primary]; address != "" && primary != r.Replica {
+	primary := r.Replicator.Status().Primary
+	if address := r.AddressOf(primary); address != "" && uint32(primary) != r.Replica {
 		// The error may be one that the handler uses again and again.
 		refusal = proto.Clone(refusal).(*pb.Error)
 		refusal.PrimaryAddress = address

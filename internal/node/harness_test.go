@@ -122,6 +122,11 @@ type host struct {
 	served     chan error
 }
 
+// known is an AddressOf that does not change.
+func known(addresses map[replication.ReplicaID]string) func(replication.ReplicaID) string {
+	return func(id replication.ReplicaID) string { return addresses[id] }
+}
+
 func start(t *testing.T, change func(*node.Options)) *host {
 	t.Helper()
 	options := node.Options{Listen: "127.0.0.1:0", Cluster: clusterOne, Version: "test", Logger: slog.New(slog.DiscardHandler)}
@@ -133,7 +138,7 @@ func start(t *testing.T, change func(*node.Options)) *host {
 	h := &host{Node: n, handler: newKeeper(), replicator: &replicator{}, served: make(chan error, 1)}
 	require.NoError(t, n.AddReplica(node.Replica{
 		Group: 5, Replica: 1, Handler: h.handler, Replicator: h.replicator,
-		Peers: map[uint32]string{1: n.Addr(), 2: "other:1"},
+		AddressOf: known(map[replication.ReplicaID]string{1: n.Addr(), 2: "other:1"}),
 	}))
 	go func() { h.served <- n.Serve() }()
 	t.Cleanup(func() {

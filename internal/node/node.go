@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
+	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/transport"
 )
 
@@ -137,7 +138,9 @@ func (n *Node) AddReplica(r Replica) error {
 	if err := r.validate(); err != nil {
 		return err
 	}
-	r.Peers = maps.Clone(r.Peers)
+	if r.AddressOf == nil {
+		r.AddressOf = func(replication.ReplicaID) string { return "" }
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	replicas := maps.Clone(*n.replicas.Load())

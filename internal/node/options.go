@@ -170,9 +170,10 @@ type Replica struct {
 	Replica uint32 // not 0
 	// Incarnation is logged; it is the transport that compares it.
 	Incarnation uint64
-	// Peers is the address of every configured member of the group. Where a handler answers
-	// CODE_NOT_PRIMARY without an address, the node adds the one of the primary that the Replicator names.
-	Peers      map[uint32]string
+	// AddressOf says where a member of the group is reached: "" for who is no member or not known. It is called from many
+	// goroutines and does not block. Where a handler answers CODE_NOT_PRIMARY without an address, the node adds the one of
+	// the primary that the Replicator names. nil: nobody is known.
+	AddressOf  func(replication.ReplicaID) string
 	Handler    Handler
 	Replicator replication.Replicator
 }

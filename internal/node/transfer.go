@@ -91,7 +91,7 @@ func (r *Replica) transferred(err error) *pb.TransferPrimaryResponse {
 			break
 		}
 	}
-	if address := r.Peers[response.GetPrimary()]; response.GetError().GetCode() == pb.Code_CODE_NOT_PRIMARY && response.GetPrimary() != r.Replica {
+	if address := r.AddressOf(status.Primary); response.GetError().GetCode() == pb.Code_CODE_NOT_PRIMARY && response.GetPrimary() != r.Replica {
 		response.Error.PrimaryAddress = address
 	}
 	return response

@@ -39,7 +39,7 @@ func transferring(t *testing.T) (*host, *giver) {
 	t.Helper()
 	h, r := start(t, nil), newGiver()
 	require.NoError(t, h.AddReplica(node.Replica{
-		Group: 6, Replica: 1, Handler: h.handler, Replicator: r, Peers: map[uint32]string{1: h.Addr(), 2: "two:1"},
+		Group: 6, Replica: 1, Handler: h.handler, Replicator: r, AddressOf: known(map[replication.ReplicaID]string{1: h.Addr(), 2: "two:1"}),
 	}))
 	return h, r
 }

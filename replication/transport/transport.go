@@ -21,6 +21,9 @@ type Local struct {
 	Replica uint32 // not 0
 	// Incarnation goes into the handshake and into every frame.
 	Incarnation uint64
+	// Detours are replicas of the group that this node reaches elsewhere than everyone else, through a proxy or over a
+	// network of its own, whatever Reach says of them and whatever they say of themselves. Never changed.
+	Detours map[uint32]string
 }
 
 // key names a replica of any group.
@@ -93,9 +96,14 @@ func (t *Transport) Group(local Local, peers map[uint32]string) (*Group, error) 
 	case groups[name] != nil:
 		return nil, fmt.Errorf("%w: group %d, replica %d", ErrDuplicate, local.Group, local.Replica)
 	}
+	local.Detours = maps.Clone(local.Detours)
 	g := &Group{transport: t, local: local, configured: maps.Clone(peers)}
-	g.ways.contacts, g.ways.strangers = maps.Clone(peers), map[uint32]*stranger{}
-	delete(g.ways.contacts, local.Replica)
+	g.ways.contacts, g.ways.strangers = map[uint32]string{}, map[uint32]*stranger{}
+	for replica, address := range peers {
+		if replica != local.Replica {
+			g.ways.contacts[replica] = g.detour(replica, address)
+		}
+	}
 	open := map[uint32]*peer{}
 	for replica, address := range g.ways.contacts {
 		p, err := t.peer(address)

@@ -42,7 +42,7 @@ func checkAddress(address string) error {
 
 // Reach says who is to be reached from here on, with their addresses, and takes the place of what it said before and of
 // the configuration. Where an address is "", the configured one counts, or the one that the replica itself names in its
-// handshake. The way to anybody else is closed; a stranger who is answered gets a new one.
+// handshake; a detour counts before all. The way to anybody else is closed; a stranger who is answered gets a new one.
 func (g *Group) Reach(addresses map[uint32]string) {
 	contacts := make(map[uint32]string, len(addresses))
 	for replica, address := range addresses {
@@ -50,7 +50,7 @@ func (g *Group) Reach(addresses map[uint32]string) {
 			address = g.configured[replica]
 		}
 		if replica != g.local.Replica {
-			contacts[replica] = address
+			contacts[replica] = g.detour(replica, address)
 		}
 	}
 	g.waysMu.Lock()
@@ -66,6 +66,14 @@ func (g *Group) Reach(addresses map[uint32]string) {
 	for _, p := range before {
 		g.transport.release(p) // not the last use of one that is in both
 	}
+}
+
+// detour is where a replica is reached whose address is that one.
+func (g *Group) detour(replica uint32, address string) string {
+	if elsewhere := g.local.Detours[replica]; elsewhere != "" {
+		return elsewhere
+	}
+	return address
 }
 
 // open adds the way to a replica, unless there can be none.
@@ -93,7 +101,7 @@ func (g *Group) way(replica uint32) *peer {
 		return p
 	}
 	after := maps.Clone(*g.peers.Load())
-	g.open(after, replica, s.address)
+	g.open(after, replica, g.detour(replica, s.address))
 	g.peers.Store(&after)
 	return after[replica]
 }

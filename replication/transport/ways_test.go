@@ -159,3 +159,32 @@ func TestAddressesThatNobodyIsReachedAt(t *testing.T) {
 		require.NoError(t, transport.Options{Cluster: id, Address: address}.Validate(), address)
 	}
 }
+
+// TestDetours: a replica that is reached elsewhere is never reached at its address, whoever says what that is.
+func TestDetours(t *testing.T) {
+	a, b, c, d := open(t, transport.Options{}), open(t, transport.Options{}), open(t, transport.Options{}), open(t, transport.Options{})
+	local := transport.Local{Group: 5, Replica: 1, Detours: map[uint32]string{2: c.address, 3: d.address, 4: d.address}}
+	one, err := a.Group(local, map[uint32]string{1: a.address, 2: b.address})
+	require.NoError(t, err)
+	var wrong, atC, atD inbox
+	for _, at := range []struct {
+		node *site
+		id   uint32
+		in   *inbox
+	}{{b, 2, &wrong}, {c, 2, &atC}, {b, 3, &wrong}, {d, 3, &atD}, {b, 4, &wrong}, {d, 4, &atD}} {
+		at.node.join(t, 5, at.id, map[uint32]string{1: a.address}).Receive(at.in.receive)
+	}
+	sendUntil(t, one, 2, "instead of the configuration", &atC)
+	one.Reach(map[uint32]string{2: b.address, 3: b.address})
+	sendUntil(t, one, 2, "instead of a member's address", &atC)
+	sendUntil(t, one, 3, "of a later member", &atD)
+	one.Reach(map[uint32]string{2: "", 3: ""})
+	sendUntil(t, one, 2, "instead of none", &atC)
+
+	var atOne inbox
+	one.Receive(atOne.receive)
+	stranger := open(t, transport.Options{Address: b.address}).join(t, 5, 4, map[uint32]string{1: a.address})
+	sendUntil(t, stranger, 1, "who is at b, it says", &atOne)
+	sendUntil(t, one, 4, "instead of a stranger's", &atD)
+	require.Empty(t, wrong.all())
+}
