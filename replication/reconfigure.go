@@ -39,6 +39,8 @@ type Membership struct {
 	Epoch uint64
 	// Members ascend by their ids.
 	Members []Member
+	// LargestID is the largest id that was ever a member's: a newcomer has a larger one.
+	LargestID ReplicaID
 }
 
 // Change is what Reconfigure is to do.

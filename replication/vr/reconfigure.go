@@ -81,7 +81,9 @@ func (r *Replica) Reconfigure(ctx context.Context, change replication.Change) (r
 func (r *Replica) Membership() replication.Membership {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return replication.Membership{Epoch: r.membership.Epoch, Members: slices.Clone(r.membership.Members)}
+	membership := r.membership
+	membership.Members = slices.Clone(membership.Members)
+	return membership
 }
 
 // reconfigure passes on to the core what was asked. The core has one reconfiguration under way at most.
@@ -197,7 +199,7 @@ func coreMembers(members []replication.Member) []core.Member {
 
 // describeMembership is the core's in the contract's words.
 func describeMembership(membership core.Membership) replication.Membership {
-	described := replication.Membership{Epoch: uint64(membership.Epoch)}
+	described := replication.Membership{Epoch: uint64(membership.Epoch), LargestID: replication.ReplicaID(membership.LargestID)}
 	for _, member := range membership.Members {
 		described.Members = append(described.Members, describeMember(member))
 	}

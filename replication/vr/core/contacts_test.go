@@ -72,4 +72,5 @@ func TestTheNextEpochIsExpected(t *testing.T) {
 	require.NoError(t, b.ExpectNext(1))
 	require.ErrorIs(t, b.ExpectNext(0), ErrMembership)
 	require.ErrorIs(t, b.ExpectNext(2), ErrMembership)
+	require.NoError(t, backup1(t, nil).ExpectNext(2), "who is not primary refuses for that")
 }

@@ -201,3 +201,40 @@ func TestTheOnlyMemberDoesNotComeBack(t *testing.T) {
 	_, err = New(config, Restored{})
 	require.ErrorIs(t, err, ErrConfig)
 }
+
+// Two directories made for one new id are two lives of it, and the RECONFIGURATION names one. The other takes part in
+// nothing: the earlier one has left, the later one goes on learning, until it is named itself.
+func TestOfTwoNewcomersWithOneIDTheNamedOneTakesPart(t *testing.T) {
+	for _, c := range []struct {
+		own, named uint64
+		status     Status
+	}{{5, 5, StatusNormal}, {5, 6, StatusLeft}, {5, 4, StatusTransitioning}} {
+		b := newBench(t, 1, Restored{})
+		b.config.Self, b.config.Joining, b.config.Incarnation = 4, true, c.own
+		b.restart(Restored{})
+		members := membersOf(1, 2, 4)
+		members[2].Incarnation = c.named
+		log, _ := epochLog(members, []ReplicaID{1, 2, 3}, 2)
+		asked := questions(b.ticks(40))[0]
+		answer := suffix(KindNewCommitted, asked.To, 2, log, 1)
+		answer.Nonce, answer.Commit = asked.Nonce, 3
+		b.step(answer)
+		require.Equal(t, c.status, b.Status().Status, "named %d", c.named)
+		require.EqualValues(t, 1, b.Status().Epoch)
+		if c.status == StatusNormal {
+			continue
+		}
+		for range 2 { // and after a restart
+			require.False(t, b.Status().Member)
+			sent := append(b.step(Message{Kind: KindStartViewChange, Epoch: 1, From: 1, View: 5}), b.ticks(200)...)
+			for _, outgoing := range sent {
+				require.Equal(t, KindGetCommitted, outgoing.Message.Kind)
+				require.Equal(t, StatusTransitioning, c.status)
+			}
+			_, err := b.Propose(2, [][]byte{[]byte("x")})
+			require.ErrorIs(t, err, ErrNotPrimary)
+			b.crash()
+			require.Equal(t, c.status, b.Status().Status)
+		}
+	}
+}

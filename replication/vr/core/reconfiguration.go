@@ -111,9 +111,9 @@ func (r *Replica) Reconfigure(members []Member, dryRun bool) ([]MemberReport, er
 }
 
 // ExpectNext refuses an epoch that is not the one which the next reconfiguration begins: somebody else has changed the
-// members since the caller knew them.
+// members since the caller knew them. Only the primary knows which one that is.
 func (r *Replica) ExpectNext(epoch EpochNumber) error {
-	if epoch != r.membership.Epoch+1 {
+	if r.failure == nil && r.leads && epoch != r.membership.Epoch+1 {
 		return fmt.Errorf("%w: epoch %d cannot begin in epoch %d", ErrMembership, epoch, r.membership.Epoch)
 	}
 	return nil
