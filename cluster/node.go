@@ -160,6 +160,7 @@ func (n *RunningNode) start(options NodeOptions) error {
 	n.onClose(n.node.Close)
 	hosted := node.Replica{
 		Group: local.Group, Replica: local.Replica, Incarnation: local.Incarnation, AddressOf: n.addresses.of, Handler: serving, Replicator: replica,
+		Common: n.config.common(),
 	}
 	if err := n.node.AddReplica(hosted); err != nil {
 		return err

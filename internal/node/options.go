@@ -176,6 +176,17 @@ type Replica struct {
 	AddressOf  func(replication.ReplicaID) string
 	Handler    Handler
 	Replicator replication.Replicator
+	// Common is what the nodes of all members have in common.
+	Common Common
+}
+
+// Common is what the nodes of a group's members have in common beside what the Replicator's status says: a newcomer's
+// node is configured with it.
+type Common struct {
+	Placement string // of the cluster
+	Leases    bool   // the primary answers reads under a lease
+	// Check refuses what cannot be the group's members, in the cluster's own rules; nil: whatever the Replicator takes.
+	Check func([]replication.Member) error
 }
 
 func (r Replica) validate() error {

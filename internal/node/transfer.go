@@ -47,9 +47,7 @@ func (n *Node) handOver(ctx context.Context) {
 func (a *adminServer) TransferPrimary(ctx context.Context, request *pb.TransferPrimaryRequest) (*pb.TransferPrimaryResponse, error) {
 	hosted := a.node.replica(request.GetGroup())
 	if hosted == nil {
-		return &pb.TransferPrimaryResponse{Error: &pb.Error{
-			Code: pb.Code_CODE_UNKNOWN_GROUP, Message: fmt.Sprintf("group %d is not here", request.GetGroup()),
-		}}, nil
+		return &pb.TransferPrimaryResponse{Error: refusalOf(fmt.Errorf("%w: group %d", errUnknownGroup, request.GetGroup()))}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
 	defer cancel()
@@ -67,32 +65,8 @@ var errNoTransfers = errors.New("node: this backend does not transfer the primar
 func (r *Replica) transferred(err error) *pb.TransferPrimaryResponse {
 	status := r.Replicator.Status()
 	response := &pb.TransferPrimaryResponse{Primary: uint32(status.Primary), View: uint64(status.View)}
-	if err == nil {
-		return response
-	}
-	response.Error = &pb.Error{Code: pb.Code_CODE_INTERNAL, Message: err.Error(), View: uint64(status.View)}
-	for _, known := range []struct {
-		err  error
-		code pb.Code
-	}{
-		{replication.ErrOutcomeUnknown, pb.Code_CODE_OUTCOME_UNKNOWN}, // first: others may stand beside it
-		{replication.ErrNotPrimary, pb.Code_CODE_NOT_PRIMARY},
-		{replication.ErrNoMember, pb.Code_CODE_INVALID_ARGUMENT},
-		{replication.ErrBehind, pb.Code_CODE_UNAVAILABLE},
-		{replication.ErrTransferUnderWay, pb.Code_CODE_OVERLOADED},
-		{replication.ErrOverloaded, pb.Code_CODE_OVERLOADED},
-		{replication.ErrClosed, pb.Code_CODE_UNAVAILABLE},
-		{context.DeadlineExceeded, pb.Code_CODE_DEADLINE},
-		{context.Canceled, pb.Code_CODE_DEADLINE},
-		{errNoTransfers, pb.Code_CODE_INVALID_ARGUMENT},
-	} {
-		if errors.Is(err, known.err) {
-			response.Error.Code = known.code
-			break
-		}
-	}
-	if address := r.AddressOf(status.Primary); response.GetError().GetCode() == pb.Code_CODE_NOT_PRIMARY && response.GetPrimary() != r.Replica {
-		response.Error.PrimaryAddress = address
+	if err != nil {
+		response.Error = r.redirect(refusalOf(err))
 	}
 	return response
 }
