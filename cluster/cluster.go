@@ -21,6 +21,8 @@ type Options struct {
 	// Coordinators, Shards and Replicas are how many replicas the coordinator has, how many shards there are,
 	// and how many replicas each has. Defaults: 3, 2, 3.
 	Coordinators, Shards, Replicas int
+	// Witnesses makes the last replica of every group of two to four its witness; see Layout.MarkWitnesses.
+	Witnesses bool
 	// Logger gets what the nodes log; the default drops it.
 	Logger *slog.Logger
 	// Tuning changes time-outs of all nodes.
@@ -84,6 +86,9 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	layout, err := LocalLayout(options.Directory, options.Coordinators, options.Shards, options.Replicas)
 	if err != nil {
 		return nil, err
+	}
+	if options.Witnesses {
+		layout.MarkWitnesses()
 	}
 	if _, err := Initialise(layout); err != nil {
 		return nil, err

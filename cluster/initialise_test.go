@@ -79,7 +79,7 @@ func TestInitialiseRefusesAnotherLayout(t *testing.T) {
 	_, err = Initialise(&changed)
 	require.ErrorIs(t, err, ErrLayoutChanged)
 	grown := *layout
-	grown.Shards = append(grown.Shards, ShardLayout{ID: 2, Replicas: []Member{{1, "127.0.0.1:9"}}})
+	grown.Shards = append(grown.Shards, ShardLayout{ID: 2, Replicas: []Member{{Replica: 1, Address: "127.0.0.1:9"}}})
 	_, err = Initialise(&grown)
 	require.ErrorIs(t, err, ErrLayoutChanged)
 }

@@ -47,6 +47,9 @@ type Member struct {
 	Replica uint32 `toml:"replica"`
 	// Address is where it listens and is reached: host and port.
 	Address string `toml:"address"`
+	// Witness: it keeps the log that the others need, has no state and is never primary; see vr.Options. One of a group at
+	// most, beside one to three others.
+	Witness bool `toml:"witness,omitempty"`
 }
 
 // ShardLayout is one shard.
@@ -179,5 +182,5 @@ func validateMembers(group string, members []Member, addresses map[string]string
 		}
 		addresses[member.Address] = user
 	}
-	return nil
+	return validateWitness(group, members)
 }

@@ -37,8 +37,8 @@ func TestReadLayout(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, &Layout{
 		Directory: filepath.Join(filepath.Dir(path), "data"), Placement: "hash", Backend: "vr", Durability: "sync",
-		Coordinator: []Member{{1, "127.0.0.1:7000"}},
-		Shards:      []ShardLayout{{ID: 1, Replicas: []Member{{1, "127.0.0.1:7101"}, {3, "127.0.0.1:7103"}}}},
+		Coordinator: []Member{{Replica: 1, Address: "127.0.0.1:7000"}},
+		Shards:      []ShardLayout{{ID: 1, Replicas: []Member{{Replica: 1, Address: "127.0.0.1:7101"}, {Replica: 3, Address: "127.0.0.1:7103"}}}},
 	}, layout)
 	require.Len(t, layout.Groups(), 2)
 }
@@ -128,4 +128,49 @@ func TestLocalLayoutHasFreePorts(t *testing.T) {
 		}
 	}
 	require.Equal(t, 9, count)
+}
+
+// A group may have one witness, beside one to three replicas with a state; init tells every node of it who it is.
+func TestWitnessesOfALayout(t *testing.T) {
+	for name, test := range map[string]struct {
+		replicas, witnesses int
+		refusal             string
+	}{
+		"two and a witness":    {3, 1, ""},
+		"one and a witness":    {2, 1, ""},
+		"three and a witness":  {4, 1, ""},
+		"four and a witness":   {5, 1, "shard 1 has a witness and 4 other replicas, need 1 to 3 beside it"},
+		"nobody with a state":  {1, 1, "shard 1 has a witness and 0 other replicas"},
+		"more than one":        {3, 2, "shard 1 has 2 witnesses"},
+		"nobody but witnesses": {2, 2, "shard 1 has 2 witnesses"},
+	} {
+		layout, err := LocalLayout(t.TempDir(), 1, 1, test.replicas)
+		require.NoError(t, err, name)
+		for n := range test.witnesses {
+			layout.Shards[0].Replicas[n].Witness = true
+		}
+		set, err := Initialise(layout)
+		if test.refusal != "" {
+			require.ErrorIs(t, err, ErrConfig, name)
+			require.ErrorContains(t, err, test.refusal, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		for n, file := range set.Nodes[1:] {
+			config, err := ReadNodeConfig(file)
+			require.NoError(t, err, name)
+			require.Equal(t, layout.Shards[0].Replicas, config.Members, name)
+			require.Equal(t, n == 0, config.isWitness(), name)
+			config.Peers = []Member{{Replica: config.Members[1-min(n, 1)].Replica, Address: "127.0.0.1:9", Witness: true}}
+			require.ErrorIs(t, config.Validate(), ErrConfig, "%s: a peer is an address", name)
+		}
+		shards := shardMap(layout.Coordinator, layout.Shards).GetShards()
+		require.True(t, shards[0].GetMembers()[0].GetWitness() && !shards[0].GetMembers()[1].GetWitness(), name)
+	}
+	layout, err := LocalLayout(t.TempDir(), 1, 2, 3)
+	require.NoError(t, err)
+	layout.MarkWitnesses()
+	require.Equal(t, []uint32{0, 3, 3}, []uint32{
+		witnessOf(layout.Coordinator), witnessOf(layout.Shards[0].Replicas), witnessOf(layout.Shards[1].Replicas),
+	})
 }

@@ -53,6 +53,19 @@ func LocalLayout(directory string, coordinators, shards, replicas int) (layout *
 	return layout, layout.Validate()
 }
 
+// MarkWitnesses makes the last replica of every group its witness. A group of one, which can have none, stays as it is.
+func (l *Layout) MarkWitnesses() {
+	mark := func(members []Member) {
+		if len(members) > 1 {
+			members[len(members)-1].Witness = true
+		}
+	}
+	mark(l.Coordinator)
+	for _, shard := range l.Shards {
+		mark(shard.Replicas)
+	}
+}
+
 func listenLocally() (net.Listener, error) {
 	var last error
 	for range portTriesMax {
@@ -77,7 +90,7 @@ func (l *Layout) Groups() []Group {
 	members := func(members []Member) []GroupMember {
 		result := make([]GroupMember, len(members))
 		for i, member := range members {
-			result[i] = GroupMember{Replica: member.Replica, Address: member.Address}
+			result[i] = GroupMember{Replica: member.Replica, Address: member.Address, Witness: member.Witness}
 		}
 		return result
 	}

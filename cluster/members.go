@@ -18,7 +18,7 @@ func (c *NodeConfig) common() node.Common {
 func (c *NodeConfig) checkMembers(members []replication.Member) error {
 	group := make([]Member, len(members))
 	for i, member := range members {
-		group[i] = Member{Replica: uint32(member.ID), Address: member.Address}
+		group[i] = Member{Replica: uint32(member.ID), Address: member.Address, Witness: member.Witness}
 	}
 	slices.SortStableFunc(group, func(a, b Member) int { return cmp.Compare(a.Replica, b.Replica) })
 	if err := validateMembers(groupName(c.Group), group, map[string]string{}); err != nil {

@@ -185,8 +185,11 @@ func (n *RunningNode) openNode(id [16]byte, options NodeOptions) (err error) {
 	return nil
 }
 
-// newServer makes the coordinator's or the shard's side of the replica.
+// newServer makes the coordinator's or the shard's side of the replica; a witness has none.
 func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, replication.StateMachine, error) {
+	if n.config.isWitness() {
+		return n.newWitness(id), nil, nil
+	}
 	if n.config.Group == CoordinatorGroup {
 		serving, err := coordinator.New(coordinator.Options{
 			Layout: shardMap(n.config.Coordinators, n.config.Shards), Cluster: id, AddressOf: n.addresses.of, Logger: options.Logger,
@@ -224,6 +227,7 @@ func (n *RunningNode) openReplica(
 	return vr.Open(vr.Options{
 		LeaseDuration: n.config.leaseDuration(),
 		Group:         replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members,
+		Witness: replication.ReplicaID(witnessOf(n.config.Members)),
 		// A directory's first life is 1, a membership's 0.
 		Cluster: identity.Cluster, Incarnation: identity.Incarnation - 1,
 		Transport: via, Storage: disk, Durability: durability, RefuseDamage: options.RefuseDamage, StateMachine: machine, Logger: options.Logger,

@@ -107,6 +107,9 @@ func (c *NodeConfig) validatePeers() error {
 		if peer.Replica == c.Replica {
 			return fmt.Errorf("%w: peer %d is this replica", ErrConfig, peer.Replica)
 		}
+		if peer.Witness {
+			return fmt.Errorf("%w: peer %d is only another address; the members say who is a witness", ErrConfig, peer.Replica)
+		}
 	}
 	return validateMembers("peers", c.Peers, map[string]string{})
 }
@@ -174,7 +177,7 @@ func shardMap(coordinators []Member, shards []ShardLayout) *pb.ShardMap {
 func pbMembers(members []Member) []*pb.Member {
 	result := make([]*pb.Member, len(members))
 	for i, member := range members {
-		result[i] = &pb.Member{Replica: member.Replica, Address: member.Address}
+		result[i] = &pb.Member{Replica: member.Replica, Address: member.Address, Witness: member.Witness}
 	}
 	return result
 }

@@ -13,24 +13,26 @@ func TestNodeConfigRefuses(t *testing.T) {
 		return &NodeConfig{
 			Cluster: "000102030405060708090a0b0c0d0e0f", Group: 1, Replica: 2, Data: "data",
 			Placement: "hash", Backend: "vr", Durability: "sync",
-			Members:      []Member{{1, "127.0.0.1:1"}, {2, "127.0.0.1:2"}},
-			Coordinators: []Member{{1, "127.0.0.1:3"}},
+			Members:      []Member{{Replica: 1, Address: "127.0.0.1:1"}, {Replica: 2, Address: "127.0.0.1:2"}},
+			Coordinators: []Member{{Replica: 1, Address: "127.0.0.1:3"}},
 		}
 	}
 	require.NoError(t, good().Validate())
 	require.Equal(t, "127.0.0.1:2", good().Address())
 	for name, change := range map[string]func(*NodeConfig){
-		"no cluster":                         func(c *NodeConfig) { c.Cluster = "" },
-		"a short cluster":                    func(c *NodeConfig) { c.Cluster = "0001" },
-		"a cluster of other digits":          func(c *NodeConfig) { c.Cluster = "zz0102030405060708090a0b0c0d0e0f" },
-		"another backend":                    func(c *NodeConfig) { c.Backend = "raft" },
-		"no members":                         func(c *NodeConfig) { c.Members = nil },
-		"a stranger":                         func(c *NodeConfig) { c.Replica = 3 },
-		"no coordinator":                     func(c *NodeConfig) { c.Coordinators = nil },
-		"no data":                            func(c *NodeConfig) { c.Data = "" },
-		"itself as a peer":                   func(c *NodeConfig) { c.Peers = []Member{{2, "127.0.0.1:9"}} },
-		"a peer twice":                       func(c *NodeConfig) { c.Peers = []Member{{1, "127.0.0.1:9"}, {1, "127.0.0.1:8"}} },
-		"a peer without a port":              func(c *NodeConfig) { c.Peers = []Member{{1, "127.0.0.1"}} },
+		"no cluster":                func(c *NodeConfig) { c.Cluster = "" },
+		"a short cluster":           func(c *NodeConfig) { c.Cluster = "0001" },
+		"a cluster of other digits": func(c *NodeConfig) { c.Cluster = "zz0102030405060708090a0b0c0d0e0f" },
+		"another backend":           func(c *NodeConfig) { c.Backend = "raft" },
+		"no members":                func(c *NodeConfig) { c.Members = nil },
+		"a stranger":                func(c *NodeConfig) { c.Replica = 3 },
+		"no coordinator":            func(c *NodeConfig) { c.Coordinators = nil },
+		"no data":                   func(c *NodeConfig) { c.Data = "" },
+		"itself as a peer":          func(c *NodeConfig) { c.Peers = []Member{{Replica: 2, Address: "127.0.0.1:9"}} },
+		"a peer twice": func(c *NodeConfig) {
+			c.Peers = []Member{{Replica: 1, Address: "127.0.0.1:9"}, {Replica: 1, Address: "127.0.0.1:8"}}
+		},
+		"a peer without a port":              func(c *NodeConfig) { c.Peers = []Member{{Replica: 1, Address: "127.0.0.1"}} },
 		"a coordinator that knows no shards": func(c *NodeConfig) { c.Group = CoordinatorGroup },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +45,7 @@ func TestNodeConfigRefuses(t *testing.T) {
 
 // TestPeersOfLaterMembers: a peer may become a member long after the file was written.
 func TestPeersOfLaterMembers(t *testing.T) {
-	config := &NodeConfig{Members: []Member{{1, "127.0.0.1:1"}, {2, "127.0.0.1:2"}, {3, "127.0.0.1:3"}}, Replica: 2, Peers: []Member{{3, "127.0.0.1:9"}, {7, "127.0.0.1:8"}}}
+	config := &NodeConfig{Members: []Member{{Replica: 1, Address: "127.0.0.1:1"}, {Replica: 2, Address: "127.0.0.1:2"}, {Replica: 3, Address: "127.0.0.1:3"}}, Replica: 2, Peers: []Member{{Replica: 3, Address: "127.0.0.1:9"}, {Replica: 7, Address: "127.0.0.1:8"}}}
 	require.NoError(t, config.validatePeers())
 }
 

@@ -35,7 +35,10 @@ empty data directory. Run again it changes nothing. The file says who is in the 
   [[shard.replica]]
   replica = 1
   address = "127.0.0.1:7101"
-  # ... and so on`,
+  # ... and so on
+
+With witness = true a replica keeps the log that the others need and has no state: one of a group at most, beside one to
+three others.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, arguments []string) error {
 			layout, err := cluster.ReadLayout(arguments[0])

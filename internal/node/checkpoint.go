@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/viewline/viewline/replication"
 )
 
 // checkpointAbove is how many operations a replica may have to execute again when it starts: above that, Drain writes
@@ -11,13 +13,13 @@ import (
 const checkpointAbove = 1000
 
 // checkpoint has every replica of this node write a checkpoint, so that its next start has little to execute again. It
-// is a courtesy like the handover: what is not written in time is in the log.
+// is a courtesy like the handover: what is not written in time is in the log. A witness executes nothing.
 func (n *Node) checkpoint(ctx context.Context) {
 	var writing sync.WaitGroup
 	defer writing.Wait()
 	for group, hosted := range *n.replicas.Load() {
 		status := hosted.Replicator.Status()
-		if status.Failure != nil || status.Applied <= status.Checkpoint+checkpointAbove {
+		if status.Failure != nil || status.Role == replication.RoleWitness || status.Applied <= status.Checkpoint+checkpointAbove {
 			continue
 		}
 		writing.Go(func() {

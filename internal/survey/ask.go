@@ -24,6 +24,9 @@ const (
 // asksMax bounds how many nodes are asked at once.
 const asksMax = 64
 
+// roleWitness is what a witness's node says that it is.
+const roleWitness = "witness"
+
 // Group is a group whose replicas are asked.
 type Group struct {
 	ID      uint32
@@ -34,6 +37,8 @@ type Group struct {
 type Member struct {
 	Replica uint32
 	Address string
+	// Witness: it has no state, and is never primary.
+	Witness bool
 }
 
 // Replica is what was learnt about one replica. Without an answer only the first fields are set.
@@ -41,6 +46,7 @@ type Replica struct {
 	Group   uint32 `json:"group"`
 	Replica uint32 `json:"replica"`
 	Address string `json:"address"`
+	Witness bool   `json:"witness,omitempty"` // it holds log entries and has no state
 	// Error is why the node gave no answer about this replica, or empty.
 	Error string `json:"error,omitempty"`
 
@@ -48,8 +54,8 @@ type Replica struct {
 	Version    string `json:"version,omitempty"`
 	Durability string `json:"durability,omitempty"` // what an acknowledged write survives: sync, async, memory
 	Log        string `json:"log,omitempty"`        // how the directory keeps the log: bbolt, wal
-	Role       string `json:"role,omitempty"`
-	Status     string `json:"status,omitempty"` // what the protocol says: normal, view-change, recovering, transferring, stopped
+	Role       string `json:"role,omitempty"`       // primary, backup, witness
+	Status     string `json:"status,omitempty"`     // what the protocol says: normal, view-change, recovering, transferring, stopped
 	Serving    bool   `json:"serving"`
 	View       uint64 `json:"view"`
 	Op         uint64 `json:"op"`
@@ -86,7 +92,7 @@ func askAll(ctx context.Context, groups []Group, states bool, dial []grpc.DialOp
 	var replicas []Replica
 	for _, group := range groups {
 		for _, member := range group.Members {
-			replicas = append(replicas, Replica{Group: group.ID, Replica: member.Replica, Address: member.Address})
+			replicas = append(replicas, Replica{Group: group.ID, Replica: member.Replica, Address: member.Address, Witness: member.Witness})
 		}
 	}
 	var asks sync.WaitGroup
@@ -127,6 +133,7 @@ func (r *Replica) ask(ctx context.Context, states bool, dial []grpc.DialOption) 
 	status := response.GetReplicas()[at]
 	r.Cluster, r.Version = hex.EncodeToString(response.GetCluster()), response.GetVersion()
 	r.Role, r.Status, r.Serving, r.Failure = status.GetRole(), status.GetStatus(), status.GetServing(), status.GetFailure()
+	r.Witness = r.Role == roleWitness
 	r.Durability, r.Log, r.Reason = status.GetDurability(), status.GetLog(), status.GetReason()
 	r.View, r.Op, r.Commit = status.GetView(), status.GetOp(), status.GetCommit()
 	r.Applied, r.Checkpoint = status.GetApplied(), status.GetCheckpoint()

@@ -56,7 +56,7 @@ func TestAsk(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, nobody.Close())
 
-	replicas := Ask(t.Context(), []Group{{ID: 1, Members: []Member{{1, first}, {2, second}, {3, nobody.Addr().String()}, {4, second}}}})
+	replicas := Ask(t.Context(), []Group{{ID: 1, Members: []Member{{Replica: 1, Address: first}, {Replica: 2, Address: second}, {Replica: 3, Address: nobody.Addr().String()}, {Replica: 4, Address: second}}}})
 	require.Equal(t, Replica{
 		Group: 1, Replica: 1, Address: first, Cluster: "ab01", Version: "1.2", Role: "primary", Status: "normal", Serving: true,
 		View: 3, Op: 12, Commit: 11, Applied: 10, StateHash: "01", Counters: map[string]uint64{"fsyncs": 4}, CPUSeconds: 3,

@@ -47,6 +47,8 @@ type GroupHealth struct {
 	unwell   []uint32 // to be started
 	// recovering may have lost what they acknowledged, and ask the others for it.
 	recovering []uint32
+	// keeper alone is well, of several that have a state beside a witness; or 0.
+	keeper uint32
 }
 
 // Assess judges the answers of all replicas of all groups of one cluster.
@@ -92,6 +94,7 @@ func assessGroup(replicas []Replica) GroupHealth {
 			g.unwell = append(g.unwell, r.Replica)
 		}
 	}
+	g.keeper = keeper(replicas, view)
 	quorum := g.Members/2 + 1
 	g.Spare = max(0, g.Well-quorum)
 	switch {
@@ -105,6 +108,27 @@ func assessGroup(replicas []Replica) GroupHealth {
 		g.Health = Whole
 	}
 	return g
+}
+
+// keeper finds the only one that is well of those with a state, where there is a witness and should be several: the
+// witness has what the others lack of the log, but no state.
+func keeper(replicas []Replica, view uint64) (only uint32) {
+	witnesses, states, well := 0, 0, 0
+	for i := range replicas {
+		switch r := &replicas[i]; {
+		case r.Witness:
+			witnesses++
+		case r.trouble(view) == "":
+			well, only = well+1, r.Replica
+			fallthrough
+		default:
+			states++
+		}
+	}
+	if witnesses == 0 || states == 1 || well != 1 {
+		return 0
+	}
+	return only
 }
 
 func (r *Replica) recovers() bool {
@@ -169,6 +193,9 @@ func sentence(groups []GroupHealth) string {
 
 func (g *GroupHealth) sentence() string {
 	why := strings.Join(g.troubles, ", ")
+	if g.keeper != 0 {
+		why += fmt.Sprintf("; of those that are well only replica %d has the state", g.keeper)
+	}
 	if mayLose := (g.Members - 1) / 2; len(g.recovering) > mayLose {
 		return fmt.Sprintf("%s stays stopped: %s may have lost what they had acknowledged, and no more than %d of its %d replicas may at a time (if that is lost for good: viewline force --help)",
 			g.name(), list(g.recovering), mayLose, g.Members)

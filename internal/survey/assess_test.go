@@ -178,3 +178,50 @@ func TestAssessRecovering(t *testing.T) {
 		})
 	}
 }
+
+// withWitness makes the last replica of every group of a cluster its witness.
+func withWitness(replicas []Replica) {
+	for i := range replicas {
+		if replicas[i].Replica == 3 {
+			replicas[i].Role, replicas[i].Witness = "witness", true
+		}
+	}
+}
+
+// A witness counts in every quorum, and has no state: what is left when another replica is lost is one state.
+func TestAssessWitnesses(t *testing.T) {
+	lostState := lost(4)
+	for _, c := range []struct {
+		name     string
+		replicas []Replica
+		health   Health
+		sentence string
+	}{
+		{"all well", cluster(withWitness), Whole, "Every group can lose 1 replica and go on."},
+		{
+			"a witness lost", cluster(withWitness, lost(5), change(5, func(r *Replica) { r.Witness = true })), Reduced,
+			"Shard 1 can lose no more replicas (replica 3 does not answer); every other group can lose 1 replica and go on.",
+		},
+		{
+			"a state lost", cluster(withWitness, lostState), Reduced,
+			"Shard 1 can lose no more replicas (replica 2 does not answer; of those that are well only replica 1 has the state); " +
+				"every other group can lose 1 replica and go on.",
+		},
+		{
+			"a state and the witness lost", cluster(withWitness, lostState, lost(5), change(5, func(r *Replica) { r.Witness = true })), Down,
+			"Shard 1 is down: it needs 2 of its 3 replicas and has 1 (replica 2 does not answer, replica 3 does not answer; " +
+				"of those that are well only replica 1 has the state); start replicas 2 and 3; every other group can lose 1 replica and go on.",
+		},
+		{
+			"both states lost", cluster(withWitness, lost(3), lostState), Down,
+			"Shard 1 is down: it needs 2 of its 3 replicas and has 1 (replica 1 does not answer, replica 2 does not answer); " +
+				"start replicas 1 and 2; every other group can lose 1 replica and go on.",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assessment := Assess(c.replicas)
+			require.Equal(t, c.sentence, assessment.Sentence)
+			require.Equal(t, c.health, assessment.Health)
+		})
+	}
+}

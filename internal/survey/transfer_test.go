@@ -29,7 +29,7 @@ func TestTransfer(t *testing.T) {
 		transfers: make(chan *pb.TransferPrimaryResponse, 2),
 	}
 	address := a.serve(t)
-	group := Group{ID: 1, Members: []Member{{1, address}, {2, address}}}
+	group := Group{ID: 1, Members: []Member{{Replica: 1, Address: address}, {Replica: 2, Address: address}}}
 	refusal := func(code pb.Code) *pb.TransferPrimaryResponse {
 		return &pb.TransferPrimaryResponse{View: 4, Error: &pb.Error{Code: code, Message: "because"}}
 	}

@@ -56,6 +56,7 @@ func TestAWitnessKeepsWhatAnActiveMemberLacks(t *testing.T) {
 			require.NoError(t, g.replicas[2].Checkpoint(t.Context()), "there is nothing to do")
 			_, _, err = g.transfer(3)
 			require.ErrorIs(t, err, replication.ErrNoMember)
+			require.ErrorContains(t, err, "replica 3 is a witness")
 
 			g.stop(second)
 			g.mustCommit(51, 120)

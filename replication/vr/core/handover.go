@@ -82,8 +82,10 @@ func (r *Replica) HandOver(to ReplicaID) error {
 	case to == r.config.Self:
 		r.handedOver = &Handover{Outcome: HandoverDone, To: to, View: r.view} // it has the role already
 		return nil
+	case r.membership.IsWitness(to):
+		return fmt.Errorf("%w: replica %d is a witness, which has no state and never leads", ErrNoMember, to)
 	case to != 0 && !slices.Contains(r.sources, to), len(r.sources) == 0:
-		return fmt.Errorf("%w: %d of %v", ErrNoMember, to, r.config.Members)
+		return fmt.Errorf("%w: %d of %v", ErrNoMember, to, r.membership.Members)
 	}
 	p := r.primary
 	p.round++
