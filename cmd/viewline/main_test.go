@@ -133,7 +133,7 @@ func TestNodeConfigPrecedence(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"127.0.0.1:9", "/elsewhere"}, []string{config.Listen, config.Data})
 
-	for _, peers := range []map[string]string{{"one": "127.0.0.1:9"}, {"2": "127.0.0.1:9"}, {"1": "nowhere"}} {
+	for _, peers := range []map[string]string{{"one": "127.0.0.1:9"}, {"1": "127.0.0.1:9"}, {"2": "nowhere"}} {
 		_, err = (&nodeFlags{config: file, peers: peers}).read("shardserver")
 		code, _ := judge(err, "viewline")
 		require.Equal(t, exitUsage, code, err)
