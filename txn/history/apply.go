@@ -60,7 +60,9 @@ func (s *State) own(o Own) {
 	switch {
 	case o.Shard != s.options.Shard || !slotsAscend(o.Slots):
 		s.invariantBreaks++
-	case s.owned && (s.mapVersion != o.MapVersion || !slices.Equal(s.slots, o.Slots)):
+	case s.owned && !slices.Equal(s.slots, o.Slots):
+		// Another version of the map with the same slots is none: it counts changes of members too, which may come
+		// between what two primaries propose.
 		s.invariantBreaks++
 	case !s.owned:
 		s.changed = true

@@ -130,7 +130,7 @@ func TestContradictionsAreCountedAndHaveNoEffect(t *testing.T) {
 		PrepareTxn{Lead: 1, Txn: &moved},
 		CommitTxn{doneElsewhere},
 		CommitOnePhase{Lead: 1, Txn: done.again(20).Transaction},
-		Own{MapVersion: 2, Shard: 1, Slots: allSlots()},
+		Own{MapVersion: 2, Shard: 1, Slots: allSlots()[1:]},
 		Own{MapVersion: 1, Shard: 2, Slots: allSlots()},
 		Own{MapVersion: 1, Shard: 1, Slots: []uint16{2, 1}},
 		nil,
@@ -155,6 +155,14 @@ func TestContradictionsAreCountedAndHaveNoEffect(t *testing.T) {
 	r := f.apply(Own{MapVersion: 1, Shard: 1, Slots: allSlots()})
 	require.False(t, r.TookEffect)
 	require.Equal(t, uint64(len(operations)), f.Counters().InvariantBreaks, "the same Own again is harmless")
+	before := f.contents()
+	r = f.apply(Own{MapVersion: 2, Shard: 1, Slots: allSlots()})
+	require.False(t, r.TookEffect)
+	require.Equal(t, uint64(len(operations)), f.Counters().InvariantBreaks,
+		"the members of a group changed between what two primaries proposed; the slots did not")
+	after := f.contents()
+	after.header.Applied = before.header.Applied
+	require.Equal(t, before.hash(), after.hash())
 }
 
 // TestAMangledFenceHarmsNobody: a caller may ask for the outcome of an attempt that never was.
