@@ -111,13 +111,13 @@ func (r *lateRouter) SlotsOf(shard txn.ShardID) (uint64, []uint16) {
 	return shardserver.OverRoute(router).SlotsOf(shard)
 }
 
-// ReportPrimary tells the coordinator who is primary of a group.
-func (r *lateRouter) ReportPrimary(ctx context.Context, primary route.Primary) error {
+// ReportPrimary tells the coordinator who is primary of a group, and who its members are.
+func (r *lateRouter) ReportPrimary(ctx context.Context, primary route.Primary, members []route.Member) error {
 	router, err := r.await(ctx)
 	if err != nil {
 		return err
 	}
-	return router.ReportPrimary(ctx, primary)
+	return router.ReportPrimary(ctx, primary, members)
 }
 
 // Send brings a request to the primary of another shard.

@@ -49,7 +49,7 @@ func (s *Server) redirect() *pb.Response {
 	}
 	status := replicator.Status()
 	if status.Primary == 0 || status.Primary == status.Replica {
-		unavailable.View = uint64(status.View)
+		unavailable.View, unavailable.Epoch = uint64(status.View), status.Epoch
 		return errorResponse(unavailable)
 	}
 	return errorResponse(s.notPrimary(status))
@@ -60,6 +60,7 @@ func (s *Server) notPrimary(status replication.Status) *pb.Error {
 	defer s.mu.Unlock()
 	return &pb.Error{
 		Code: pb.Code_CODE_NOT_PRIMARY, Message: "not the coordinator's primary", PrimaryAddress: s.address(status.Primary), View: uint64(status.View),
+		Epoch: status.Epoch,
 	}
 }
 

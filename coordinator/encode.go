@@ -39,6 +39,12 @@ func encodeRaiseMark(mark txn.Timestamp) ([]byte, error) {
 	})
 }
 
+func encodeChangeGroup(group *state.Group) ([]byte, error) {
+	return proto.Marshal(&pb.CoordinatorOperation{
+		Version: formatVersion, Body: &pb.CoordinatorOperation_ChangeGroup{ChangeGroup: groupMessage(group)},
+	})
+}
+
 // decodeOperation reads any bytes; every error is an ErrOperation.
 func decodeOperation(bytes []byte) (state.Operation, error) {
 	var message pb.CoordinatorOperation
@@ -57,6 +63,12 @@ func decodeOperation(bytes []byte) (state.Operation, error) {
 		return state.Bootstrap{Map: layout}, nil
 	case *pb.CoordinatorOperation_RaiseMark:
 		return state.RaiseMark{Mark: txn.Timestamp(body.RaiseMark.GetMark())}, nil
+	case *pb.CoordinatorOperation_ChangeGroup:
+		group := parseGroup(body.ChangeGroup)
+		if err := group.Validate(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrOperation, err)
+		}
+		return state.ChangeGroup{Group: group}, nil
 	default:
 		return nil, fmt.Errorf("%w: it says nothing", ErrOperation)
 	}
@@ -112,9 +124,11 @@ func parseMap(message *pb.ShardMap) (*state.Map, error) {
 }
 
 func parseGroup(message *pb.Group) state.Group {
-	group := state.Group{ID: message.GetId()}
+	group := state.Group{ID: message.GetId(), Epoch: message.GetEpoch()}
 	for _, member := range message.GetMembers() {
-		group.Members = append(group.Members, state.Member{Replica: member.GetReplica(), Address: member.GetAddress()})
+		group.Members = append(group.Members, state.Member{
+			Replica: member.GetReplica(), Address: member.GetAddress(), Witness: member.GetWitness(),
+		})
 	}
 	return group
 }
@@ -130,9 +144,9 @@ func mapMessage(m *state.Map) *pb.ShardMap {
 }
 
 func groupMessage(group *state.Group) *pb.Group {
-	message := &pb.Group{Id: group.ID}
+	message := &pb.Group{Id: group.ID, Epoch: group.Epoch}
 	for _, member := range group.Members {
-		message.Members = append(message.Members, &pb.Member{Replica: member.Replica, Address: member.Address})
+		message.Members = append(message.Members, &pb.Member{Replica: member.Replica, Address: member.Address, Witness: member.Witness})
 	}
 	return message
 }

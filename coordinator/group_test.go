@@ -46,6 +46,7 @@ type group struct {
 	primary *member
 	view    replication.ViewNumber
 	op      replication.OpNumber
+	present replication.Membership // without members: the group does not say
 }
 
 // member is one replica of it, with its server.
@@ -59,6 +60,7 @@ type member struct {
 	believes bool       // that it leads; only its events and status say so
 	view     replication.ViewNumber
 	hold     bool // rounds are kept back
+	holdOps  bool // operations are
 	held     []func()
 	failures []error // of the next operations and rounds
 	rounds   int
@@ -149,9 +151,9 @@ func (m *member) refused(view replication.ViewNumber) error {
 
 func (m *member) Submit(view replication.ViewNumber, operation []byte, done func(replication.Result)) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.submits++
-	m.mu.Unlock()
-	m.group.work <- func() {
+	work := func() {
 		if err := m.refused(view); err != nil {
 			done(replication.Result{Err: err})
 			return
@@ -165,6 +167,38 @@ func (m *member) Submit(view replication.ViewNumber, operation []byte, done func
 		}
 		done(replication.Result{Op: m.group.op, Value: value})
 	}
+	if m.holdOps {
+		m.held = append(m.held, work)
+		return
+	}
+	m.group.work <- work
+}
+
+// holdsOps keeps operations back from now on, or lets those go that are.
+func (m *member) holdsOps(hold bool) {
+	m.mu.Lock()
+	m.holdOps = hold
+	m.mu.Unlock()
+	if !hold {
+		m.holds(false)
+	}
+}
+
+func (m *member) Membership() replication.Membership {
+	m.group.mu.Lock()
+	defer m.group.mu.Unlock()
+	return m.group.present
+}
+
+func (m *member) Reconfigure(context.Context, replication.Change) (replication.Report, error) {
+	return replication.Report{}, errors.ErrUnsupported
+}
+
+// reconfigured has everybody know of the members of an epoch.
+func (g *group) reconfigured(epoch uint64, members ...replication.Member) {
+	g.mu.Lock()
+	g.present = replication.Membership{Epoch: epoch, Members: members}
+	g.mu.Unlock()
 }
 
 func (m *member) ReadBarrier(view replication.ViewNumber, done func(error)) {
@@ -244,4 +278,15 @@ func report(group uint32, view uint64, replica uint32, address string) *pb.Reque
 	return &pb.Request{Body: &pb.Request_ReportPrimary{ReportPrimary: &pb.ReportPrimaryRequest{
 		Primary: &pb.Primary{Group: group, View: view, Replica: replica, Address: address},
 	}}}
+}
+
+// reportOf is the report of a primary that names the members of its epoch.
+func reportOf(primary *pb.Primary, members ...*pb.Member) *pb.Request {
+	return &pb.Request{Body: &pb.Request_ReportPrimary{ReportPrimary: &pb.ReportPrimaryRequest{
+		Primary: primary, Group: &pb.Group{Id: primary.GetGroup(), Epoch: primary.GetEpoch(), Members: members},
+	}}}
+}
+
+func memberAt(replica uint32, address string) *pb.Member {
+	return &pb.Member{Replica: replica, Address: address}
 }

@@ -21,7 +21,7 @@ func (s *Server) Handle(request *pb.Request, deadline time.Time, respond func(*p
 	case *pb.Request_WhoServes:
 		respond(s.whoServes(body.WhoServes.GetOids()))
 	case *pb.Request_ReportPrimary:
-		respond(s.reportPrimary(body.ReportPrimary.GetPrimary()))
+		s.reportPrimary(body.ReportPrimary, deadline, respond)
 	default:
 		respond(invalid("the coordinator does not serve requests of this kind"))
 	}
@@ -78,26 +78,4 @@ func checkOIDs(oids [][]byte) *txn.LimitError {
 		}
 	}
 	return nil
-}
-
-// reportPrimary takes a shard's primary's word for it, on the coordinator's primary, where watchers look first.
-func (s *Server) reportPrimary(report *pb.Primary) *pb.Response {
-	if report.GetGroup() == 0 {
-		return invalid("a report of a primary that names no shard")
-	}
-	s.mu.Lock()
-	if s.lead == nil || s.state.Map() == nil {
-		s.mu.Unlock()
-		return s.refusal(notServing)
-	}
-	defer s.mu.Unlock()
-	news, err := s.primaries.Report(s.state.Map(), parsePrimary(report))
-	if err != nil {
-		return invalid("replica %d at %.255q of group %d: %v", report.GetReplica(), report.GetAddress(), report.GetGroup(), err)
-	}
-	if news {
-		s.options.Logger.Info("new primary", "group", report.GetGroup(), "view", report.GetView(), "replica", report.GetReplica())
-		s.publish()
-	}
-	return &pb.Response{Body: &pb.Response_ReportPrimary{ReportPrimary: &pb.ReportPrimaryResponse{}}}
 }

@@ -42,7 +42,7 @@ func (s *Server) turn(event replication.Event) {
 	if leads {
 		// Everything inherited is applied: whatever earlier primaries handed out lies below the mark.
 		s.oracle.Lead(s.state.Mark())
-		s.lead = &lead{view: event.View}
+		s.lead = &lead{view: event.View, changing: map[uint32]*changing{}}
 		s.counts.leads.Add(1)
 		s.options.Logger.Info("the coordinator's primary", "view", event.View, "mark", uint64(s.state.Mark()))
 	}
@@ -59,19 +59,24 @@ func (s *Server) unlead() []answer {
 	s.lead = nil
 	s.oracle.Unlead()
 	s.primaries.Forget()
-	return refuse(append(gone.round, gone.waiting...), notServing)
+	waiting := append(gone.round, gone.waiting...)
+	for _, each := range gone.changing {
+		waiting = append(waiting, each.reports...)
+	}
+	return refuse(waiting, notServing)
 }
 
-// look asks the group who is primary, for the watchers, and lets go of what waited too long.
+// look asks the group who is primary and who its members are, for the watchers, and lets go of what waited too long.
 func (s *Server) look() {
 	status := s.replicator.Status()
+	standing := s.membership(status.Replica)
 	s.mu.Lock()
 	own := state.Primary{Epoch: status.Epoch, View: uint64(status.View), Replica: uint32(status.Primary), Address: s.address(status.Primary)}
 	if status.Primary == status.Replica && !status.Leading {
 		own.Address = "" // it is not ready yet
 	}
-	if own != s.own {
-		s.own = own
+	if own != s.own || !standing.equal(s.standing) {
+		s.own, s.standing = own, standing
 		s.publish()
 	}
 	var late []answer
@@ -79,13 +84,16 @@ func (s *Server) look() {
 		now := time.Now()
 		s.lead.waiting = expire(s.lead.waiting, now, &late)
 		s.lead.round = expire(s.lead.round, now, &late)
+		for _, each := range s.lead.changing {
+			each.reports = expire(each.reports, now, &late)
+		}
 	}
 	s.mu.Unlock()
 	s.respond(late)
 }
 
-// tend proposes what the primary has to have: a layout, and a mark ahead of the clock. Each is under way once at
-// a time, and tried again at the next tick if it failed.
+// tend proposes what the primary has to have: a layout, a mark ahead of the clock, and its own group's members in the
+// map. Each is under way once at a time, and tried again at the next tick if it failed.
 func (s *Server) tend() {
 	s.mu.Lock()
 	l := s.lead
@@ -93,26 +101,32 @@ func (s *Server) tend() {
 		s.mu.Unlock()
 		return
 	}
-	bootstrap := s.state.Map() == nil && !l.bootstrapping
+	bootstrap := s.state.Map() == nil && s.layout != nil && !l.bootstrapping
 	mark, raise := s.oracle.NeedMark(s.nowMillis())
 	raise = raise && !l.raising
 	l.bootstrapping, l.raising = l.bootstrapping || bootstrap, l.raising || raise
+	change := s.ownChange(l)
 	s.mu.Unlock()
 	if bootstrap {
-		s.propose(l, func() ([]byte, error) { return encodeBootstrap(s.layout) }, func() { l.bootstrapping = false })
+		s.propose(l, func() ([]byte, error) { return encodeBootstrap(s.layout) }, func() []answer { l.bootstrapping = false; return nil })
 	}
 	if raise {
-		s.propose(l, func() ([]byte, error) { return encodeRaiseMark(mark) }, func() { l.raising = false })
+		s.propose(l, func() ([]byte, error) { return encodeRaiseMark(mark) }, func() []answer { l.raising = false; return nil })
+	}
+	if change != nil {
+		s.change(l, change)
 	}
 	s.admit(l)
 }
 
-// propose has an operation replicated. over, called with the lock held, notes that it is no longer under way.
-func (s *Server) propose(l *lead, encode func() ([]byte, error), over func()) {
+// propose has an operation replicated. over, called with the lock held, notes that it is no longer under way, and
+// returns what to tell those who waited for that.
+func (s *Server) propose(l *lead, encode func() ([]byte, error), over func() []answer) {
 	done := func(result replication.Result) {
 		s.mu.Lock()
-		over()
+		answers := over()
 		s.mu.Unlock()
+		s.respond(answers)
 		if result.Err != nil {
 			// The next tick tries again, or another primary does.
 			s.options.Logger.Debug("an operation of the coordinator failed", "view", l.view, "error", result.Err)

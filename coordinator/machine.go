@@ -37,6 +37,7 @@ func (m machine) Apply(first replication.OpNumber, operations [][]byte) [][]byte
 	}
 	s.applied = first + replication.OpNumber(len(operations)) - 1
 	s.oracle.Raised(s.state.Mark())
+	s.primaries.Keep(s.state.Map())
 	s.publish()
 	return results
 }
@@ -71,6 +72,7 @@ func (m machine) Restore(r io.Reader) error {
 	defer s.mu.Unlock()
 	s.state, s.applied = restored, applied
 	s.oracle.Raised(restored.Mark())
+	s.primaries.Keep(s.state.Map())
 	s.publish()
 	return nil
 }

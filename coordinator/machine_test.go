@@ -36,14 +36,30 @@ func markBytes(t testing.TB, mark txn.Timestamp) []byte {
 	return encoded
 }
 
+func changeBytes(t testing.TB, group state.Group) []byte {
+	encoded, err := encodeChangeGroup(&group)
+	require.NoError(t, err)
+	return encoded
+}
+
+// laterMembers are those of shard 2 after some changes.
+func laterMembers() state.Group {
+	return state.Group{ID: 2, Epoch: 3, Members: []state.Member{{Replica: 3, Address: "b3"}, {Replica: 6, Address: "b6"}, {Replica: 7, Address: "b7", Witness: true}}}
+}
+
 func TestApply(t *testing.T) {
 	m := newMachine(t)
 	results := m.Apply(5, [][]byte{
-		nil, []byte("rubbish"), markBytes(t, 10), bootstrapBytes(t), markBytes(t, 9), bootstrapBytes(t), markBytes(t, 11),
+		nil, []byte("rubbish"), markBytes(t, 10), changeBytes(t, laterMembers()), bootstrapBytes(t), markBytes(t, 9), bootstrapBytes(t),
+		markBytes(t, 11), changeBytes(t, laterMembers()), changeBytes(t, laterMembers()), changeBytes(t, state.Group{ID: 1, Epoch: 9}),
 	})
-	require.Equal(t, [][]byte{noEffect, noEffect, tookEffect, tookEffect, noEffect, noEffect, tookEffect}, results)
+	require.Equal(t, [][]byte{
+		noEffect, noEffect, tookEffect, noEffect, tookEffect, noEffect, noEffect, tookEffect, tookEffect, noEffect, noEffect,
+	}, results)
 	require.Equal(t, txn.Timestamp(11), m.server.state.Mark())
-	require.EqualValues(t, 11, m.server.applied)
+	require.Equal(t, laterMembers(), *m.server.state.Map().Group(2))
+	require.EqualValues(t, 2, m.server.state.Map().Version)
+	require.EqualValues(t, 15, m.server.applied)
 }
 
 func TestCheckpoint(t *testing.T) {
@@ -51,6 +67,7 @@ func TestCheckpoint(t *testing.T) {
 		"empty":  nil,
 		"a mark": {markBytes(t, 77)},
 		"both":   {bootstrapBytes(t), markBytes(t, 77)},
+		"change": {bootstrapBytes(t), markBytes(t, 77), changeBytes(t, laterMembers())},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, other := newMachine(t), newMachine(t)
@@ -110,12 +127,24 @@ type shortWriter struct{}
 
 func (shortWriter) Write(p []byte) (int, error) { return len(p) - 1, nil }
 
+// bootstrapped is a state with a layout.
+func bootstrapped(t testing.TB) *state.State {
+	layout, err := parseMap(layoutMessage())
+	require.NoError(t, err)
+	s := state.New(state.Options{})
+	require.NoError(t, s.Apply(state.Bootstrap{Map: layout}))
+	return s
+}
+
 // FuzzOperation: any bytes are an operation or an ErrOperation, applying them never panics, and what can be
 // read is read the same from its own encoding.
 func FuzzOperation(f *testing.F) {
 	f.Add(bootstrapBytes(f))
 	f.Add(markBytes(f, 1<<60))
 	f.Add([]byte{8, 2})
+	f.Add(changeBytes(f, laterMembers()))
+	f.Add(changeBytes(f, state.Group{ID: 1, Epoch: 1, Members: []state.Member{{Replica: 1, Address: "a1"}}}))
+	f.Add(changeBytes(f, state.Group{ID: 1, Epoch: 1}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		operation, err := decodeOperation(data)
 		if err != nil {
@@ -125,12 +154,19 @@ func FuzzOperation(f *testing.F) {
 		if _, bootstrap := operation.(state.Bootstrap); bootstrap {
 			require.NoError(t, applied, "a layout that is read whole makes sense to an empty state")
 		}
+		if operation != nil {
+			s := bootstrapped(t)
+			_ = s.Apply(operation) // it may have no effect
+			require.NoError(t, s.Map().Validate())
+		}
 		var again []byte
 		switch o := operation.(type) {
 		case state.Bootstrap:
 			again, err = encodeBootstrap(o.Map)
 		case state.RaiseMark:
 			again, err = encodeRaiseMark(o.Mark)
+		case state.ChangeGroup:
+			again, err = encodeChangeGroup(&o.Group)
 		default:
 			return
 		}
@@ -145,7 +181,9 @@ func FuzzOperation(f *testing.F) {
 func FuzzCheckpoint(f *testing.F) {
 	layout, err := parseMap(layoutMessage())
 	require.NoError(f, err)
-	for _, current := range []*state.Map{nil, layout} {
+	changed := *layout
+	changed.Shards = []state.Group{layout.Shards[0], laterMembers()}
+	for _, current := range []*state.Map{nil, layout, &changed} {
 		encoded, err := encodeCheckpoint(12345, current, 6)
 		require.NoError(f, err)
 		f.Add(encoded)

@@ -24,7 +24,7 @@ type Options struct {
 	// Cluster is the cluster's id, not all zero. Watchers of another one are refused.
 	Cluster [16]byte
 	// Layout is what the first primary of an empty cluster proposes. Without AddressOf it also gives the addresses of
-	// the coordinator's own members until the replicated map does.
+	// the coordinator's own members until the replicated map does. nil, for a replica that joins: the cluster has one.
 	Layout *pb.ShardMap
 	// AddressOf says where a member of the coordinator's group is reached: "" for who is no member or not known. It is
 	// called from many goroutines, with the server's lock held, and does not block. nil: the map says it.
@@ -76,6 +76,9 @@ func (o Options) layout() (*state.Map, error) {
 	}
 	if o.TickInterval > tickIntervalMax {
 		return nil, fmt.Errorf("%w: TickInterval %v exceeds %v", ErrOptions, o.TickInterval, tickIntervalMax)
+	}
+	if o.Layout == nil {
+		return nil, nil
 	}
 	layout, err := parseMap(o.Layout)
 	if err != nil {

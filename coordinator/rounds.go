@@ -9,9 +9,10 @@ import (
 	"github.com/viewline/viewline/replication"
 )
 
-// waiter is a request that needs the proof that this replica leads.
+// waiter is a request that needs the proof that this replica leads, or is a report of a primary.
 type waiter struct {
-	count    uint32 // of timestamps; 0 asks for the bound
+	count    uint32        // of timestamps; 0 asks for the bound
+	primary  state.Primary // of a report, which waits for a change and not for a round
 	deadline time.Time
 	respond  func(*pb.Response)
 }

@@ -29,8 +29,9 @@ type Server struct {
 	applied    replication.OpNumber
 	oracle     *state.Oracle
 	primaries  state.Primaries
-	// own is the coordinator's primary as the group last said.
-	own state.Primary
+	// own is the coordinator's primary, and standing who its members are, as the group last said.
+	own      state.Primary
+	standing standing
 	// lead is the view that this replica leads; nil when it leads none.
 	lead *lead
 	// watchers counts those who watch; changed is closed, and another one made, when there is news for them.
@@ -50,6 +51,8 @@ type lead struct {
 	waiting  []*waiter
 	round    []*waiter
 	underWay bool
+	// changing are the changes of members that are under way, by group, one at most of each.
+	changing map[uint32]*changing
 }
 
 // New makes the server of an empty replica; Attach starts it. Every error is an ErrOptions.
@@ -60,7 +63,7 @@ func New(options Options) (*Server, error) {
 	}
 	s := &Server{
 		options: options.withDefaults(), layout: layout, wake: make(chan struct{}, 1), changed: make(chan struct{}),
-		state: state.New(state.Options{}), oracle: state.NewOracle(state.Options{}),
+		state: state.New(state.Options{}), oracle: state.NewOracle(state.Options{}), primaries: state.NewPrimaries(state.Options{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
@@ -103,6 +106,9 @@ func (s *Server) address(replica replication.ReplicaID) string {
 	current := s.state.Map()
 	if current == nil {
 		current = s.layout
+	}
+	if current == nil {
+		return ""
 	}
 	member, _ := current.Coordinator.Member(uint32(replica))
 	return member.Address

@@ -16,9 +16,9 @@ import (
 func TestOptions(t *testing.T) {
 	good := func() Options { return Options{Cluster: theCluster, Layout: layoutMessage()} }
 	require.NoError(t, good().Validate())
+	require.NoError(t, Options{Cluster: theCluster}.Validate(), "a replica that joins has no layout")
 	for name, spoil := range map[string]func(*Options){
 		"no cluster":          func(o *Options) { o.Cluster = [16]byte{} },
-		"no layout":           func(o *Options) { o.Layout = nil },
 		"a malformed layout":  func(o *Options) { o.Layout.Slots[0] = 9 },
 		"less than nothing":   func(o *Options) { o.WaitingMax = -1 },
 		"ticks too far apart": func(o *Options) { o.TickInterval = 2 * time.Second },

@@ -46,7 +46,7 @@ func (m *mapService) WatchMap(request *pb.WatchMapRequest, stream grpc.ServerStr
 		news, changed := s.newsFor(&seen)
 		if news != nil || beat {
 			if news == nil {
-				news = &pb.WatchMapResponse{Cluster: s.options.Cluster[:], Bound: seen.bound, CoordinatorPrimary: seen.own.Address}
+				news = &pb.WatchMapResponse{Cluster: s.options.Cluster[:], Bound: seen.bound, CoordinatorPrimary: seen.own.Address, NotMember: seen.standing.stranger}
 			}
 			if err := stream.Send(news); err != nil {
 				return err
@@ -99,6 +99,7 @@ type seen struct {
 	mapVersion uint64
 	primaries  []state.Primary // ascending by group
 	own        state.Primary
+	standing   standing
 	bound      uint64
 }
 
@@ -106,8 +107,13 @@ type seen struct {
 func (s *Server) newsFor(seen *seen) (*pb.WatchMapResponse, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	news := &pb.WatchMapResponse{Cluster: s.options.Cluster[:], Bound: uint64(s.state.Mark()), CoordinatorPrimary: s.own.Address}
-	fresh := !seen.any || news.Bound != seen.bound || s.own != seen.own
+	news := &pb.WatchMapResponse{
+		Cluster: s.options.Cluster[:], Bound: uint64(s.state.Mark()), CoordinatorPrimary: s.own.Address, NotMember: s.standing.stranger,
+	}
+	fresh := !seen.any || news.Bound != seen.bound || s.own != seen.own || s.standing != seen.standing
+	if s.standing.group != nil && s.standing != seen.standing {
+		news.Coordinator = groupMessage(s.standing.group)
+	}
 	if current := s.state.Map(); current != nil && current.Version != seen.mapVersion {
 		news.Map, seen.mapVersion, fresh = mapMessage(current), current.Version, true
 	}
@@ -119,7 +125,7 @@ func (s *Server) newsFor(seen *seen) (*pb.WatchMapResponse, <-chan struct{}) {
 		news.Primaries = append(news.Primaries, primaryMessage(primary))
 		fresh = true
 	}
-	seen.any, seen.primaries, seen.own, seen.bound = true, known, s.own, news.Bound
+	seen.any, seen.primaries, seen.own, seen.standing, seen.bound = true, known, s.own, s.standing, news.Bound
 	if !fresh {
 		return nil, s.changed
 	}

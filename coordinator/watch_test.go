@@ -242,7 +242,7 @@ func TestRouterAndCoordinator(t *testing.T) {
 				seen[timestamp], most = true, max(most, timestamp)
 			}
 			last = most
-			require.NoError(t, r.ReportPrimary(t.Context(), route.Primary{Group: 1, View: uint64(round + 1), Replica: 1, Address: "a1"}))
+			require.NoError(t, r.ReportPrimary(t.Context(), route.Primary{Group: 1, View: uint64(round + 1), Replica: 1, Address: "a1"}, nil))
 			time.Sleep(3 * time.Second) // one that watches an old primary hears its next sign of life first
 			require.Equal(t, uint64(round+1), r.Primaries()[1].View)
 		}

@@ -107,7 +107,7 @@ func (s *Server) notServing() *pb.Error {
 		return &pb.Error{Code: pb.Code_CODE_UNAVAILABLE, Message: "the replica does not serve"}
 	}
 	status := replicator.Status()
-	message := &pb.Error{View: uint64(status.View)}
+	message := &pb.Error{View: uint64(status.View), Epoch: status.Epoch}
 	if status.Primary == s.options.Replica {
 		message.Code = pb.Code_CODE_UNAVAILABLE
 		message.Message = fmt.Sprintf("the primary of view %d of shard %d does not serve yet", status.View, s.options.Shard)

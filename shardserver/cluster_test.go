@@ -33,6 +33,7 @@ type cluster struct {
 	silent    error         // what the coordinator answers, if set
 	refresh   chan struct{} // RefreshBound waits for it, if set
 	reports   []route.Primary
+	reported  [][]route.Member // beside each
 	noMap     bool
 	// lose says which requests between shards get lost on the way, if set.
 	lose func(to txn.ShardID, request *pb.Request) bool
@@ -152,13 +153,13 @@ func (c *cluster) SlotsOf(shard txn.ShardID) (uint64, []uint16) {
 	return 1, slots
 }
 
-func (c *cluster) ReportPrimary(_ context.Context, primary route.Primary) error {
+func (c *cluster) ReportPrimary(_ context.Context, primary route.Primary, members []route.Member) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.silent != nil {
 		return c.silent
 	}
-	c.reports = append(c.reports, primary)
+	c.reports, c.reported = append(c.reports, primary), append(c.reported, members)
 	return nil
 }
 
@@ -195,7 +196,7 @@ func (c *cluster) takeReports() []route.Primary {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	reports := c.reports
-	c.reports = nil
+	c.reports, c.reported = nil, nil
 	return reports
 }
 

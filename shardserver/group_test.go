@@ -2,6 +2,7 @@ package shardserver
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing/synctest"
@@ -17,6 +18,8 @@ type group struct {
 	view     replication.ViewNumber
 	primary  *member
 	log      [][]byte
+	epoch    uint64
+	present  []replication.Member // who the members are, as the group says; nil: it does not
 	work     []func()
 	draining bool
 }
@@ -41,7 +44,7 @@ type member struct {
 }
 
 func newGroup(machines ...replication.StateMachine) *group {
-	g := &group{}
+	g := &group{epoch: 7}
 	for i, machine := range machines {
 		g.members = append(g.members, &member{
 			group: g, id: replication.ReplicaID(i + 1), machine: machine, events: make(chan replication.Event, 1),
@@ -256,12 +259,30 @@ func (m *member) Events() <-chan replication.Event { return m.events }
 func (m *member) Status() replication.Status {
 	m.group.mu.Lock()
 	defer m.group.mu.Unlock()
-	status := replication.Status{Replica: m.id, View: m.group.view, Applied: replication.OpNumber(m.applied), Epoch: 7}
+	status := replication.Status{Replica: m.id, View: m.group.view, Applied: replication.OpNumber(m.applied), Epoch: m.group.epoch}
 	if m.group.primary != nil {
 		status.Primary = m.group.primary.id
 		status.Leading = m.group.primary == m
 	}
 	return status
+}
+
+func (m *member) Membership() replication.Membership {
+	m.group.mu.Lock()
+	defer m.group.mu.Unlock()
+	return replication.Membership{Epoch: m.group.epoch, Members: m.group.present}
+}
+
+func (m *member) Reconfigure(context.Context, replication.Change) (replication.Report, error) {
+	return replication.Report{}, errors.ErrUnsupported
+}
+
+// reconfigured has the group be in its next epoch, with these members.
+func (g *group) reconfigured(present ...replication.Member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.epoch++
+	g.present = present
 }
 
 func (m *member) Checkpoint(context.Context) error { return nil }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/viewline/viewline/internal/route"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/txn/history"
@@ -179,20 +178,6 @@ func (s *Server) takeSlots(lead *lead) {
 	if _, err := s.propose(lead.ctx, lead.view, ownOperation(own)); err != nil {
 		s.options.Logger.Warn("no slots yet", "shard", s.options.Shard, "error", err)
 	}
-}
-
-// report tells the coordinator who is primary here, and whether that worked.
-func (s *Server) report(lead *lead) bool {
-	ctx, cancel := context.WithTimeout(lead.ctx, s.options.CallTimeout)
-	defer cancel()
-	err := s.options.Router.ReportPrimary(ctx, route.Primary{
-		Group: uint32(s.options.Shard), Epoch: s.replicator.Status().Epoch, View: uint64(lead.view),
-		Replica: uint32(s.options.Replica), Address: s.options.AddressOf(s.options.Replica),
-	})
-	if err != nil {
-		s.options.Logger.Warn("the coordinator did not hear who is primary", "shard", s.options.Shard, "error", err)
-	}
-	return err == nil
 }
 
 // pause waits, and reports whether ctx lasted.

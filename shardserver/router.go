@@ -20,8 +20,9 @@ type Router interface {
 	RefreshBound(ctx context.Context) (txn.Timestamp, error)
 	// SlotsOf returns the slots that the map has for a shard, ascending, and the map's version.
 	SlotsOf(shard txn.ShardID) (mapVersion uint64, slots []uint16)
-	// ReportPrimary tells the coordinator who is primary of a group.
-	ReportPrimary(ctx context.Context, primary route.Primary) error
+	// ReportPrimary tells the coordinator who is primary of a group, and who its members are in the primary's epoch; nil:
+	// they never change. It returns when the map has them.
+	ReportPrimary(ctx context.Context, primary route.Primary, members []route.Member) error
 	// Send brings a request to the primary of another shard, whoever that is; the request may arrive more than
 	// once. It does not block. done is called once, soon after the deadline at the latest, and must not block.
 	Send(shard txn.ShardID, request *pb.Request, deadline time.Time, done func(*pb.Response, error))

@@ -31,11 +31,20 @@ func (m *Map) append(bytes []byte) []byte {
 
 func (g *Group) append(bytes []byte) []byte {
 	bytes = binary.BigEndian.AppendUint32(bytes, g.ID)
+	bytes = binary.BigEndian.AppendUint64(bytes, g.Epoch)
 	bytes = binary.BigEndian.AppendUint32(bytes, uint32(len(g.Members)))
 	for _, member := range g.Members {
 		bytes = binary.BigEndian.AppendUint32(bytes, member.Replica)
 		bytes = binary.BigEndian.AppendUint32(bytes, uint32(len(member.Address)))
 		bytes = append(bytes, member.Address...)
+		bytes = append(bytes, flag(member.Witness))
 	}
 	return bytes
+}
+
+func flag(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
 }

@@ -20,15 +20,17 @@ type Technique uint8
 // Hash places by the hash of the oid; it is the only technique.
 const Hash Technique = 1
 
-// Member is one replica of a group.
+// Member is one replica of a group. A witness is never primary and serves nobody.
 type Member struct {
 	Replica uint32
 	Address string
+	Witness bool
 }
 
-// Group is the coordinator's group (ID 0) or a shard's.
+// Group is the coordinator's group (ID 0) or a shard's, in one epoch.
 type Group struct {
 	ID      uint32
+	Epoch   uint64   // counts the changes of its members
 	Members []Member // ascending by replica
 }
 
@@ -78,7 +80,7 @@ func (m *Map) Validate() error {
 	case len(m.Shards) == 0 || len(m.Shards) > txn.ParticipantsMax:
 		return malformed("%d shards instead of 1 to %d", len(m.Shards), txn.ParticipantsMax)
 	}
-	if err := m.Coordinator.validate(); err != nil {
+	if err := m.Coordinator.Validate(); err != nil {
 		return err
 	}
 	last := uint32(0)
@@ -87,7 +89,7 @@ func (m *Map) Validate() error {
 			return malformed("shards are not ascending from 1: %d after %d", m.Shards[i].ID, last)
 		}
 		last = m.Shards[i].ID
-		if err := m.Shards[i].validate(); err != nil {
+		if err := m.Shards[i].Validate(); err != nil {
 			return err
 		}
 	}
@@ -99,12 +101,24 @@ func (m *Map) Validate() error {
 	return nil
 }
 
-func (g *Group) validate() error {
+// change returns the next map, in which a group is another one; that group is validated and in the map. The map itself
+// stays as it is.
+func (m *Map) change(group Group) *Map {
+	next := *m
+	next.Version++
+	next.Shards = slices.Clone(m.Shards)
+	*next.Group(group.ID) = group
+	return &next
+}
+
+// Validate names the first thing that is wrong with the group, or returns nil. Every error is ErrLayout.
+func (g *Group) Validate() error {
 	if len(g.Members) == 0 || len(g.Members) > MembersMax {
 		return malformed("group %d has %d members instead of 1 to %d", g.ID, len(g.Members), MembersMax)
 	}
-	last := uint32(0)
+	last, serving := uint32(0), false
 	for _, member := range g.Members {
+		serving = serving || !member.Witness
 		if member.Replica <= last {
 			return malformed("the members of group %d are not ascending from 1: %d after %d", g.ID, member.Replica, last)
 		}
@@ -112,6 +126,9 @@ func (g *Group) validate() error {
 		if member.Address == "" || len(member.Address) > AddressBytesMax {
 			return malformed("replica %d of group %d has an address of %d bytes", member.Replica, g.ID, len(member.Address))
 		}
+	}
+	if !serving {
+		return malformed("the members of group %d are witnesses, all of them", g.ID)
 	}
 	return nil
 }

@@ -1,14 +1,15 @@
 package state
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
 func TestPrimariesNewestWins(t *testing.T) {
-	of := func(epoch, view uint64, replica uint32) Primary {
-		return Primary{Group: 2, Epoch: epoch, View: view, Replica: replica, Address: string(rune('a'+replica-1)) + ":1"}
+	of := func(view uint64, replica uint32) Primary {
+		return Primary{Group: 2, View: view, Replica: replica, Address: string(rune('a'+replica-1)) + ":1"}
 	}
 	for _, c := range []struct {
 		name     string
@@ -16,11 +17,9 @@ func TestPrimariesNewestWins(t *testing.T) {
 		reported Primary
 		news     bool
 	}{
-		{"later view", of(1, 5, 1), of(1, 6, 2), true},
-		{"earlier view", of(1, 5, 1), of(1, 4, 2), false},
-		{"same view", of(1, 5, 1), of(1, 5, 2), false},
-		{"later epoch", of(1, 5, 1), of(2, 0, 2), true},
-		{"earlier epoch", of(2, 0, 1), of(1, 9, 2), false},
+		{"later view", of(5, 1), of(6, 2), true},
+		{"earlier view", of(5, 1), of(4, 2), false},
+		{"same view", of(5, 1), of(5, 2), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var p Primaries
@@ -46,10 +45,16 @@ func TestPrimariesNewestWins(t *testing.T) {
 
 func TestPrimariesBelieveMembersOnly(t *testing.T) {
 	var p Primaries
+	layout := func() *Map {
+		m := layout()
+		m.Shards[0].Members = append(slices.Clone(m.Shards[0].Members), Member{Replica: 4, Address: "d:1", Witness: true})
+		return m
+	}
 	for name, stranger := range map[string]Primary{
 		"unknown group":   {Group: 9, Replica: 1, Address: "a:1"},
 		"unknown replica": {Group: 1, Replica: 9, Address: "a:1"},
 		"another address": {Group: 1, Replica: 1, Address: "b:1"},
+		"a witness":       {Group: 1, Replica: 4, Address: "d:1"},
 	} {
 		_, err := p.Report(layout(), stranger)
 		require.ErrorIs(t, err, ErrStranger, name)
@@ -76,7 +81,11 @@ func TestHash(t *testing.T) {
 	for name, change := range map[string]func(*Map){
 		"version": func(m *Map) { m.Version++ },
 		"slot":    func(m *Map) { m.Slots[9] = 2 },
-		"address": func(m *Map) { m.Shards[0].Members = []Member{{1, "a:2"}} },
+		"epoch":   func(m *Map) { m.Coordinator.Epoch++ },
+		"witness": func(m *Map) {
+			m.Shards[0].Members = []Member{{Replica: 1, Address: "a:1"}, {Replica: 2, Address: "b:1"}, {Replica: 3, Address: "c:1", Witness: true}}
+		},
+		"address": func(m *Map) { m.Shards[0].Members = []Member{{Replica: 1, Address: "a:2"}} },
 	} {
 		m := layout()
 		change(m)

@@ -20,6 +20,15 @@ const (
 	RuleCount
 	// RuleRange: timestamps stop at the largest there is instead of starting again from the smallest.
 	RuleRange
+	// RuleLaterEpoch: only members of a later epoch take the place of those that the map has.
+	RuleLaterEpoch
+	// RuleChangeIsNews: whoever has a map from before a change asks for the next one; its version says that there is one.
+	RuleChangeIsNews
+	// RuleReporterBelongs: a primary is believed about its group only if it is one of the members that it names, and may
+	// be primary.
+	RuleReporterBelongs
+	// RulePresentEpoch: a primary of an epoch that is over is told to nobody.
+	RulePresentEpoch
 
 	ruleCount
 )

@@ -37,6 +37,25 @@ func (p *primary) next(now uint64, count uint32) (txn.Timestamp, error) {
 	return p.oracle.Allocate(now, count)
 }
 
+// changed is a state with a layout and changes of its groups' members.
+func changed(options Options, groups ...Group) *State {
+	s := New(options)
+	_ = s.Apply(Bootstrap{Map: layout()})
+	for _, group := range groups {
+		_ = s.Apply(ChangeGroup{Group: group})
+	}
+	return s
+}
+
+// epoch is a group with these replicas.
+func epoch(id uint32, number uint64, replicas ...uint32) Group {
+	group := Group{ID: id, Epoch: number}
+	for _, replica := range replicas {
+		group.Members = append(group.Members, Member{Replica: replica, Address: fmt.Sprintf("%c:1", 'a'+replica-1)})
+	}
+	return group
+}
+
 // scenarios each show what one rule is there for: they return an error if it is broken.
 var scenarios = map[omit.Rule]func(Options) error{
 	RuleFirstLayout: func(options Options) error {
@@ -137,6 +156,42 @@ var scenarios = map[omit.Rule]func(Options) error{
 		}
 		if first, err := p.next(1000, 1); !errors.Is(err, ErrExhausted) {
 			return errors.Join(fmt.Errorf("timestamps start again from %d", first), err)
+		}
+		return nil
+	},
+	RuleLaterEpoch: func(options Options) error {
+		s := changed(options, epoch(1, 2, 2, 3, 4))
+		_ = s.Apply(ChangeGroup{Group: epoch(1, 1, 1, 2, 3)}) // the report of an earlier epoch's primary was on its way for long
+		if got := s.Map().Group(1); got.Epoch != 2 {
+			return fmt.Errorf("members of epoch %d took the place of those of epoch 2", got.Epoch)
+		}
+		return nil
+	},
+	RuleChangeIsNews: func(options Options) error {
+		before := changed(options).Map()
+		after := changed(options, epoch(2, 1, 2, 3, 4)).Map()
+		if after.Version <= before.Version {
+			return fmt.Errorf("who has the map of version %d takes that of version %d for known", before.Version, after.Version)
+		}
+		return nil
+	},
+	RuleReporterBelongs: func(options Options) error {
+		p, s := NewPrimaries(options), changed(options)
+		named := epoch(1, 1, 2, 3)
+		change, err := p.Check(s.Map(), Primary{Group: 1, Epoch: 1, View: 7, Replica: 9, Address: "nine:1"}, &named)
+		if !errors.Is(err, ErrStranger) || change != nil {
+			return errors.Join(errors.New("a stranger changed the members of a group"), err)
+		}
+		return nil
+	},
+	RulePresentEpoch: func(options Options) error {
+		p, s := NewPrimaries(options), changed(options)
+		if _, err := p.Report(s.Map(), Primary{Group: 1, View: 7, Replica: 1, Address: "a:1"}); err != nil {
+			return err
+		}
+		p.Keep(changed(options, epoch(1, 1, 2, 3, 4)).Map())
+		if known, found := p.Of(1); found {
+			return fmt.Errorf("clerks are told of the primary of epoch %d, which is over", known.Epoch)
 		}
 		return nil
 	},

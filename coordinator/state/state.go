@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/viewline/viewline/internal/omit"
 	"github.com/viewline/viewline/txn"
@@ -13,7 +14,7 @@ type Options struct {
 	Omit omit.Set
 }
 
-// Operation is what the coordinator's group replicates: Bootstrap or RaiseMark.
+// Operation is what the coordinator's group replicates: Bootstrap, RaiseMark or ChangeGroup.
 type Operation interface{ operation() }
 
 // Bootstrap gives the cluster its layout, once.
@@ -22,8 +23,12 @@ type Bootstrap struct{ Map *Map }
 // RaiseMark raises the mark: timestamps up to it may be handed out once it is applied.
 type RaiseMark struct{ Mark txn.Timestamp }
 
-func (Bootstrap) operation() {}
-func (RaiseMark) operation() {}
+// ChangeGroup gives a group the members of a later epoch.
+type ChangeGroup struct{ Group Group }
+
+func (Bootstrap) operation()   {}
+func (RaiseMark) operation()   {}
+func (ChangeGroup) operation() {}
 
 // State is the replicated state.
 type State struct {
@@ -58,6 +63,8 @@ func (s *State) Apply(operation Operation) error {
 		return s.bootstrap(o.Map)
 	case RaiseMark:
 		return s.raise(o.Mark)
+	case ChangeGroup:
+		return s.changeGroup(o.Group)
 	default:
 		return fmt.Errorf("coordinator/state: unknown operation %T", operation)
 	}
@@ -85,5 +92,32 @@ func (s *State) raise(mark txn.Timestamp) error {
 		return fmt.Errorf("coordinator/state: the mark is at %d already", s.mark)
 	}
 	s.mark = mark
+	return nil
+}
+
+// changeGroup takes the members of a group's later epoch. Reports of several primaries may be on their way at once: the
+// epoch decides, not the order in which they come.
+func (s *State) changeGroup(group Group) error {
+	if s.current == nil {
+		return fmt.Errorf("coordinator/state: there is no layout yet")
+	}
+	known := s.current.Group(group.ID)
+	if known == nil {
+		return malformed("there is no group %d", group.ID)
+	}
+	if err := group.Validate(); err != nil {
+		return err
+	}
+	if group.Epoch <= known.Epoch && !s.options.Omit.Has(RuleLaterEpoch) {
+		return fmt.Errorf("coordinator/state: group %d is in epoch %d already", group.ID, known.Epoch)
+	}
+	if s.current.Version == math.MaxUint64 {
+		return malformed("there is no later version")
+	}
+	version := s.current.Version
+	s.current = s.current.change(group)
+	if s.options.Omit.Has(RuleChangeIsNews) {
+		s.current.Version = version
+	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func layout() *Map {
-	members := []Member{{1, "a:1"}, {2, "b:1"}, {3, "c:1"}}
+	members := []Member{{Replica: 1, Address: "a:1"}, {Replica: 2, Address: "b:1"}, {Replica: 3, Address: "c:1"}}
 	return &Map{
 		Version: 1, Technique: Hash, Coordinator: Group{Members: members},
 		Shards: []Group{{ID: 1, Members: members}, {ID: 2, Members: members}},
@@ -49,13 +49,18 @@ func TestMalformedLayouts(t *testing.T) {
 		"descending shards":      func(m *Map) { m.Shards[0].ID = 3 },
 		"a shard without member": func(m *Map) { m.Shards[0].Members = nil },
 		"too many members":       func(m *Map) { m.Shards[0].Members = make([]Member, MembersMax+1) },
-		"replica 0":              func(m *Map) { m.Shards[0].Members = []Member{{0, "a:1"}} },
-		"descending members":     func(m *Map) { m.Shards[0].Members = []Member{{2, "a:1"}, {1, "b:1"}} },
-		"a member twice":         func(m *Map) { m.Shards[0].Members = []Member{{2, "a:1"}, {2, "b:1"}} },
-		"no address":             func(m *Map) { m.Shards[0].Members = []Member{{2, ""}} },
-		"a long address":         func(m *Map) { m.Shards[0].Members = []Member{{2, strings.Repeat("a", 256)}} },
-		"a slot of nobody":       func(m *Map) { m.Slots[5] = 3 },
-		"a slot of group 0":      func(m *Map) { m.Slots[5] = 0 },
+		"replica 0":              func(m *Map) { m.Shards[0].Members = []Member{{Replica: 0, Address: "a:1"}} },
+		"descending members": func(m *Map) {
+			m.Shards[0].Members = []Member{{Replica: 2, Address: "a:1"}, {Replica: 1, Address: "b:1"}}
+		},
+		"a member twice": func(m *Map) {
+			m.Shards[0].Members = []Member{{Replica: 2, Address: "a:1"}, {Replica: 2, Address: "b:1"}}
+		},
+		"no address":           func(m *Map) { m.Shards[0].Members = []Member{{Replica: 2, Address: ""}} },
+		"a long address":       func(m *Map) { m.Shards[0].Members = []Member{{Replica: 2, Address: strings.Repeat("a", 256)}} },
+		"nobody but witnesses": func(m *Map) { m.Shards[0].Members = []Member{{Replica: 2, Address: "a:1", Witness: true}} },
+		"a slot of nobody":     func(m *Map) { m.Slots[5] = 3 },
+		"a slot of group 0":    func(m *Map) { m.Slots[5] = 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := layout()

@@ -12,10 +12,11 @@ import (
 // CoordinatorGroup is the coordinator's number among the groups; every other group is the shard of its number.
 const CoordinatorGroup = 0
 
-// Member is one replica of a group and the address of its node.
+// Member is one replica of a group and the address of its node. A witness is never primary and serves nobody.
 type Member struct {
 	Replica uint32
 	Address string
+	Witness bool
 }
 
 // Map says which shard serves which object and who the members of the groups are. It is advice: the shards' own

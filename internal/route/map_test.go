@@ -26,7 +26,7 @@ func goodMap() *pb.ShardMap {
 func TestMapFromTheWire(t *testing.T) {
 	m, err := newMap([16]byte{7}, goodMap())
 	require.NoError(t, err)
-	require.Equal(t, []Member{{1, "a"}, {2, "b"}}, m.Members(2), "ascending")
+	require.Equal(t, []Member{{Replica: 1, Address: "a"}, {Replica: 2, Address: "b"}}, m.Members(2), "ascending")
 	require.EqualValues(t, 1, m.Shards()[0])
 	require.Len(t, m.Slots(1), 512)
 	require.Nil(t, m.Members(3))

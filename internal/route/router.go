@@ -241,11 +241,21 @@ func (r *Router) RefreshBound(ctx context.Context) (txn.Timestamp, error) {
 	return txn.Timestamp(answer), err
 }
 
-// ReportPrimary tells the coordinator who is primary of a shard.
-func (r *Router) ReportPrimary(ctx context.Context, primary Primary) error {
-	request := &pb.Request{Body: &pb.Request_ReportPrimary{ReportPrimary: &pb.ReportPrimaryRequest{Primary: &pb.Primary{
+// ReportPrimary tells the coordinator who is primary of a shard, and who the members of its epoch are; nil: whom the
+// map has. It returns when the map has them.
+func (r *Router) ReportPrimary(ctx context.Context, primary Primary, members []Member) error {
+	report := &pb.ReportPrimaryRequest{Primary: &pb.Primary{
 		Group: primary.Group, Epoch: primary.Epoch, View: primary.View, Replica: primary.Replica, Address: primary.Address,
-	}}}}
+	}}
+	if members != nil {
+		report.Group = &pb.Group{Id: primary.Group, Epoch: primary.Epoch}
+		for _, member := range members {
+			report.Group.Members = append(report.Group.Members, &pb.Member{
+				Replica: member.Replica, Address: member.Address, Witness: member.Witness,
+			})
+		}
+	}
+	request := &pb.Request{Body: &pb.Request_ReportPrimary{ReportPrimary: report}}
 	_, err := r.Do(ctx, Call{Group: CoordinatorGroup, Request: request, Resend: true})
 	return err
 }

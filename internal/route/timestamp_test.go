@@ -170,10 +170,18 @@ func TestReportPrimary(t *testing.T) {
 		c.handler(func(q received) {
 			q.answer(&pb.Response{Body: &pb.Response_ReportPrimary{ReportPrimary: &pb.ReportPrimaryResponse{}}})
 		})
-		require.NoError(t, r.ReportPrimary(t.Context(), route.Primary{Group: 1, Epoch: 2, View: 3, Replica: 4, Address: "x"}))
+		members := []route.Member{{Replica: 4, Address: "x"}, {Replica: 5, Address: "y", Witness: true}}
+		require.NoError(t, r.ReportPrimary(t.Context(), route.Primary{Group: 1, Epoch: 2, View: 3, Replica: 4, Address: "x"}, members))
 		got := c.requests()[0].GetReportPrimary().GetPrimary()
 		require.Equal(t, uint32(1), got.GetGroup())
 		require.Equal(t, []uint64{2, 3, 4}, []uint64{got.GetEpoch(), got.GetView(), uint64(got.GetReplica())})
 		require.Equal(t, "x", got.GetAddress())
+		group := c.requests()[0].GetReportPrimary().GetGroup()
+		require.Equal(t, []uint64{1, 2}, []uint64{uint64(group.GetId()), group.GetEpoch()})
+		require.Len(t, group.GetMembers(), 2)
+		require.True(t, group.GetMembers()[1].GetWitness())
+		require.Equal(t, "y", group.GetMembers()[1].GetAddress())
+		require.NoError(t, r.ReportPrimary(t.Context(), route.Primary{Group: 1, View: 3, Replica: 4, Address: "x"}, nil))
+		require.Nil(t, c.requests()[1].GetReportPrimary().GetGroup(), "it does not say")
 	})
 }

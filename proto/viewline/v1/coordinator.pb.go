@@ -126,8 +126,12 @@ type WatchMapResponse struct {
 	Primaries          []*Primary             `protobuf:"bytes,3,rep,name=primaries,proto3" json:"primaries,omitempty"`                                             // those that changed; all of them at first
 	Bound              uint64                 `protobuf:"varint,4,opt,name=bound,proto3" json:"bound,omitempty"`                                                    // every timestamp handed out so far is at or below it
 	CoordinatorPrimary string                 `protobuf:"bytes,5,opt,name=coordinator_primary,json=coordinatorPrimary,proto3" json:"coordinator_primary,omitempty"` // address, when the answering replica knows it
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The coordinator's group as the answering replica knows it, at first and when it has changed. It may be of a later
+	// epoch than the map's, and comes from those too who have left and hear of no map any more.
+	Coordinator   *Group `protobuf:"bytes,6,opt,name=coordinator,proto3" json:"coordinator,omitempty"`
+	NotMember     bool   `protobuf:"varint,7,opt,name=not_member,json=notMember,proto3" json:"not_member,omitempty"` // the answering replica is no member of that group: the members have the news
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchMapResponse) Reset() {
@@ -193,6 +197,20 @@ func (x *WatchMapResponse) GetCoordinatorPrimary() string {
 		return x.CoordinatorPrimary
 	}
 	return ""
+}
+
+func (x *WatchMapResponse) GetCoordinator() *Group {
+	if x != nil {
+		return x.Coordinator
+	}
+	return nil
+}
+
+func (x *WatchMapResponse) GetNotMember() bool {
+	if x != nil {
+		return x.NotMember
+	}
+	return false
 }
 
 type Member struct {
@@ -1075,13 +1093,16 @@ const file_viewline_v1_coordinator_proto_rawDesc = "" +
 	"\x1dviewline/v1/coordinator.proto\x12\vviewline.v1\"E\n" +
 	"\x0fWatchMapRequest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
-	"\acluster\x18\x02 \x01(\fR\acluster\"\xd0\x01\n" +
+	"\acluster\x18\x02 \x01(\fR\acluster\"\xa5\x02\n" +
 	"\x10WatchMapResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12'\n" +
 	"\x03map\x18\x02 \x01(\v2\x15.viewline.v1.ShardMapR\x03map\x122\n" +
 	"\tprimaries\x18\x03 \x03(\v2\x14.viewline.v1.PrimaryR\tprimaries\x12\x14\n" +
 	"\x05bound\x18\x04 \x01(\x04R\x05bound\x12/\n" +
-	"\x13coordinator_primary\x18\x05 \x01(\tR\x12coordinatorPrimary\"V\n" +
+	"\x13coordinator_primary\x18\x05 \x01(\tR\x12coordinatorPrimary\x124\n" +
+	"\vcoordinator\x18\x06 \x01(\v2\x12.viewline.v1.GroupR\vcoordinator\x12\x1d\n" +
+	"\n" +
+	"not_member\x18\a \x01(\bR\tnotMember\"V\n" +
 	"\x06Member\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\rR\areplica\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
@@ -1181,25 +1202,26 @@ var file_viewline_v1_coordinator_proto_goTypes = []any{
 var file_viewline_v1_coordinator_proto_depIdxs = []int32{
 	5,  // 0: viewline.v1.WatchMapResponse.map:type_name -> viewline.v1.ShardMap
 	6,  // 1: viewline.v1.WatchMapResponse.primaries:type_name -> viewline.v1.Primary
-	3,  // 2: viewline.v1.Group.members:type_name -> viewline.v1.Member
-	0,  // 3: viewline.v1.ShardMap.technique:type_name -> viewline.v1.Technique
-	4,  // 4: viewline.v1.ShardMap.coordinator:type_name -> viewline.v1.Group
-	4,  // 5: viewline.v1.ShardMap.shards:type_name -> viewline.v1.Group
-	4,  // 6: viewline.v1.WhoServesResponse.groups:type_name -> viewline.v1.Group
-	6,  // 7: viewline.v1.WhoServesResponse.primaries:type_name -> viewline.v1.Primary
-	6,  // 8: viewline.v1.ReportPrimaryRequest.primary:type_name -> viewline.v1.Primary
-	4,  // 9: viewline.v1.ReportPrimaryRequest.group:type_name -> viewline.v1.Group
-	5,  // 10: viewline.v1.CoordinatorOperation.bootstrap:type_name -> viewline.v1.ShardMap
-	16, // 11: viewline.v1.CoordinatorOperation.raise_mark:type_name -> viewline.v1.RaiseMark
-	4,  // 12: viewline.v1.CoordinatorOperation.change_group:type_name -> viewline.v1.Group
-	5,  // 13: viewline.v1.CoordinatorCheckpoint.map:type_name -> viewline.v1.ShardMap
-	1,  // 14: viewline.v1.MapService.WatchMap:input_type -> viewline.v1.WatchMapRequest
-	2,  // 15: viewline.v1.MapService.WatchMap:output_type -> viewline.v1.WatchMapResponse
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	4,  // 2: viewline.v1.WatchMapResponse.coordinator:type_name -> viewline.v1.Group
+	3,  // 3: viewline.v1.Group.members:type_name -> viewline.v1.Member
+	0,  // 4: viewline.v1.ShardMap.technique:type_name -> viewline.v1.Technique
+	4,  // 5: viewline.v1.ShardMap.coordinator:type_name -> viewline.v1.Group
+	4,  // 6: viewline.v1.ShardMap.shards:type_name -> viewline.v1.Group
+	4,  // 7: viewline.v1.WhoServesResponse.groups:type_name -> viewline.v1.Group
+	6,  // 8: viewline.v1.WhoServesResponse.primaries:type_name -> viewline.v1.Primary
+	6,  // 9: viewline.v1.ReportPrimaryRequest.primary:type_name -> viewline.v1.Primary
+	4,  // 10: viewline.v1.ReportPrimaryRequest.group:type_name -> viewline.v1.Group
+	5,  // 11: viewline.v1.CoordinatorOperation.bootstrap:type_name -> viewline.v1.ShardMap
+	16, // 12: viewline.v1.CoordinatorOperation.raise_mark:type_name -> viewline.v1.RaiseMark
+	4,  // 13: viewline.v1.CoordinatorOperation.change_group:type_name -> viewline.v1.Group
+	5,  // 14: viewline.v1.CoordinatorCheckpoint.map:type_name -> viewline.v1.ShardMap
+	1,  // 15: viewline.v1.MapService.WatchMap:input_type -> viewline.v1.WatchMapRequest
+	2,  // 16: viewline.v1.MapService.WatchMap:output_type -> viewline.v1.WatchMapResponse
+	16, // [16:17] is the sub-list for method output_type
+	15, // [15:16] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_viewline_v1_coordinator_proto_init() }

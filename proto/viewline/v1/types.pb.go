@@ -752,6 +752,7 @@ type Error struct {
 	LimitName      string                 `protobuf:"bytes,6,opt,name=limit_name,json=limitName,proto3" json:"limit_name,omitempty"`
 	Limit          uint64                 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
 	Actual         uint64                 `protobuf:"varint,8,opt,name=actual,proto3" json:"actual,omitempty"`
+	Epoch          uint64                 `protobuf:"varint,9,opt,name=epoch,proto3" json:"epoch,omitempty"` // of the group, where view is that of its primary
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -842,6 +843,13 @@ func (x *Error) GetActual() uint64 {
 	return 0
 }
 
+func (x *Error) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 var File_viewline_v1_types_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_types_proto_rawDesc = "" +
@@ -883,7 +891,7 @@ const file_viewline_v1_types_proto_rawDesc = "" +
 	"\ttimestamp\x18\b \x01(\x04R\ttimestamp\x12\"\n" +
 	"\fparticipants\x18\t \x03(\rR\fparticipants\x12\x18\n" +
 	"\aattempt\x18\n" +
-	" \x01(\rR\aattempt\"\xf3\x01\n" +
+	" \x01(\rR\aattempt\"\x89\x02\n" +
 	"\x05Error\x12%\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x11.viewline.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12'\n" +
@@ -894,7 +902,8 @@ const file_viewline_v1_types_proto_rawDesc = "" +
 	"\n" +
 	"limit_name\x18\x06 \x01(\tR\tlimitName\x12\x14\n" +
 	"\x05limit\x18\a \x01(\x04R\x05limit\x12\x16\n" +
-	"\x06actual\x18\b \x01(\x04R\x06actual*R\n" +
+	"\x06actual\x18\b \x01(\x04R\x06actual\x12\x14\n" +
+	"\x05epoch\x18\t \x01(\x04R\x05epoch*R\n" +
 	"\tWriteKind\x12\x1a\n" +
 	"\x16WRITE_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eWRITE_KIND_PUT\x10\x01\x12\x15\n" +
