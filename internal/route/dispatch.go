@@ -49,6 +49,9 @@ func (r *Router) choose(id uint32) (*node, error) {
 func (r *Router) newNode(address string) (*node, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.nodes) >= nodesMax {
+		r.tidy()
+	}
 	switch {
 	case r.closed:
 		return nil, ErrClosed
@@ -59,6 +62,7 @@ func (r *Router) newNode(address string) (*node, error) {
 	}
 	n := &node{router: r, address: address, unanswered: map[uint64]*copyOf{}, earliest: never}
 	r.nodes[address] = n
+	r.strays = r.strays || !r.named[address]
 	return n, nil
 }
 
@@ -111,13 +115,12 @@ func (r *Router) observe(e *event, id uint32, refusedBy *Error) {
 	g := r.groups[id]
 	var released []*pending
 	if g != nil {
-		var address string
-		var view uint64
+		var told Primary
 		if refusedBy != nil {
-			address, view = refusedBy.PrimaryAddress, refusedBy.View
+			told = Primary{Epoch: refusedBy.Epoch, View: refusedBy.View, Address: refusedBy.PrimaryAddress}
 		}
 		var news bool
-		if e.redirect, news = g.observe(*e, address, view); news {
+		if e.redirect, news = g.observe(*e, told); news {
 			released, g.parked = g.parked, nil
 		}
 	}
@@ -154,67 +157,6 @@ func (r *Router) finish(p *pending, response *pb.Response, err error) {
 	r.calls.Add(-1)
 	r.bytes.Add(-int64(p.size))
 	p.done(response, err)
-}
-
-// learn takes the coordinator's news of primaries.
-func (r *Router) learn(primaries []*pb.Primary) {
-	var released []*pending
-	r.mu.Lock()
-	for _, wire := range primaries {
-		g := r.groups[wire.GetGroup()]
-		if g == nil {
-			continue
-		}
-		if g.learn(Primary{
-			Group: wire.GetGroup(), Epoch: wire.GetEpoch(), View: wire.GetView(), Replica: wire.GetReplica(), Address: wire.GetAddress(),
-		}) {
-			released = append(released, g.parked...)
-			g.parked = nil
-		}
-	}
-	r.mu.Unlock()
-	r.release(released)
-}
-
-// adopt takes a map if it is newer, and lets go of nodes that it does not name.
-func (r *Router) adopt(m *Map) {
-	r.mu.Lock()
-	if old := r.current.Load(); old != nil && old.Version >= m.Version || r.closed {
-		r.mu.Unlock()
-		return
-	}
-	named := map[string]bool{}
-	for id, members := range m.groups {
-		g := r.groups[id]
-		if g == nil {
-			g = &groupState{}
-			r.groups[id] = g
-		}
-		addresses := make([]string, len(members))
-		for i, member := range members {
-			addresses[i] = member.Address
-			named[member.Address] = true
-		}
-		g.setMembers(addresses)
-	}
-	var released []*pending
-	for id, g := range r.groups {
-		if m.groups[id] == nil {
-			released = append(released, g.parked...)
-			delete(r.groups, id)
-		} else {
-			named[g.choose()] = true
-		}
-	}
-	for address, n := range r.nodes {
-		if !named[address] && n.retire() {
-			delete(r.nodes, address)
-		}
-	}
-	r.current.Store(m)
-	r.mu.Unlock()
-	r.once.Do(func() { close(r.arrived) })
-	r.release(released)
 }
 
 // raise takes a bound; only larger ones count.

@@ -51,8 +51,9 @@ var (
 type Error struct {
 	Code    pb.Code
 	Message string
-	// PrimaryAddress and View are the refusing replica's belief about its group; the address may be empty.
+	// PrimaryAddress, Epoch and View are the refusing replica's belief about its group; the address may be empty.
 	PrimaryAddress string
+	Epoch          uint64
 	View           uint64
 	// MapVersion is the server's, with CODE_WRONG_SHARD.
 	MapVersion uint64
@@ -130,7 +131,7 @@ func Certain(err error) bool {
 // refusal turns an error of the wire into an *Error.
 func refusal(e *pb.Error) *Error {
 	return &Error{
-		Code: e.GetCode(), Message: e.GetMessage(), PrimaryAddress: e.GetPrimaryAddress(), View: e.GetView(),
+		Code: e.GetCode(), Message: e.GetMessage(), PrimaryAddress: e.GetPrimaryAddress(), Epoch: e.GetEpoch(), View: e.GetView(),
 		MapVersion: e.GetMapVersion(), LimitName: e.GetLimitName(), Limit: e.GetLimit(), Actual: e.GetActual(),
 	}
 }

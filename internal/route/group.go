@@ -16,6 +16,8 @@ const suspectAfter = 200 * time.Millisecond
 // them is the primary, or knows it. What is known only changes to something newer by (epoch, view), so that
 // late news do no harm.
 type group struct {
+	// epoch is that of members, the addresses of those who may be primary: no witness is ever asked.
+	epoch   uint64
 	members []string
 	primary Primary
 	// suspected: the known primary did not answer, or denies being primary.
@@ -24,11 +26,27 @@ type group struct {
 	cursor int
 }
 
-// setMembers replaces the members' addresses.
-func (g *group) setMembers(addresses []string) {
-	if !slices.Equal(g.members, addresses) {
-		g.members, g.cursor = addresses, 0
+// setMembers takes the members of an epoch, unless those of a later one are known. It returns whether they differ from
+// what was known. A primary of an earlier epoch is forgotten with those who have left.
+func (g *group) setMembers(epoch uint64, members []Member) bool {
+	if epoch < g.epoch {
+		return false
 	}
+	var addresses []string
+	for _, member := range members {
+		if !member.Witness {
+			addresses = append(addresses, member.Address)
+		}
+	}
+	g.epoch = epoch
+	if g.primary.Epoch < epoch && !slices.Contains(addresses, g.primary.Address) {
+		g.primary.Address, g.primary.Replica, g.suspected = "", 0, false
+	}
+	if slices.Equal(g.members, addresses) {
+		return false
+	}
+	g.members, g.cursor = addresses, 0
+	return true
 }
 
 // choose returns the address to ask, or nothing if there is none.
@@ -47,7 +65,7 @@ func (g *group) settled() bool { return g.primary.Address != "" && !g.suspected 
 // learn takes news of a primary from the coordinator. It returns true when they are news: newer by (epoch,
 // view) than what is known, or the first of that view.
 func (g *group) learn(primary Primary) bool {
-	if primary.Address == "" || g.compare(primary.Epoch, primary.View) > 0 {
+	if primary.Address == "" || primary.Epoch < g.epoch || g.compare(primary.Epoch, primary.View) > 0 {
 		return false
 	}
 	if g.compare(primary.Epoch, primary.View) == 0 && g.primary.Address != "" {
@@ -60,20 +78,20 @@ func (g *group) learn(primary Primary) bool {
 	return true
 }
 
-// redirected takes what a member says that is not primary itself: a view, and perhaps its primary's address.
-// It returns the address if that is to be believed, and whether it is of a newer view than was known.
-func (g *group) redirected(from, to string, view uint64) (redirect string, news bool) {
+// redirected takes what a replica says that is not primary itself: an epoch, a view in it, and perhaps that one's
+// primary's address. It returns the address if that is to be believed, and whether it is of a newer view than was known.
+func (g *group) redirected(from string, told Primary) (redirect string, news bool) {
 	g.failed(from)
-	if to == "" || to == from || view < g.primary.View {
+	known := g.compare(told.Epoch, told.View)
+	if told.Address == "" || told.Address == from || told.Epoch < g.epoch || known > 0 {
 		return "", false
 	}
-	if view == g.primary.View && g.settled() {
+	if known == 0 && g.settled() {
 		return g.primary.Address, false
 	}
-	news = view > g.primary.View
-	g.primary = Primary{Group: g.primary.Group, Epoch: g.primary.Epoch, View: view, Address: to}
-	g.suspected = false
-	return to, news
+	told.Group = g.primary.Group
+	g.primary, g.suspected = told, false
+	return told.Address, known < 0
 }
 
 // failed takes that an address was not reached, or does not serve. Many requests fail at once there: only the
@@ -112,12 +130,12 @@ func (g *group) compare(epoch, view uint64) int {
 	}
 }
 
-// observe takes an event of a copy into account. It returns the redirect to follow, if any, and whether a newer
-// view became known.
-func (g *group) observe(e event, toldPrimary string, toldView uint64) (redirect string, news bool) {
+// observe takes an event of a copy into account, with the primary that a refusal names. It returns the redirect to
+// follow, if any, and whether a newer view became known.
+func (g *group) observe(e event, told Primary) (redirect string, news bool) {
 	switch {
 	case e.kind == refused && e.code == pb.Code_CODE_NOT_PRIMARY:
-		return g.redirected(e.address, toldPrimary, toldView)
+		return g.redirected(e.address, told)
 	case e.kind == refused && (e.code == pb.Code_CODE_UNAVAILABLE || e.code == pb.Code_CODE_UNKNOWN_GROUP),
 		e.kind == unreached, e.kind == broken, e.kind == expired && e.silent:
 		g.failed(e.address)

@@ -87,6 +87,7 @@ type fakeNode struct {
 	mute      bool
 	cluster   []byte
 	streams   int
+	live      int
 	watches   int
 	deaf      chan struct{} // no stream is read before it is closed; nil: all are
 }
@@ -165,8 +166,14 @@ func (n *fakeNode) WatchMap(_ *pb.WatchMapRequest, stream grpc.ServerStreamingSe
 func (n *fakeNode) Session(stream grpc.BidiStreamingServer[pb.SessionRequest, pb.SessionResponse]) error {
 	n.mu.Lock()
 	n.streams++
+	n.live++
 	deaf := n.deaf
 	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.live--
+	}()
 	greeting, err := stream.Recv()
 	if err != nil {
 		return err
@@ -219,6 +226,13 @@ func (n *fakeNode) requests() []*pb.Request {
 		all = append(all, frame.GetRequests()...)
 	}
 	return all
+}
+
+// open returns how many streams stand.
+func (n *fakeNode) open() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.live
 }
 
 // theMap has the coordinator at c1, c2, c3 and shard 1 at a, b, c.

@@ -48,7 +48,7 @@ func (r *Router) missed(err error) bool {
 }
 
 // listen takes the news of one replica of the coordinator until the stream ends, or is silent for too long, or
-// the primary is to be listened to instead (moved).
+// another one is to be listened to instead (moved).
 func (r *Router) listen(w *watch, address string) (moved bool, err error) {
 	connection, err := r.connect(address)
 	if err != nil {
@@ -66,7 +66,7 @@ func (r *Router) listen(w *watch, address string) (moved bool, err error) {
 			break
 		}
 		silence.Reset(r.options.StallTimeout)
-		if err = r.take(w, news); err == nil && w.heard(address, r.coordinatorPrimary(news), time.Since(r.start)) {
+		if err = r.take(w, news); err == nil && w.heard(address, r.coordinatorPrimary(news), !news.GetNotMember(), time.Since(r.start)) {
 			return true, nil
 		}
 	}
@@ -99,12 +99,15 @@ func (r *Router) take(w *watch, news *pb.WatchMapResponse) error {
 			return err
 		}
 		r.adopt(m)
-		var addresses []string
-		for _, member := range m.Members(CoordinatorGroup) {
-			addresses = append(addresses, member.Address)
-		}
-		w.know(addresses, r.options.Coordinators)
 	}
+	if news.GetCoordinator() != nil {
+		known, err := newMembership(news.GetCoordinator())
+		if err != nil {
+			return err
+		}
+		r.adoptCoordinator(known)
+	}
+	w.know(r.coordinators(), r.options.Coordinators)
 	r.learn(news.GetPrimaries())
 	r.raise(txn.Timestamp(news.GetBound()))
 	return nil

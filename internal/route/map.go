@@ -28,8 +28,14 @@ type Map struct {
 	Cluster [16]byte
 
 	slots  [placement.SlotCount]txn.ShardID
-	groups map[uint32][]Member
+	groups map[uint32]*membership
 	shards []txn.ShardID
+}
+
+// membership is the members of a group in an epoch, ascending by replica.
+type membership struct {
+	epoch   uint64
+	members []Member
 }
 
 // Locate returns the shard that serves an object.
@@ -56,7 +62,20 @@ func (m *Map) Slots(shard txn.ShardID) []uint16 {
 
 // Members returns a group's members, ascending by replica, or nil if there is no such group. The slice must not
 // be changed.
-func (m *Map) Members(group uint32) []Member { return m.groups[group] }
+func (m *Map) Members(group uint32) []Member {
+	if known := m.groups[group]; known != nil {
+		return known.members
+	}
+	return nil
+}
+
+// Epoch returns how often a group's members had changed, 0 if there is no such group.
+func (m *Map) Epoch(group uint32) uint64 {
+	if known := m.groups[group]; known != nil {
+		return known.epoch
+	}
+	return 0
+}
 
 // newMap checks a map from the wire whole and converts it.
 func newMap(cluster [16]byte, wire *pb.ShardMap) (*Map, error) {
@@ -69,16 +88,16 @@ func newMap(cluster [16]byte, wire *pb.ShardMap) (*Map, error) {
 	if len(wire.GetSlots()) != placement.SlotCount {
 		return nil, fmt.Errorf("route: map with %d slots instead of %d", len(wire.GetSlots()), placement.SlotCount)
 	}
-	m := &Map{Version: wire.GetVersion(), Cluster: cluster, groups: map[uint32][]Member{}}
+	m := &Map{Version: wire.GetVersion(), Cluster: cluster, groups: map[uint32]*membership{}}
 	for i, group := range append([]*pb.Group{wire.GetCoordinator()}, wire.GetShards()...) {
 		if i > 0 && group.GetId() == CoordinatorGroup || i == 0 && group.GetId() != CoordinatorGroup || m.groups[group.GetId()] != nil {
 			return nil, fmt.Errorf("route: map with group %d out of place", group.GetId())
 		}
-		members, err := newMembers(group)
+		known, err := newMembership(group)
 		if err != nil {
 			return nil, err
 		}
-		m.groups[group.GetId()] = members
+		m.groups[group.GetId()] = known
 		if i > 0 {
 			m.shards = append(m.shards, txn.ShardID(group.GetId()))
 		}
@@ -93,17 +112,19 @@ func newMap(cluster [16]byte, wire *pb.ShardMap) (*Map, error) {
 	return m, nil
 }
 
-func newMembers(group *pb.Group) ([]Member, error) {
-	var members []Member
+func newMembership(group *pb.Group) (*membership, error) {
+	known := &membership{epoch: group.GetEpoch()}
+	serving := false
 	for _, member := range group.GetMembers() {
 		if member.GetReplica() == 0 || member.GetAddress() == "" {
 			return nil, fmt.Errorf("route: map with a member of group %d that has no number or no address", group.GetId())
 		}
-		members = append(members, Member{Replica: member.GetReplica(), Address: member.GetAddress()})
+		known.members = append(known.members, Member{Replica: member.GetReplica(), Address: member.GetAddress(), Witness: member.GetWitness()})
+		serving = serving || !member.GetWitness()
 	}
-	if len(members) == 0 {
-		return nil, fmt.Errorf("route: map with no members of group %d", group.GetId())
+	if !serving {
+		return nil, fmt.Errorf("route: map with no members of group %d that can serve", group.GetId())
 	}
-	slices.SortFunc(members, func(a, b Member) int { return int(int64(a.Replica) - int64(b.Replica)) })
-	return members, nil
+	slices.SortFunc(known.members, func(a, b Member) int { return int(int64(a.Replica) - int64(b.Replica)) })
+	return known, nil
 }

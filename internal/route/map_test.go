@@ -30,6 +30,14 @@ func TestMapFromTheWire(t *testing.T) {
 	require.EqualValues(t, 1, m.Shards()[0])
 	require.Len(t, m.Slots(1), 512)
 	require.Nil(t, m.Members(3))
+	require.Zero(t, m.Epoch(3))
+	later := goodMap()
+	later.Shards[0].Epoch, later.Shards[0].Members[1].Witness = 5, true
+	m, err = newMap([16]byte{7}, later)
+	require.NoError(t, err)
+	require.EqualValues(t, 5, m.Epoch(2))
+	require.Zero(t, m.Epoch(1))
+	require.Equal(t, []Member{{Replica: 1, Address: "a", Witness: true}, {Replica: 2, Address: "b"}}, m.Members(2))
 	require.Equal(t, m.slots[placement.Slot("x")], m.Locate("x"))
 
 	for _, c := range []struct {
@@ -47,6 +55,7 @@ func TestMapFromTheWire(t *testing.T) {
 		{"a shard twice", func(m *pb.ShardMap) { m.Shards[0].Id = 1 }},
 		{"a shard without members", func(m *pb.ShardMap) { m.Shards[0].Members = nil }},
 		{"a member without an address", func(m *pb.ShardMap) { m.Shards[0].Members[0].Address = "" }},
+		{"witnesses alone", func(m *pb.ShardMap) { m.Shards[1].Members[0].Witness = true }},
 		{"a member without a number", func(m *pb.ShardMap) { m.Shards[0].Members[0].Replica = 0 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

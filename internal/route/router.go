@@ -62,9 +62,12 @@ type Router struct {
 	arrived chan struct{} // closed when the first map is there, or never will be
 	once    sync.Once     // guards the closing of arrived
 
-	mu      sync.RWMutex
-	groups  map[uint32]*groupState
-	nodes   map[string]*node
+	mu     sync.RWMutex
+	groups map[uint32]*groupState
+	nodes  map[string]*node
+	// named are the addresses of all groups' members; strays: there may be nodes at other addresses.
+	named   map[string]bool
+	strays  bool
 	cluster [16]byte // all zero until it is known
 	failure error    // why there never will be a map, or the last failure to get one
 	fatal   bool

@@ -72,19 +72,19 @@ func TestWatch(t *testing.T) {
 	require.Equal(t, 10*time.Millisecond, w.ended("c", false, 0, pause, 0))
 	require.Equal(t, "a", w.next(0))
 
-	require.False(t, w.heard("a", "", 0), "a replica that knows no primary is good enough")
-	require.True(t, w.heard("a", "c", 0), "the primary is better")
+	require.False(t, w.heard("a", "", true, 0), "a replica that knows no primary is good enough")
+	require.True(t, w.heard("a", "c", true, 0), "the primary is better")
 	require.Zero(t, w.ended("a", true, 0, pause, 0))
 	require.Equal(t, "c", w.next(0))
 	w.ended("c", false, time.Second, pause, 0)
 	require.Equal(t, "a", w.next(time.Second), "the primary was not reached: back to who answered")
-	require.False(t, w.heard("a", "c", time.Second), "and there it stays for a while")
-	require.True(t, w.heard("a", "c", time.Second+preferPause))
+	require.False(t, w.heard("a", "c", true, time.Second), "and there it stays for a while")
+	require.True(t, w.heard("a", "c", true, time.Second+preferPause))
 	w.ended("a", true, time.Second+preferPause, pause, 0)
 	require.Equal(t, "c", w.next(time.Second+preferPause))
 	w.ended("c", false, 4*time.Second, pause, 0)
-	require.True(t, w.heard("a", "b", 4*time.Second), "another primary is tried at once")
-	require.False(t, w.heard("b", "b", 4*time.Second))
+	require.True(t, w.heard("a", "b", true, 4*time.Second), "another primary is tried at once")
+	require.False(t, w.heard("b", "b", true, 4*time.Second))
 }
 
 // TestWatchDoesNotRunInCircles: two replicas that name each other are not connected to as fast as that goes.
@@ -94,7 +94,7 @@ func TestWatchDoesNotRunInCircles(t *testing.T) {
 	w.know(nil, []string{"a", "b"})
 	move := func() time.Duration {
 		from := w.next(0)
-		require.True(t, w.heard(from, map[string]string{"a": "b", "b": "a"}[from], 0))
+		require.True(t, w.heard(from, map[string]string{"a": "b", "b": "a"}[from], true, 0))
 		return w.ended(from, true, 0, pause, 0)
 	}
 	for range hopsMax {
@@ -104,8 +104,40 @@ func TestWatchDoesNotRunInCircles(t *testing.T) {
 		require.Equal(t, want*time.Millisecond, move())
 	}
 	at := w.next(0)
-	require.False(t, w.heard(at, at, 0), "it is the primary")
+	require.False(t, w.heard(at, at, true, 0), "it is the primary")
 	require.Zero(t, move())
+}
+
+// TestWatchLeavesWhoHasLeft: whoever is no member any more names those who are, and is not listened to any longer; and if
+// nobody of them is reached, the next that was configured is asked, without haste.
+func TestWatchLeavesWhoHasLeft(t *testing.T) {
+	pause := backoff{min: 10 * time.Millisecond, max: 80 * time.Millisecond}
+	w := &watch{}
+	w.know(nil, []string{"a", "b"})
+	require.True(t, w.heard(w.next(0), "d", false, 0))
+	require.Zero(t, w.ended("a", true, 0, pause, 0))
+	require.Equal(t, "d", w.next(0), "the primary that it knows")
+	w.ended("d", false, 0, pause, 0)
+	require.Equal(t, "b", w.next(0), "it is not reached; and a has nothing else to say")
+	require.True(t, w.heard("b", "d", false, 0))
+	require.Zero(t, w.ended("b", true, 0, pause, 0))
+	require.Equal(t, "a", w.next(0), "d was tried already")
+	var last time.Duration
+	for range 9 {
+		at := w.next(0)
+		require.True(t, w.heard(at, "d", false, 0), "never")
+		last = w.ended(at, true, 0, pause, 0)
+	}
+	require.Equal(t, 40*time.Millisecond, last, "slower and slower")
+
+	w.know([]string{"d", "e"}, []string{"a", "b"})
+	require.Equal(t, "d", w.next(0))
+	w.ended("d", false, 0, pause, 0)
+	require.Equal(t, "e", w.next(0), "those who came after")
+	require.False(t, w.heard("e", "e", true, 0))
+
+	require.True(t, w.heard("e", "", false, 0))
+	require.Equal(t, "a", w.next(0), "a primary that says it is no member is none")
 }
 
 func TestWatchKnowsMembersFirst(t *testing.T) {

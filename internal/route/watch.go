@@ -41,15 +41,24 @@ func (w *watch) know(members, configured []string) {
 	}
 }
 
-// heard takes a message from an address. It returns true when the primary is to be listened to instead.
-func (w *watch) heard(from, primary string, now time.Duration) bool {
+// heard takes a message from an address, where a member is or somebody who is none any more, or not yet. It returns true
+// when another one is to be listened to instead.
+func (w *watch) heard(from, primary string, member bool, now time.Duration) bool {
+	if primary != "" && primary != w.primary {
+		w.primary, w.notBefore = primary, 0
+	}
+	if !member {
+		// It knows who came after it, and nothing else that is new.
+		if w.primary == from {
+			w.primary = ""
+		}
+		w.pass(from)
+		return true
+	}
 	w.failures = 0
 	if primary == "" {
 		w.moves = 0
 		return false
-	}
-	if primary != w.primary {
-		w.primary, w.notBefore = primary, 0
 	}
 	if primary == from {
 		w.moves = 0
@@ -73,12 +82,17 @@ func (w *watch) ended(address string, moved bool, now time.Duration, pause backo
 	if address == w.primary {
 		w.notBefore = now + preferPause
 	}
-	if w.addresses[w.cursor%len(w.addresses)] == address {
-		w.cursor = (w.cursor + 1) % len(w.addresses)
-	}
+	w.pass(address)
 	w.failures++
 	if w.failures == 1 {
 		return 0
 	}
 	return pause.pause(w.failures-2, random)
+}
+
+// pass goes on to the next address, if that one's turn it is.
+func (w *watch) pass(address string) {
+	if w.addresses[w.cursor%len(w.addresses)] == address {
+		w.cursor = (w.cursor + 1) % len(w.addresses)
+	}
 }
