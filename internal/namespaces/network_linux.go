@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -23,16 +24,21 @@ const (
 type Network struct {
 	hub     netns.NsHandle
 	control *netlink.Handle // of the hub
+	most    int             // hosts
 
 	mu    sync.Mutex
 	hosts []*Host // guarded by mu
+	added int     // hosts that had a number of their own; guarded by mu
+	free  []int   // numbers of hosts that were removed, the one that was first; guarded by mu
 }
 
 // Host is one host of a Network.
 type Host struct {
+	number    int
 	address   string
 	namespace netns.NsHandle
 	filter    *filter
+	turns     *turns
 }
 
 // Open makes a network without hosts. The error is ErrUnavailable, saying why.
@@ -41,7 +47,7 @@ func Open() (n *Network, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	n = &Network{hub: hub}
+	n = &Network{hub: hub, most: HostsMax}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("%w: %w", ErrUnavailable, err), n.Close())
@@ -50,22 +56,36 @@ func Open() (n *Network, err error) {
 	if n.control, err = netlink.NewHandleAt(hub); err != nil {
 		return n, err
 	}
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: switchName}}
+	// Without a hardware address of its own it would change with the hosts.
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: switchName, HardwareAddr: hardware(1)}}
 	if err := n.control.LinkAdd(bridge); err != nil {
 		return n, fmt.Errorf("switch: %w", err)
 	}
-	// The filter is tried where it does no harm: without it there is no use in the rest.
-	trial, err := newFilter(hub)
-	if err != nil {
-		return n, err
-	}
-	if _, err := trial.heal(); err != nil {
+	if err := try(hub); err != nil {
 		return n, err
 	}
 	return n, bringUp(n.control, switchName, address(1))
 }
 
+// try tries the filter and the turns where they do no harm: without them there is no use in the rest.
+func try(hub netns.NsHandle) error {
+	filter, err := newFilter(hub)
+	if err != nil {
+		return err
+	}
+	if _, err := filter.heal(); err != nil {
+		return err
+	}
+	turns, err := newTurns(hub)
+	if err != nil {
+		return err
+	}
+	return turns.set(address(0), 1)
+}
+
 func address(host int) string { return fmt.Sprintf("%s%d", subnet, host) }
+
+func hardware(host int) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 0, byte(host)} }
 
 // bringUp gives a link its address, and starts it and the loopback.
 func bringUp(control *netlink.Handle, name, address string) error {
@@ -87,27 +107,68 @@ func bringUp(control *netlink.Handle, name, address string) error {
 	return nil
 }
 
-// Add makes a host.
+// Add makes a host. Its address is new until HostsMax were made; then it is that of the host whose removal is longest
+// ago.
 func (n *Network) Add() (*Host, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.hosts) >= HostsMax {
-		return nil, fmt.Errorf("namespaces: more than %d hosts", HostsMax)
+	if len(n.hosts) >= n.most {
+		return nil, fmt.Errorf("namespaces: more than %d hosts", n.most)
 	}
 	namespace, err := newNamespace()
 	if err != nil {
 		return nil, fmt.Errorf("namespaces: %w", err)
 	}
-	number := len(n.hosts) + 2 // 1 is the hub
-	h := &Host{namespace: namespace, address: address(number)}
+	h := &Host{number: n.number(), namespace: namespace}
+	h.address = address(h.number)
 	n.hosts = append(n.hosts, h)
-	if err := n.plug(h, fmt.Sprintf("port%d", number)); err != nil {
-		return nil, fmt.Errorf("namespaces: host %s: %w", h.address, err)
+	if err = n.plug(h, h.port()); err == nil {
+		h.filter, err = newFilter(namespace)
 	}
-	if h.filter, err = newFilter(namespace); err != nil {
+	if err == nil {
+		h.turns, err = newTurns(namespace)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("namespaces: host %s: %w", h.address, err)
 	}
 	return h, nil
+}
+
+// number takes a host's number; 1 is the hub.
+func (n *Network) number() int {
+	if n.added < n.most {
+		n.added++
+		return n.added + 1
+	}
+	number := n.free[0]
+	n.free = n.free[1:]
+	return number
+}
+
+func (h *Host) port() string { return fmt.Sprintf("port%d", h.number) }
+
+// Remove unplugs a host, which nobody reaches any more, and gives its namespace up. Removing it twice is harmless.
+func (n *Network) Remove(h *Host) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at := slices.Index(n.hosts, h)
+	if at < 0 {
+		return nil
+	}
+	n.hosts = slices.Delete(n.hosts, at, at+1)
+	n.free = append(n.free, h.number)
+	var err error
+	for _, other := range n.hosts {
+		err = errors.Join(err, other.turns.set(h.address, 0))
+	}
+	cable, failed := n.control.LinkByName(h.port())
+	if failed == nil {
+		failed = n.control.LinkDel(cable)
+	}
+	if err = errors.Join(err, failed, h.namespace.Close()); err != nil {
+		return fmt.Errorf("namespaces: remove host %s: %w", h.address, err)
+	}
+	return nil
 }
 
 // plug lays a cable from the switch to a host.
@@ -119,6 +180,8 @@ func (n *Network) plug(h *Host, port string) error {
 	cable := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: port, MasterIndex: bridge.Attrs().Index},
 		PeerName:  hostLinkName, PeerNamespace: netlink.NsFd(int(h.namespace)),
+		// Who has the address of one that is gone has its hardware's too: others still know that for a while.
+		PeerHardwareAddr: hardware(h.number),
 	}
 	if err := n.control.LinkAdd(cable); err != nil {
 		return fmt.Errorf("cable: %w", err)

@@ -3,6 +3,7 @@ package namespaces
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -173,4 +174,106 @@ func TestProcessesRunInTheirHost(t *testing.T) {
 	back, err := os.Readlink("/proc/thread-self/ns/net")
 	require.NoError(t, err)
 	require.Equal(t, outside, back)
+}
+
+// heard returns what the end of a connection says first.
+func heard(t *testing.T, c net.Conn, err error) string {
+	t.Helper()
+	require.NoError(t, err)
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(patience)))
+	said, err := io.ReadAll(c)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	return string(said)
+}
+
+// say listens inside and says the same word to everyone.
+func say(t *testing.T, inside func(func() error) error, address, word string) *net.TCPAddr {
+	t.Helper()
+	var listener net.Listener
+	require.NoError(t, inside(func() (err error) {
+		listener, err = net.Listen("tcp", address)
+		return err
+	}))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte(word))
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		require.NoError(t, listener.Close())
+		<-done
+	})
+	return listener.Addr().(*net.TCPAddr)
+}
+
+// A turn is for one host's connections to one other, until it is taken back, and not for those of Dial.
+func TestTurns(t *testing.T) {
+	n := open(t)
+	var hosts [3]*Host
+	for i := range hosts {
+		var err error
+		hosts[i], err = n.Add()
+		require.NoError(t, err)
+	}
+	from, to, other := hosts[0], hosts[1], hosts[2]
+	target := say(t, to.Do, net.JoinHostPort(to.Address(), "7000"), "target").String()
+	third := say(t, other.Do, net.JoinHostPort(other.Address(), "7000"), "third").String()
+	proxy := say(t, from.Do, "127.0.0.1:0", "proxy")
+	ask := func(from *Host, address string) string {
+		var c net.Conn
+		err := from.Do(func() (err error) {
+			c, err = net.DialTimeout("tcp", address, patience)
+			return err
+		})
+		return heard(t, c, err)
+	}
+	require.Equal(t, "target", ask(from, target))
+	require.NoError(t, n.Turn(from, to, uint16(proxy.Port)))
+	require.Equal(t, "proxy", ask(from, target))
+	require.Equal(t, "target", ask(other, target), "nobody else's")
+	require.Equal(t, "third", ask(from, third), "to nobody else")
+	c, err := from.Dial(t.Context(), target)
+	require.Equal(t, "target", heard(t, c, err))
+	require.NoError(t, n.Turn(from, to, 0))
+	require.Equal(t, "target", ask(from, target))
+}
+
+// Hosts come and go without end; who has an address of one that is gone is somebody else.
+func TestHostsAreRemoved(t *testing.T) {
+	n := open(t)
+	n.most = 5
+	first, err := n.Add()
+	require.NoError(t, err)
+	gone := map[string]bool{}
+	var last *Host
+	for range n.most + 3 {
+		last, err = n.Add()
+		require.NoError(t, err)
+		require.NoError(t, n.Turn(first, last, 9))
+		require.NoError(t, n.Drop(first, last))
+		address := listen(t, last)
+		require.NoError(t, reach(n.Do, address, patience))
+		require.NoError(t, n.Remove(last))
+		require.NoError(t, n.Remove(last), "twice is harmless")
+		require.Error(t, reach(n.Do, address, moment/10))
+		gone[last.Address()] = true
+	}
+	require.Len(t, gone, n.most-1)
+	require.Empty(t, first.turns.ports)
+	_, err = n.Heal()
+	require.NoError(t, err)
+	for range n.most - 1 {
+		_, err = n.Add()
+		require.NoError(t, err)
+	}
+	_, err = n.Add()
+	require.ErrorContains(t, err, "more than")
 }

@@ -2,6 +2,11 @@
 
 package namespaces
 
+import (
+	"context"
+	"net"
+)
+
 // Network is a switch with hosts; there is none on this system.
 type Network struct{}
 
@@ -13,6 +18,9 @@ func Open() (*Network, error) { return nil, ErrUnavailable }
 
 // Add is not reached.
 func (*Network) Add() (*Host, error) { return nil, ErrUnavailable }
+
+// Remove is not reached.
+func (*Network) Remove(*Host) error { return ErrUnavailable }
 
 // Do is not reached.
 func (*Network) Do(func() error) error { return ErrUnavailable }
@@ -34,3 +42,9 @@ func (*Host) Address() string { return "" }
 
 // Do is not reached.
 func (*Host) Do(func() error) error { return ErrUnavailable }
+
+// Turn is not reached.
+func (*Network) Turn(_, _ *Host, _ uint16) error { return ErrUnavailable }
+
+// Dial is not reached.
+func (*Host) Dial(context.Context, string) (net.Conn, error) { return nil, ErrUnavailable }
