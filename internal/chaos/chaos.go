@@ -49,6 +49,8 @@ type run struct {
 	probe     *probe // of the primary that is stopped now, if one is
 	commits   atomic.Uint64
 	conflicts atomic.Uint64
+	// farCommits are those of the far clerks.
+	farCommits atomic.Uint64
 }
 
 // Run runs in a temporary directory, which is removed again, as are all processes. When something failed, and not
@@ -130,8 +132,8 @@ func (r *run) start(ctx context.Context, directory string) error {
 	if r.watch, err = newWitness(limited, r.cluster, r.clerkOptions()); err != nil {
 		return err
 	}
-	for range r.options.Clerks {
-		c, err := r.dial(limited)
+	for n := range r.options.Clerks {
+		c, err := r.dial(limited, n%2 == 1)
 		if err != nil {
 			return err
 		}
@@ -155,21 +157,33 @@ func (r *run) openNetwork(layout *cluster.Layout) error {
 	}
 	switch r.result.Partitions {
 	case PartitionsNamespaces:
-		r.say("Partitions: each node has a network namespace of its own, and packets between them are dropped.")
+		r.say("Partitions: each node has a network namespace of its own, and half the clerks have one; packets between them are dropped.")
 	case PartitionsProxy:
-		r.say("Partitions: a proxy on each link between replicas swallows what passes.")
+		r.say("Partitions: a proxy on each link between the replicas of a group, and from half the clerks to each node, swallows what " +
+			"passes. The links between groups are left alone.")
 	default:
 		r.say("Partitions: none, the links are left alone.")
 	}
 	return nil
 }
 
-func (r *run) clerkOptions() clerk.Options { return r.network.clerkOptions(r.cluster.Coordinators()) }
+// clerkOptions are those of a clerk outside all partitions.
+func (r *run) clerkOptions() clerk.Options {
+	return r.network.clerkOptions(r.cluster.Coordinators(), r.network.dialOptions())
+}
 
-// dial makes a clerk that moves money.
-func (r *run) dial(ctx context.Context) (*clerk.Clerk, error) {
+// dial makes a clerk that moves money, over links that can be hurt if it is to be far.
+func (r *run) dial(ctx context.Context, far bool) (*clerk.Clerk, error) {
 	options := r.clerkOptions()
 	options.Hooks = r.hooks()
+	if far {
+		options.DialOptions = r.network.farDialOptions()
+		committed := options.Hooks.Committed
+		options.Hooks.Committed = func(c clerk.Committed) {
+			r.farCommits.Add(1)
+			committed(c)
+		}
+	}
 	return clerk.Dial(ctx, options)
 }
 
@@ -187,12 +201,17 @@ func (r *run) hooks() clerk.Hooks {
 // rounds hurts the cluster in every way, over and over as the options say.
 func (r *run) rounds(ctx context.Context) error {
 	began := time.Now()
+	wanted := slices.Clone(r.options.Kinds)
 	for round := 0; round < r.options.Rounds || time.Since(began) < r.options.Duration; round++ {
 		for _, fault := range r.faults(round) {
+			wanted = append(wanted, fault.kind)
 			if err := r.suffer(ctx, fault); err != nil {
 				return err
 			}
 		}
+	}
+	if kind := r.result.lacks(wanted); kind != "" {
+		return fmt.Errorf("%w: no fault of kind %s", ErrVoid, kind)
 	}
 	return r.enough(ctx)
 }
@@ -235,7 +254,9 @@ func (r *run) check(ctx context.Context) error {
 			times = append(times, fault.NextCommit)
 		}
 	}
-	r.result.Median = median(times)
+	if len(times) > 0 {
+		r.result.Median = median(times)
+	}
 	return r.result.void()
 }
 

@@ -126,6 +126,7 @@ func TestOptions(t *testing.T) {
 		{Binary: "b", Durability: "iron"},
 		{Binary: "b", Log: "paper"},
 		{Binary: "b", Partitions: "walls"},
+		{Binary: "b", Kinds: []string{"kill", "hail"}},
 	} {
 		_, err := Run(t.Context(), options)
 		require.ErrorIs(t, err, ErrOptions)
@@ -133,4 +134,23 @@ func TestOptions(t *testing.T) {
 	var options Options
 	options.setDefaults()
 	require.Equal(t, Options{Rounds: 1, Replicas: 3, Durability: "sync", Log: "bbolt", Partitions: PartitionsNamespaces, Clerks: 16, Accounts: 1000}, options)
+}
+
+func TestKinds(t *testing.T) {
+	options := Options{Binary: "b"}
+	for _, kind := range Kinds() {
+		require.True(t, options.asksFor(kind), "all, if none is named")
+	}
+	options.Kinds = []string{"kill", "shards", "clerks-slow"}
+	require.NoError(t, options.Validate())
+	var asked []string
+	for _, kind := range Kinds() {
+		if options.asksFor(kind) {
+			asked = append(asked, kind)
+		}
+	}
+	require.Equal(t, []string{"kill", "kill-all", "clerks-slow", "shards-apart", "shards-stall", "shards-slow", "shards-break"}, asked)
+	had := Result{Kinds: map[string]int{"kill-all": 1, "shards-slow": 2, "clerks-slow": 0}}
+	require.Empty(t, had.lacks([]string{"kill", "shards", "shards-slow"}))
+	require.Equal(t, "clerks-slow", had.lacks(options.Kinds), "a run that had none of a kind proves nothing about it")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,9 +29,14 @@ type fault struct {
 	early bool
 }
 
-// faults are those of one round: in order in the first, which every run has, and after it in any order, with those of
-// processes on links that may be slow, and where a group can bear two faults at once with two.
+// faults are those of one round that were asked for.
 func (r *run) faults(round int) []fault {
+	return slices.DeleteFunc(r.allFaults(round), func(f fault) bool { return !r.options.asksFor(f.kind) })
+}
+
+// allFaults are in order in the first round, which every run has, and after it in any order, with those of processes on
+// links that may be slow, and where a group can bear two faults at once with two.
+func (r *run) allFaults(round int) []fault {
 	all := r.processFaults()
 	if r.options.Partitions == PartitionsOff {
 		return all
@@ -61,9 +67,9 @@ func (r *run) processFaults() []fault {
 	all = append(all, fault{kind: "kill", name: "kill -9 of the coordinator's primary", group: cluster.CoordinatorGroup, hurt: r.killPrimary, mend: r.restart})
 	shards := r.cluster.Shards()
 	whole := shards[len(shards)-1]
-	ofAll := fault{kind: "kill all", name: fmt.Sprintf("kill -9 of all of shard %d", whole), group: whole, hurt: r.killAll, mend: r.restart, early: true}
+	ofAll := fault{kind: "kill-all", name: fmt.Sprintf("kill -9 of all of shard %d", whole), group: whole, hurt: r.killAll, mend: r.restart, early: true}
 	if r.options.Durability != "sync" {
-		ofAll.kind, ofAll.name, ofAll.hurt = "end all", fmt.Sprintf("SIGTERM of all of shard %d", whole), r.endAll
+		ofAll.kind, ofAll.name, ofAll.hurt = "end-all", fmt.Sprintf("SIGTERM of all of shard %d", whole), r.endAll
 	}
 	return append(all, ofAll,
 		fault{kind: "end", name: fmt.Sprintf("SIGTERM of shard %d's primary", whole), group: whole, hurt: r.endPrimary, mend: r.restart},

@@ -19,13 +19,14 @@ const (
 	probesMin            = 1000
 )
 
-// How the links between replicas are hurt.
+// How links are hurt.
 const (
-	// PartitionsNamespaces: each node has a network namespace, packets between them are dropped, and every link has a
-	// proxy that delays, stalls, alters and breaks. Where that is not to be had the run says so and goes on as with
-	// PartitionsProxy.
+	// PartitionsNamespaces: each node has a network namespace, as has a half of the clerks; packets between them are
+	// dropped, and every link has a proxy that delays, stalls, alters and breaks. Where that is not to be had the run says
+	// so and goes on as with PartitionsProxy.
 	PartitionsNamespaces = "namespaces"
-	// PartitionsProxy: the proxies swallow what passes in the place of packets.
+	// PartitionsProxy: the proxies swallow what passes in the place of packets. The links between two groups have none, as
+	// no node can be told of them.
 	PartitionsProxy = "proxy"
 	// PartitionsOff: the links are left alone.
 	PartitionsOff = "off"
@@ -47,6 +48,9 @@ type Options struct {
 	Log string
 	// Partitions are PartitionsNamespaces (default), PartitionsProxy or PartitionsOff.
 	Partitions string
+	// Kinds are those of faults that there are to be, of Kinds, or whole families; none: all. A run that has had none of one
+	// is void.
+	Kinds []string
 	// Clerks and Accounts are the load; defaults 16 and 1,000.
 	Clerks, Accounts int
 	// Seed draws the transfers, and what happens to the links.
@@ -89,7 +93,7 @@ func (o *Options) Validate() error {
 	if o.Rounds < 0 || o.Duration < 0 || o.Clerks < 0 || o.Accounts < 0 || o.Accounts == 1 {
 		return fmt.Errorf("%w: Rounds %d, Duration %v, Clerks %d, Accounts %d", ErrOptions, o.Rounds, o.Duration, o.Clerks, o.Accounts)
 	}
-	return nil
+	return o.validateKinds()
 }
 
 func (o *Options) setDefaults() {

@@ -29,15 +29,15 @@ func (r *run) linkFaults(round int) []fault {
 	dropped := r.healOf(harm.dropped)
 	add("alone", "%s's primary alone", r.alone, r.healProbed)
 	add("alone", "%s's primary alone", r.alone, r.healProbed)
-	add("one way", "nobody hears %s's primary", r.mute, dropped)
-	add("one way", "%s's primary hears nobody", r.deaf, dropped)
+	add("one-way", "nobody hears %s's primary", r.mute, dropped)
+	add("one-way", "%s's primary hears nobody", r.deaf, dropped)
 	add("split", "%s in two parts", r.split, dropped)
 	add("pair", "%s's primary and a backup apart", r.pair, dropped)
 	add("slow", "slow links of %s", r.slow, r.healOf(func(h harm) (uint64, string) { return h.delayed, "pieces were delayed" }))
 	add("corrupting", "links that alter bytes of %s", r.corrupting, r.healOf(func(h harm) (uint64, string) { return h.altered, "bytes were altered" }))
-	add("stall", "links of %s's primary stand still", r.stall, r.healOf(func(h harm) (uint64, string) { return h.held, "pieces were held" }))
+	add("stall", "links of %s's primary standing still", r.stall, r.healOf(func(h harm) (uint64, string) { return h.held, "pieces were held" }))
 	add("broken", "all connections within %s broken", r.breakAll, r.healOf(func(h harm) (uint64, string) { return h.broken, "connections were broken" }))
-	return all
+	return append(all, r.distantFaults(round)...)
 }
 
 func groupName(group uint32) string {
@@ -47,11 +47,14 @@ func groupName(group uint32) string {
 	return fmt.Sprintf("shard %d", group)
 }
 
-// between are the ways from the first nodes to the second, and those back too if both.
+// between are the ways from the first nodes to the second, and those back too if both. None leads to where it begins.
 func between(from, to []process.Node, both bool) []link {
 	var ways []link
 	for _, a := range from {
 		for _, b := range to {
+			if a == b {
+				continue
+			}
 			if ways = append(ways, link{a, b}); both {
 				ways = append(ways, link{b, a})
 			}
@@ -116,11 +119,7 @@ func (r *run) primaryAndBackup(ctx context.Context, group uint32) ([]process.Nod
 // slow makes every link of a group slow, each in its own way.
 func (r *run) slow(_ context.Context, group uint32) ([]process.Node, error) {
 	nodes := r.cluster.Nodes(group)
-	for _, l := range between(nodes, nodes, false) {
-		if l.from != l.to {
-			r.network.set(l, faultproxy.Slow(r.random))
-		}
-	}
+	r.setAll(between(nodes, nodes, false), func() faultproxy.Conditions { return faultproxy.Slow(r.random) })
 	return nodes, nil
 }
 
@@ -130,9 +129,7 @@ func (r *run) corrupting(ctx context.Context, group uint32) ([]process.Node, err
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range between(both[:1], both[1:], true) {
-		r.network.set(l, faultproxy.Corrupting(r.random))
-	}
+	r.setAll(between(both[:1], both[1:], true), func() faultproxy.Conditions { return faultproxy.Corrupting(r.random) })
 	return both, nil
 }
 
@@ -142,25 +139,26 @@ func (r *run) stall(ctx context.Context, group uint32) ([]process.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	still := faultproxy.Condition{Hold: true}
-	for _, l := range between([]process.Node{primary}, r.others(primary), true) {
-		r.network.set(l, faultproxy.Conditions{Forward: still, Backward: still})
+	return []process.Node{primary}, r.impose(stall, []process.Node{primary}, r.others(primary))
+}
+
+// setAll puts links into conditions, drawn for each.
+func (r *run) setAll(ways []link, draw func() faultproxy.Conditions) {
+	for _, l := range ways {
+		r.network.set(l, draw())
 	}
-	return []process.Node{primary}, nil
 }
 
 // breakAll half-closes the connections within a group, or resets them: whichever is drawn for each.
 func (r *run) breakAll(_ context.Context, group uint32) ([]process.Node, error) {
 	nodes := r.cluster.Nodes(group)
 	for _, l := range between(nodes, nodes, false) {
-		switch {
-		case l.from == l.to:
-		case r.random.IntN(2) == 0:
-			r.network.links[l].HalfClose()
-		default:
-			r.network.set(l, faultproxy.Conditions{Cut: true})
-			r.network.set(l, faultproxy.Conditions{})
+		if r.random.IntN(2) == 0 {
+			r.network.halfClose(l)
+			continue
 		}
+		r.network.set(l, faultproxy.Conditions{Cut: true})
+		r.network.set(l, faultproxy.Conditions{})
 	}
 	return nodes, nil
 }

@@ -21,11 +21,9 @@ func (r *run) inWeather(f fault) fault {
 	hurt, mend := f.hurt, f.mend
 	f.name += ", some links slow"
 	f.hurt = func(ctx context.Context, group uint32) ([]process.Node, error) {
-		for _, from := range r.network.nodes {
-			for _, to := range r.others(from) {
-				if r.random.IntN(slowChance) == 0 {
-					r.network.set(link{from, to}, faultproxy.Slow(r.random))
-				}
+		for _, l := range r.network.all() {
+			if r.random.IntN(slowChance) == 0 {
+				r.network.set(l, faultproxy.Slow(r.random))
 			}
 		}
 		return hurt(ctx, group)

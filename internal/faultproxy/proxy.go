@@ -36,6 +36,16 @@ type Counts struct {
 	HalfClosed uint64
 }
 
+// Plus adds the totals of another link.
+func (c Counts) Plus(other Counts) Counts {
+	return Counts{
+		Connections: c.Connections + other.Connections, Failed: c.Failed + other.Failed, Cut: c.Cut + other.Cut, Damaged: c.Damaged + other.Damaged,
+		Forward: c.Forward + other.Forward, Backward: c.Backward + other.Backward,
+		Swallowed: c.Swallowed + other.Swallowed, Altered: c.Altered + other.Altered,
+		Held: c.Held + other.Held, Delayed: c.Delayed + other.Delayed, HalfClosed: c.HalfClosed + other.HalfClosed,
+	}
+}
+
 // Proxy is one link. Start makes one, Close ends it.
 type Proxy struct {
 	options Options
