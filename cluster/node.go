@@ -200,11 +200,10 @@ func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, repli
 		serving.RegisterMapService(n.node.Registrar())
 		return serving, serving.StateMachine(), nil
 	}
-	coordinators := make([]string, len(n.config.Coordinators))
-	for i, member := range n.config.Coordinators {
-		coordinators[i] = member.Address
-	}
-	router := openLateRouter(route.Options{Coordinators: coordinators, Cluster: id, Logger: options.Logger})
+	coordinators := recallCoordinators(n.config.Data, n.config.Coordinators, options.Logger)
+	router := openLateRouter(route.Options{
+		Coordinators: coordinators.addresses(), KeepCoordinators: coordinators.remember, Cluster: id, Logger: options.Logger,
+	})
 	n.onClose(router.close)
 	serving, err := shardserver.New(shardserver.Options{
 		Shard: txn.ShardID(n.config.Group), Replica: replication.ReplicaID(n.config.Replica), AddressOf: n.addresses.of, Router: router, Logger: options.Logger,

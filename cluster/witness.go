@@ -69,7 +69,8 @@ func (w *witness) Attach(replicator replication.Replicator) { w.replicator.Store
 func (w *witness) Handle(_ *pb.Request, _ time.Time, respond func(*pb.Response)) {
 	refusal := &pb.Error{Code: pb.Code_CODE_NOT_PRIMARY, Message: "a witness has no state and serves nobody"}
 	if replicator := w.replicator.Load(); replicator != nil {
-		refusal.View = uint64((*replicator).Status().View)
+		status := (*replicator).Status()
+		refusal.View, refusal.Epoch = uint64(status.View), status.Epoch
 	}
 	respond(&pb.Response{Body: &pb.Response_Error{Error: refusal}})
 }

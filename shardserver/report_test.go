@@ -2,6 +2,7 @@ package shardserver
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/viewline/viewline/internal/route"
+	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/replication"
 )
 
@@ -71,5 +73,39 @@ func TestAnEarlierEpochsPrimaryIsSilent(t *testing.T) {
 		group.reconfigured(replication.Member{ID: 1}, replication.Member{ID: 2})
 		pass(5 * time.Second)
 		require.Empty(t, c.takeReports())
+	})
+}
+
+// TestWhoHasLeftNamesTheMembers: a replica that is no member any more, or not yet, sends everybody to the primary of the
+// newest epoch that it knows, and never to one that is no member.
+func TestWhoHasLeftNamesTheMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var present sync.Map
+		c := newCluster(t, 1, 3, func(o *Options) {
+			o.AddressOf = func(id replication.ReplicaID) string {
+				if _, member := present.Load(id); !member {
+					return ""
+				}
+				return fmt.Sprintf("at-%d:1", id)
+			}
+		})
+		defer c.close()
+		group, left := c.shards[1].group, c.shards[1].servers[0]
+		refused := func(want string) {
+			t.Helper()
+			refusal := requireCode(t, pb.Code_CODE_NOT_PRIMARY, ask(t, left, readRequest(updateMode, c.key(1, 0))))
+			require.Equal(t, want, refusal.GetPrimaryAddress())
+			require.Equal(t, group.epoch, refusal.GetEpoch())
+			require.EqualValues(t, group.view, refusal.GetView())
+		}
+		group.lead(group.members[1])
+		refused("") // what it knows of the members and of the view are of two moments
+		present.Store(replication.ReplicaID(2), true)
+		group.reconfigured(replication.Member{ID: 2}, replication.Member{ID: 3})
+		refused("at-2:1")
+		group.lead(group.members[2])
+		refused("")
+		present.Store(replication.ReplicaID(3), true)
+		refused("at-3:1")
 	})
 }

@@ -107,7 +107,11 @@ func (r *Router) take(w *watch, news *pb.WatchMapResponse) error {
 		}
 		r.adoptCoordinator(known)
 	}
-	w.know(r.coordinators(), r.options.Coordinators)
+	coordinators := r.coordinators()
+	w.know(coordinators, r.options.Coordinators)
+	if r.options.KeepCoordinators != nil && r.current.Load() != nil {
+		r.options.KeepCoordinators(coordinators)
+	}
 	r.learn(news.GetPrimaries())
 	r.raise(txn.Timestamp(news.GetBound()))
 	return nil

@@ -97,11 +97,17 @@ func TestTheWatchMovesToNewCoordinators(t *testing.T) {
 		later := theMap(5)
 		later.Coordinator = present
 		c9.tell(&pb.WatchMapResponse{Map: later, Coordinator: present, CoordinatorPrimary: "c9", Bound: 99})
-		r := w.router(func(o *route.Options) { o.Coordinators = []string{"c1", "c2", "c3"} })
+		var kept []string
+		r := w.router(func(o *route.Options) {
+			o.Coordinators = []string{"c1", "c2", "c3"}
+			o.KeepCoordinators = func(addresses []string) { kept = addresses }
+		})
 		time.Sleep(time.Second)
 		require.EqualValues(t, 5, r.Map().Version)
 		require.EqualValues(t, 7, r.Map().Epoch(route.CoordinatorGroup))
 		require.EqualValues(t, 99, r.Bound())
+		synctest.Wait()
+		require.Equal(t, []string{"c8", "c9"}, kept, "for those who come later")
 		timestamp, err := r.Timestamp(t.Context())
 		require.NoError(t, err)
 		require.EqualValues(t, 77, timestamp)
