@@ -3,14 +3,11 @@ package survey
 import (
 	"context"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 )
@@ -147,22 +144,14 @@ func AskNode(ctx context.Context, address string, dial ...grpc.DialOption) (*pb.
 	return askNode(ctx, address, false, dial)
 }
 
-func askNode(ctx context.Context, address string, states bool, dial []grpc.DialOption) (response *pb.NodeStatusResponse, err error) {
+func askNode(ctx context.Context, address string, states bool, dial []grpc.DialOption) (*pb.NodeStatusResponse, error) {
 	timeout := askTimeout
 	if states {
 		timeout = statesTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	options := append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, dial...)
-	connection, err := grpc.NewClient("passthrough:///"+address, options...)
-	if err != nil {
-		return nil, fmt.Errorf("survey: %w", err)
-	}
-	defer func() { err = errors.Join(err, connection.Close()) }()
-	response, err = pb.NewAdminServiceClient(connection).NodeStatus(ctx, &pb.NodeStatusRequest{StateHash: states})
-	if err != nil {
-		return nil, fmt.Errorf("survey: %s: %w", address, err)
-	}
-	return response, nil
+	return askAdmin(address, dial, func(client pb.AdminServiceClient) (*pb.NodeStatusResponse, error) {
+		return client.NodeStatus(ctx, &pb.NodeStatusRequest{StateHash: states})
+	})
 }

@@ -33,6 +33,11 @@ func serve(t *testing.T, replicas ...*pb.ReplicaStatus) string {
 
 func (a *admin) serve(t *testing.T) string {
 	t.Helper()
+	return serveAdmin(t, a)
+}
+
+func serveAdmin(t *testing.T, a pb.AdminServiceServer) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	server := grpc.NewServer()
@@ -52,17 +57,15 @@ func TestAsk(t *testing.T) {
 		StateHash: []byte{1}, Counters: map[string]uint64{"fsyncs": 4},
 	})
 	second := serve(t, &pb.ReplicaStatus{Group: 1, Replica: 2, Role: "backup", Status: "normal", View: 3, Op: 11, Commit: 4, Applied: 4})
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, nobody.Close())
+	nobody := unused(t)
 
-	replicas := Ask(t.Context(), []Group{{ID: 1, Members: []Member{{Replica: 1, Address: first}, {Replica: 2, Address: second}, {Replica: 3, Address: nobody.Addr().String()}, {Replica: 4, Address: second}}}})
+	replicas := Ask(t.Context(), []Group{{ID: 1, Members: []Member{{Replica: 1, Address: first}, {Replica: 2, Address: second}, {Replica: 3, Address: nobody}, {Replica: 4, Address: second}}}})
 	require.Equal(t, Replica{
 		Group: 1, Replica: 1, Address: first, Cluster: "ab01", Version: "1.2", Role: "primary", Status: "normal", Serving: true,
 		View: 3, Op: 12, Commit: 11, Applied: 10, StateHash: "01", Counters: map[string]uint64{"fsyncs": 4}, CPUSeconds: 3,
 	}, replicas[0])
 	require.Equal(t, uint64(7), replicas[1].Lag)
-	require.Contains(t, replicas[2].Error, nobody.Addr().String())
+	require.Contains(t, replicas[2].Error, nobody)
 	require.Contains(t, replicas[3].Error, "no such replica")
 	require.Equal(t, Down, Assess(append(replicas[:1:1], replicas[2:]...)).Health)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 )
@@ -45,7 +44,9 @@ func Transfer(ctx context.Context, group Group, to uint32, dial ...grpc.DialOpti
 		if err != nil {
 			return Final{err}
 		}
-		response, err := transferFrom(ctx, addresses[from], &pb.TransferPrimaryRequest{Group: group.ID, To: to}, dial)
+		response, err := askAdmin(addresses[from], dial, func(client pb.AdminServiceClient) (*pb.TransferPrimaryResponse, error) {
+			return client.TransferPrimary(ctx, &pb.TransferPrimaryRequest{Group: group.ID, To: to})
+		})
 		if err != nil {
 			return Final{fmt.Errorf("%w: %w", ErrTransferUnknown, err)}
 		}
@@ -67,20 +68,4 @@ func judge(refusal *pb.Error) error {
 	default:
 		return Final{fmt.Errorf("%w: %s", ErrNotTransferred, refusal.GetMessage())}
 	}
-}
-
-func transferFrom(
-	ctx context.Context, address string, request *pb.TransferPrimaryRequest, dial []grpc.DialOption,
-) (response *pb.TransferPrimaryResponse, err error) {
-	options := append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, dial...)
-	connection, err := grpc.NewClient("passthrough:///"+address, options...)
-	if err != nil {
-		return nil, fmt.Errorf("survey: %w", err)
-	}
-	defer func() { err = errors.Join(err, connection.Close()) }()
-	response, err = pb.NewAdminServiceClient(connection).TransferPrimary(ctx, request)
-	if err != nil {
-		return nil, fmt.Errorf("survey: %s: %w", address, err)
-	}
-	return response, nil
 }
