@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"github.com/viewline/viewline/clerk"
@@ -67,8 +66,9 @@ type Cluster struct {
 	layout  *Layout
 	faults  faults
 
-	mu    sync.Mutex
-	nodes map[string]*localNode // that run, by NodeName
+	mu     sync.Mutex
+	groups []Group               // as their members are now, the coordinator's first; guarded by mu
+	nodes  map[string]*localNode // that run, by NodeName
 }
 
 // localNode is a node and the gate before its connections.
@@ -93,7 +93,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if _, err := Initialise(layout); err != nil {
 		return nil, err
 	}
-	c := &Cluster{options: options, layout: layout, faults: newFaults(), nodes: map[string]*localNode{}}
+	c := &Cluster{options: options, layout: layout, groups: layout.Groups(), faults: newFaults(), nodes: map[string]*localNode{}}
 	for _, group := range layout.Groups() {
 		for _, member := range group.Members {
 			if err := c.Restart(group.ID, member.Replica); err != nil {
@@ -115,7 +115,7 @@ func (c *Cluster) Restart(group, replica uint32) error {
 	if c.nodes[name] != nil {
 		return fmt.Errorf("cluster: %s runs already", name)
 	}
-	config, err := ReadNodeConfig(filepath.Join(c.layout.Directory, name, NodeFile))
+	config, err := ReadNodeConfig(c.nodeFile(group, replica))
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (c *Cluster) take(group, replica uint32) (*localNode, error) {
 
 func (c *Cluster) replicas(group uint32) []uint32 {
 	var replicas []uint32
-	for _, g := range c.layout.Groups() {
+	for _, g := range c.Groups() {
 		if g.ID == group {
 			for _, member := range g.Members {
 				replicas = append(replicas, member.Replica)
@@ -183,8 +183,9 @@ func (c *Cluster) replicas(group uint32) []uint32 {
 
 // Endpoints are the addresses of the coordinator's replicas, for a clerk.
 func (c *Cluster) Endpoints() []string {
-	endpoints := make([]string, len(c.layout.Coordinator))
-	for i, member := range c.layout.Coordinator {
+	coordinators := c.Groups()[0].Members
+	endpoints := make([]string, len(coordinators))
+	for i, member := range coordinators {
 		endpoints[i] = member.Address
 	}
 	return endpoints
@@ -204,6 +205,10 @@ func (c *Cluster) NodeDirectory(group, replica uint32) string {
 	return filepath.Join(c.layout.Directory, NodeName(group, replica))
 }
 
+func (c *Cluster) nodeFile(group, replica uint32) string {
+	return filepath.Join(c.NodeDirectory(group, replica), NodeFile)
+}
+
 // Clerk connects a new clerk, which its caller closes.
 func (c *Cluster) Clerk(ctx context.Context) (*clerk.Clerk, error) {
 	return clerk.Dial(ctx, clerk.Options{Coordinators: c.Endpoints(), Logger: c.options.Logger})
@@ -217,38 +222,36 @@ type Replica = survey.Replica
 
 // Survey asks every node how it is. What a node does not answer within 2 s stands in Replica.Error.
 func (c *Cluster) Survey(ctx context.Context) []Replica {
-	return survey.Ask(ctx, c.layout.Groups())
+	return survey.Ask(ctx, c.Groups())
 }
 
 // SurveyStates is Survey with the hash of every replica's state.
 func (c *Cluster) SurveyStates(ctx context.Context) []Replica {
-	return survey.AskStates(ctx, c.layout.Groups())
+	return survey.AskStates(ctx, c.Groups())
 }
 
 // AwaitWhole waits until every group serves with all its replicas, all caught up.
 func (c *Cluster) AwaitWhole(ctx context.Context) error {
-	return survey.AwaitWhole(ctx, c.layout.Groups())
+	return survey.AwaitWhole(ctx, c.Groups())
 }
 
 // Primary waits until a replica of the group serves, and names it.
 func (c *Cluster) Primary(ctx context.Context, group uint32) (uint32, error) {
-	groups := c.layout.Groups()
-	at := slices.IndexFunc(groups, func(g Group) bool { return g.ID == group })
-	if at < 0 {
-		return 0, fmt.Errorf("%w: no group %d", ErrOptions, group)
+	found, err := c.group(group)
+	if err != nil {
+		return 0, err
 	}
-	return survey.AwaitPrimary(ctx, groups[at])
+	return survey.AwaitPrimary(ctx, found)
 }
 
 // Transfer has the primary of a group hand its role over to another replica, or, for 0, to the one that is most caught
 // up, and returns who is primary then.
 func (c *Cluster) Transfer(ctx context.Context, group, to uint32) (primary uint32, err error) {
-	groups := c.layout.Groups()
-	at := slices.IndexFunc(groups, func(g survey.Group) bool { return g.ID == group })
-	if at < 0 {
-		return 0, fmt.Errorf("%w: no group %d", ErrOptions, group)
+	found, err := c.group(group)
+	if err != nil {
+		return 0, err
 	}
-	done, err := survey.Transfer(ctx, groups[at], to)
+	done, err := survey.Transfer(ctx, found, to)
 	return done.Primary, err
 }
 

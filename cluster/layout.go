@@ -173,8 +173,8 @@ func validateMembers(group string, members []Member, addresses map[string]string
 		if member.Replica == 0 || i > 0 && members[i-1].Replica >= member.Replica {
 			return fmt.Errorf("%w: replica ids of %s start at 1 and ascend, %d does not", ErrConfig, group, member.Replica)
 		}
-		if _, port, err := net.SplitHostPort(member.Address); err != nil || port == "" || port == "0" {
-			return fmt.Errorf("%w: address %q of %s replica %d is not host:port", ErrConfig, member.Address, group, member.Replica)
+		if err := checkAddress(member.Address); err != nil {
+			return fmt.Errorf("%w: %s replica %d", err, group, member.Replica)
 		}
 		user := fmt.Sprintf("%s replica %d", group, member.Replica)
 		if other, taken := addresses[member.Address]; taken {
@@ -183,4 +183,11 @@ func validateMembers(group string, members []Member, addresses map[string]string
 		addresses[member.Address] = user
 	}
 	return validateWitness(group, members)
+}
+
+func checkAddress(address string) error {
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" || port == "0" {
+		return fmt.Errorf("%w: address %q is not host:port", ErrConfig, address)
+	}
+	return nil
 }

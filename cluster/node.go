@@ -225,8 +225,8 @@ func (n *RunningNode) openReplica(
 	}
 	return vr.Open(vr.Options{
 		LeaseDuration: n.config.leaseDuration(),
-		Group:         replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members,
-		Witness: replication.ReplicaID(witnessOf(n.config.Members)),
+		Group:         replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members, Joining: n.config.Joining,
+		Witness: replication.ReplicaID(n.config.witness()),
 		// A directory's first life is 1, a membership's 0.
 		Cluster: identity.Cluster, Incarnation: identity.Incarnation - 1,
 		Transport: via, Storage: disk, Durability: durability, RefuseDamage: options.RefuseDamage, StateMachine: machine, Logger: options.Logger,

@@ -14,6 +14,9 @@ import (
 // CoordinatorGroup is the id of the coordinator's group.
 const CoordinatorGroup = 0
 
+// incarnationMax is above every incarnation.
+const incarnationMax = 1 << 62
+
 // NodeConfig is one node's file, which init writes: one process with one replica.
 type NodeConfig struct {
 	// Cluster is the cluster's id, 32 hexadecimal digits.
@@ -21,6 +24,16 @@ type NodeConfig struct {
 	// Group is 0 for a replica of the coordinator, else the shard.
 	Group   uint32 `toml:"group"`
 	Replica uint32 `toml:"replica"`
+	// Joining: when this file was written the group existed and this replica was to become a member of it: Members are
+	// those that it asks, and Address is its own. It stays set.
+	Joining bool `toml:"joining,omitempty"`
+	// Own is where the group's members reach this replica; empty: at its address among Members.
+	Own string `toml:"address,omitempty"`
+	// Incarnation is the data directory's life, and tells it from every other that was made for this replica. 0: 1, the
+	// first, which only those have that the group began with.
+	Incarnation uint64 `toml:"incarnation,omitempty"`
+	// Witness: it joins as a witness; see Member.Witness.
+	Witness bool `toml:"witness,omitempty"`
 	// Listen is where the node listens. It defaults to the replica's own address among Members.
 	Listen string `toml:"listen,omitempty"`
 	// Admin is where the node serves /metrics and profiles over HTTP: a loopback address, port 0 for a free one. Empty:
@@ -35,7 +48,8 @@ type NodeConfig struct {
 	Leases *bool `toml:"leases,omitempty"`
 	// Log is how the data directory keeps the log, bbolt or wal; empty: as it was made. Another than that is refused.
 	Log string `toml:"log,omitempty"`
-	// Members are all replicas of the group, this one included.
+	// Members are the replicas that the group began with, this one included; of one that joins, those to ask. Who is a member
+	// later, the group itself knows.
 	Members []Member `toml:"member"`
 	// Peers are other replicas of the group, present members or later ones, that this node reaches elsewhere than everyone
 	// else does: over a network for replication alone, or through a proxy.
@@ -83,8 +97,8 @@ func (c *NodeConfig) Validate() error {
 	if err := validateMembers("coordinator", c.Coordinators, map[string]string{}); err != nil {
 		return err
 	}
-	if c.Address() == "" {
-		return fmt.Errorf("%w: replica %d is not among its group's members", ErrConfig, c.Replica)
+	if err := c.validateOwn(); err != nil {
+		return err
 	}
 	if err := c.validatePeers(); err != nil {
 		return err
@@ -96,6 +110,26 @@ func (c *NodeConfig) Validate() error {
 		return fmt.Errorf("%w: a coordinator's file names no shard", ErrConfig)
 	}
 	return nil
+}
+
+// validateOwn wants the node's own address, and of one that joins all that tells it from others.
+func (c *NodeConfig) validateOwn() error {
+	switch {
+	case c.Address() == "":
+		return fmt.Errorf("%w: replica %d is not among its group's members", ErrConfig, c.Replica)
+	case !c.Joining && (c.Own != "" || c.Incarnation > 1 || c.Witness):
+		return fmt.Errorf("%w: only one that joins says its own address, incarnation, or that it is a witness", ErrConfig)
+	case !c.Joining:
+		return nil
+	case c.Replica == 0 || c.Own == "" || c.Incarnation < 2 || c.Incarnation > incarnationMax:
+		return fmt.Errorf("%w: replica %d at %q in incarnation %d cannot join", ErrConfig, c.Replica, c.Own, c.Incarnation)
+	}
+	for _, member := range c.Members {
+		if member.Address == c.Own && member.Replica != c.Replica {
+			return fmt.Errorf("%w: this node and replica %d both have address %s", ErrConfig, member.Replica, c.Own)
+		}
+	}
+	return checkAddress(c.Own)
 }
 
 // validatePeers wants other replicas, each once. Who is a member changes while the configuration stays.
@@ -125,15 +159,19 @@ func (c *NodeConfig) ClusterID() ([16]byte, error) {
 	return id, nil
 }
 
-// identity is what the node's data directory must say. No replica has come back from the loss of its data yet,
-// so every incarnation is the first.
+// identity is what the node's data directory must say.
 func (c *NodeConfig) identity() (node.Identity, error) {
 	id, err := c.ClusterID()
-	return node.Identity{Cluster: id, Group: c.Group, Replica: c.Replica, Incarnation: 1}, err
+	return node.Identity{Cluster: id, Group: c.Group, Replica: c.Replica, Incarnation: max(c.Incarnation, 1)}, err
 }
 
 // Address is where the group's members reach this replica, or empty.
-func (c *NodeConfig) Address() string { return addressOf(c.Members, c.Replica) }
+func (c *NodeConfig) Address() string {
+	if c.Own != "" {
+		return c.Own
+	}
+	return addressOf(c.Members, c.Replica)
+}
 
 func addressOf(members []Member, replica uint32) string {
 	for _, member := range members {

@@ -43,7 +43,19 @@ func witnessOf(members []Member) uint32 {
 	return 0
 }
 
-func (c *NodeConfig) isWitness() bool { return witnessOf(c.Members) == c.Replica }
+// witness is the witness that the replica has to be told of: the one that the group began with, or itself.
+func (c *NodeConfig) witness() uint32 {
+	switch {
+	case !c.Joining:
+		return witnessOf(c.Members)
+	case c.Witness:
+		return c.Replica
+	default:
+		return 0
+	}
+}
+
+func (c *NodeConfig) isWitness() bool { return c.witness() == c.Replica }
 
 // witness stands where a replica with a state has its server: it sends everybody on to the primary.
 type witness struct {

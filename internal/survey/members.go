@@ -69,7 +69,7 @@ func (m *Membership) Member(replica uint32) (EpochMember, bool) {
 func (m *Membership) AsGroup() Group {
 	group := Group{ID: m.Group}
 	for _, member := range m.Members {
-		group.Members = append(group.Members, Member{Replica: member.Replica, Address: member.Address})
+		group.Members = append(group.Members, Member{Replica: member.Replica, Address: member.Address, Witness: member.Witness})
 	}
 	return group
 }

@@ -257,7 +257,7 @@ func (c *attempt) look(ctx context.Context) (verdict, error) {
 func (c *attempt) around() Group {
 	group := c.before.AsGroup()
 	for _, member := range c.done.Members {
-		group.Members = append(group.Members, Member{Replica: member.Replica, Address: member.Address})
+		group.Members = append(group.Members, Member{Replica: member.Replica, Address: member.Address, Witness: member.Witness})
 	}
 	return group
 }

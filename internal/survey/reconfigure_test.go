@@ -264,7 +264,7 @@ func TestFindMembers(t *testing.T) {
 	cancel()
 	_, err = AwaitMembers(ctx, g.original)
 	require.ErrorIs(t, err, ErrNoPrimary)
-	_, err = FindMembers(t.Context(), Group{ID: 1, Members: []Member{{1, unused(t)}}})
+	_, err = FindMembers(t.Context(), Group{ID: 1, Members: []Member{{Replica: 1, Address: unused(t)}}})
 	require.ErrorIs(t, err, ErrNoPrimary)
 	require.ErrorContains(t, err, "nobody of group 1 answers")
 }
