@@ -92,9 +92,29 @@ func outcomes() []verdict {
 		{[]error{clerk.ErrNotFound, tree.ErrNoEntry}, exitNotFound, ""},
 		{[]error{errNotServing}, exitUnavailable, ""},
 		{
+			[]error{survey.ErrNoPrimary},
+			exitUnavailable,
+			"see what is wrong with the group: viewline status",
+		},
+		{
 			[]error{survey.ErrTransferUnknown},
 			exitUnknown,
 			"see who is primary: viewline status",
+		},
+		{
+			[]error{survey.ErrChangeUnknown},
+			exitUnknown,
+			"see who is a member: viewline member list",
+		},
+		{
+			[]error{survey.ErrMoved},
+			exitRefused,
+			"see who is a member now: viewline member list; and run it again if it is still what you want",
+		},
+		{
+			[]error{survey.ErrNotChanged},
+			exitUnavailable,
+			"nothing was changed; allow more time: --timeout, or see what is wrong: viewline member list",
 		},
 		{
 			[]error{survey.ErrNotTransferred},
@@ -125,7 +145,7 @@ func refusals() []verdict {
 		{
 			[]error{cluster.ErrDataMissing, node.ErrNotFormatted},
 			exitRefused,
-			"set a new cluster up with: viewline init CLUSTER.toml; the directory of a replica that lost it has to be put back, and never an old copy of it",
+			"set a new cluster up with: viewline init CLUSTER.toml; a replica that has lost its data comes back with: viewline init --join GROUP --replica N, and never with an old copy",
 		},
 		{
 			[]error{errNotForced},
@@ -160,10 +180,10 @@ func refusals() []verdict {
 		{
 			[]error{cluster.ErrLayoutChanged},
 			exitRefused,
-			"members of a running cluster cannot be changed by init: use the old layout or another directory",
+			"a running cluster's members are changed with: viewline member; or use the old layout, or another directory",
 		},
 		{
-			[]error{clerk.ErrRefused, clerk.ErrSnapshotTooOld, survey.ErrNoReplica, node.ErrNotEmpty, node.ErrIdentity},
+			[]error{clerk.ErrRefused, clerk.ErrSnapshotTooOld, survey.ErrNoReplica, survey.ErrUnchangeable, survey.ErrClusters, survey.ErrChange, cluster.ErrJoin, node.ErrNotEmpty, node.ErrIdentity},
 			exitRefused, "",
 		},
 	}

@@ -18,8 +18,9 @@ import (
 )
 
 func (a *app) initCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "init CLUSTER.toml", GroupID: "run", Short: "Set up the directories of a new cluster",
+	var newcomer joinFlags
+	command := &cobra.Command{
+		Use: "init CLUSTER.toml | --join GROUP", GroupID: "run", Short: "Set up the directories of a new cluster, or of one more node",
 		Long: `Set up a new cluster: mint its id and make a directory for each node, with its configuration (node.toml) and its
 empty data directory. Run again it changes nothing. The file says who is in the cluster:
 
@@ -38,9 +39,16 @@ empty data directory. Run again it changes nothing. The file says who is in the 
   # ... and so on
 
 With witness = true a replica keeps the log that the others need and has no state: one of a group at most, beside one to
-three others.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, arguments []string) error {
+three others.
+` + initJoinHelp,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, arguments []string) error {
+			if newcomer.given() {
+				return a.join(cmd.Context(), &newcomer, arguments)
+			}
+			if len(arguments) != 1 {
+				return usagef("%d arguments do not fit; usage: %s", len(arguments), cmd.UseLine())
+			}
 			layout, err := cluster.ReadLayout(arguments[0])
 			if err != nil {
 				return err
@@ -52,6 +60,8 @@ three others.`,
 			return a.writeInitialised(layout, done)
 		},
 	}
+	newcomer.add(command)
+	return command
 }
 
 func (a *app) writeInitialised(layout *cluster.Layout, done *cluster.Initialised) error {
@@ -141,11 +151,7 @@ func (f *nodeFlags) read(verb string) (*cluster.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	right := "shardserver"
-	if config.Group == cluster.CoordinatorGroup {
-		right = "coordinator"
-	}
-	if verb != right {
+	if right := verbOf(config.Group); verb != right {
 		return nil, usagef("%s is the file of a node of another kind: use viewline %s", f.config, right)
 	}
 	if f.listen != "" {

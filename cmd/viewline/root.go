@@ -90,7 +90,7 @@ See it work, with nothing set up:   viewline demo
 	root.AddGroup(
 		&cobra.Group{ID: "use", Title: "Use a cluster:"}, &cobra.Group{ID: "run", Title: "Run a cluster:"},
 		&cobra.Group{ID: "try", Title: "Try it:"})
-	root.AddCommand(a.initCommand(), a.nodeCommand("coordinator"), a.nodeCommand("shardserver"), a.transferCommand(), a.forceCommand(), a.statusCommand(),
+	root.AddCommand(a.initCommand(), a.nodeCommand("coordinator"), a.nodeCommand("shardserver"), a.transferCommand(), a.memberCommand(), a.forceCommand(), a.statusCommand(),
 		a.getCommand(), a.putCommand(), a.deleteCommand(), a.txnCommand(), a.outcomeCommand(),
 		a.loadCommand(), a.verifyCommand(), a.demoCommand(), a.chaosCommand(), a.benchCommand(), a.simCommand(), a.versionCommand())
 	usageErrors(root)

@@ -50,12 +50,8 @@ A node that is ended by SIGTERM does this by itself.`,
 }
 
 func parseTransfer(arguments []string) (group, replica uint32, err error) {
-	if arguments[0] != "coordinator" {
-		number, err := strconv.ParseUint(arguments[0], 10, 32)
-		if err != nil {
-			return 0, 0, usagef("the group is %q, need a shard's number or coordinator", arguments[0])
-		}
-		group = uint32(number)
+	if group, err = parseGroup(arguments[0]); err != nil {
+		return 0, 0, err
 	}
 	number, err := strconv.ParseUint(arguments[1], 10, 32)
 	if err != nil {
