@@ -202,7 +202,8 @@ func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, repli
 	}
 	coordinators := recallCoordinators(n.config.Data, n.config.Coordinators, options.Logger)
 	router := openLateRouter(route.Options{
-		Coordinators: coordinators.addresses(), KeepCoordinators: coordinators.remember, Cluster: id, Logger: options.Logger,
+		Coordinators: coordinators.addresses(), CoordinatorsEpoch: coordinators.epoch, KeepCoordinators: coordinators.remember,
+		Cluster: id, Logger: options.Logger,
 	})
 	n.onClose(router.close)
 	serving, err := shardserver.New(shardserver.Options{

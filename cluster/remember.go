@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -10,8 +11,8 @@ import (
 )
 
 const (
-	// coordinatorsFile is in a shard's data directory, once the coordinator's members are others than those that the node's
-	// file names: their addresses, a line each.
+	// coordinatorsFile is in a shard's data directory once the coordinator's members have changed: their epoch, and where
+	// they are.
 	coordinatorsFile = "COORDINATORS"
 	// coordinatorsBytesMax is more than any such file has.
 	coordinatorsBytesMax = 64 << 10
@@ -19,12 +20,15 @@ const (
 
 // coordinatorMemory is where a node of a shard finds the coordinator when it starts: at the addresses that it knew last,
 // then at those of its file. Without it, a shard that restarts after all the first coordinators are gone would find none
-// before somebody has edited its file. It is advice: a wrong address costs an attempt to connect.
+// before somebody has edited its file; and one of them that was away, and does not know that it is a member no more,
+// would be believed. It is advice: a wrong address costs an attempt to connect.
 type coordinatorMemory struct {
 	path       string
 	configured []string
-	known      []string // what the file says, or the configuration while there is none
-	logger     *slog.Logger
+	// epoch and known are what the file says; 0 and nothing while there is none.
+	epoch  uint64
+	known  []string
+	logger *slog.Logger
 }
 
 func recallCoordinators(data string, configured []Member, logger *slog.Logger) *coordinatorMemory {
@@ -32,25 +36,32 @@ func recallCoordinators(data string, configured []Member, logger *slog.Logger) *
 	for _, member := range configured {
 		m.configured = append(m.configured, member.Address)
 	}
-	if m.known = m.read(); m.known == nil {
-		m.known = m.configured
+	if text, err := os.ReadFile(m.path); err == nil {
+		m.epoch, m.known = parseCoordinators(string(text))
 	}
 	return m
 }
 
-// read returns what the file says, as far as that makes sense.
-func (m *coordinatorMemory) read() (addresses []string) {
-	text, err := os.ReadFile(m.path)
-	if err != nil || len(text) > coordinatorsBytesMax {
-		return nil
+// parseCoordinators reads what encodeCoordinators wrote. Of anything else it takes nothing.
+func parseCoordinators(text string) (epoch uint64, addresses []string) {
+	lines := strings.Split(text, "\n")
+	if _, err := fmt.Sscanf(lines[0], "epoch %d", &epoch); err != nil || len(lines) < 3 || len(text) > coordinatorsBytesMax {
+		return 0, nil
 	}
-	for line := range strings.Lines(string(text)) {
-		address := strings.TrimSuffix(line, "\n")
-		if _, port, err := net.SplitHostPort(address); err == nil && port != "" {
-			addresses = append(addresses, address)
+	for _, address := range lines[1 : len(lines)-1] {
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return 0, nil
 		}
+		addresses = append(addresses, address)
 	}
-	return addresses
+	if encodeCoordinators(epoch, addresses) != text || len(addresses) == 0 {
+		return 0, nil
+	}
+	return epoch, addresses
+}
+
+func encodeCoordinators(epoch uint64, addresses []string) string {
+	return fmt.Sprintf("epoch %d\n%s\n", epoch, strings.Join(addresses, "\n"))
 }
 
 // addresses are those to begin with.
@@ -64,15 +75,15 @@ func (m *coordinatorMemory) addresses() []string {
 	return all
 }
 
-// remember takes the addresses of the coordinator's members. Called from one goroutine at a time.
-func (m *coordinatorMemory) remember(addresses []string) {
-	if slices.Equal(addresses, m.known) {
+// remember takes the coordinator's members of a later epoch. Called from one goroutine at a time.
+func (m *coordinatorMemory) remember(epoch uint64, addresses []string) {
+	if epoch <= m.epoch {
 		return
 	}
-	if err := writeDurably(m.path, []byte(strings.Join(addresses, "\n")+"\n")); err != nil {
-		m.logger.Warn("the coordinators are others, and that could not be written down", "coordinators", addresses, "error", err)
+	if err := writeDurably(m.path, []byte(encodeCoordinators(epoch, addresses))); err != nil {
+		m.logger.Warn("the coordinators are others, and that could not be written down", "epoch", epoch, "coordinators", addresses, "error", err)
 		return // the next news try again
 	}
-	m.logger.Info("the coordinators are others now", "coordinators", addresses)
-	m.known = slices.Clone(addresses)
+	m.logger.Info("the coordinators are others now", "epoch", epoch, "coordinators", addresses)
+	m.epoch, m.known = epoch, slices.Clone(addresses)
 }

@@ -107,10 +107,10 @@ func (r *Router) take(w *watch, news *pb.WatchMapResponse) error {
 		}
 		r.adoptCoordinator(known)
 	}
-	coordinators := r.coordinators()
+	epoch, coordinators := r.coordinators()
 	w.know(coordinators, r.options.Coordinators)
-	if r.options.KeepCoordinators != nil && r.current.Load() != nil {
-		r.options.KeepCoordinators(coordinators)
+	if r.options.KeepCoordinators != nil {
+		r.options.KeepCoordinators(epoch, coordinators)
 	}
 	r.learn(news.GetPrimaries())
 	r.raise(txn.Timestamp(news.GetBound()))

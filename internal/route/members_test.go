@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,25 @@ import (
 	"github.com/viewline/viewline/internal/route"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 )
+
+// memory is what a Router has given to be kept.
+type memory struct {
+	mu        sync.Mutex
+	epoch     uint64
+	addresses []string
+}
+
+func (m *memory) keep(epoch uint64, addresses []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.epoch, m.addresses = epoch, addresses
+}
+
+func (m *memory) get() (uint64, []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.epoch, m.addresses
+}
 
 // replaced is the map with other members of shard 1, in an epoch, at the addresses; that of the last is a witness.
 func replaced(version, epoch uint64, addresses ...string) *pb.ShardMap {
@@ -97,17 +117,19 @@ func TestTheWatchMovesToNewCoordinators(t *testing.T) {
 		later := theMap(5)
 		later.Coordinator = present
 		c9.tell(&pb.WatchMapResponse{Map: later, Coordinator: present, CoordinatorPrimary: "c9", Bound: 99})
-		var kept []string
+		var kept memory
 		r := w.router(func(o *route.Options) {
 			o.Coordinators = []string{"c1", "c2", "c3"}
-			o.KeepCoordinators = func(addresses []string) { kept = addresses }
+			o.KeepCoordinators = kept.keep
 		})
 		time.Sleep(time.Second)
 		require.EqualValues(t, 5, r.Map().Version)
 		require.EqualValues(t, 7, r.Map().Epoch(route.CoordinatorGroup))
 		require.EqualValues(t, 99, r.Bound())
 		synctest.Wait()
-		require.Equal(t, []string{"c8", "c9"}, kept, "for those who come later")
+		epoch, addresses := kept.get()
+		require.Equal(t, []string{"c8", "c9"}, addresses, "for those who come later")
+		require.EqualValues(t, 7, epoch)
 		timestamp, err := r.Timestamp(t.Context())
 		require.NoError(t, err)
 		require.EqualValues(t, 77, timestamp)
@@ -117,5 +139,39 @@ func TestTheWatchMovesToNewCoordinators(t *testing.T) {
 		c9.tell(&pb.WatchMapResponse{Bound: 100})
 		synctest.Wait()
 		require.EqualValues(t, 100, r.Bound())
+	})
+}
+
+// TestACoordinatorThatWasAway, and does not know that it is a member no more, is not believed by those who know better:
+// they ask the members whom they knew last, and go on to the next address when it knows no primary for a while.
+func TestACoordinatorThatWasAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		away := w.node("c1", deny(&pb.Error{Code: pb.Code_CODE_UNAVAILABLE}))
+		away.tell(&pb.WatchMapResponse{Map: theMap(1), Coordinator: theMap(1).GetCoordinator()})
+		var kept memory
+		r := w.router(func(o *route.Options) {
+			o.Coordinators, o.CoordinatorsEpoch = []string{"c8", "c9", "c1"}, 7
+			o.KeepCoordinators = kept.keep
+		})
+		require.EqualValues(t, 1, r.Map().Version, "it is better than nothing")
+		synctest.Wait()
+		epoch, addresses := kept.get()
+		require.EqualValues(t, 7, epoch)
+		require.Equal(t, []string{"c8", "c9", "c1"}, addresses)
+		go func() { // it gives signs of life, and knows no primary
+			for range 20 {
+				time.Sleep(time.Second)
+				away.tell(&pb.WatchMapResponse{})
+			}
+		}()
+		c9 := w.node("c9", echo) // nobody was there when the Router began
+		later := theMap(5)
+		later.Coordinator = &pb.Group{Epoch: 7, Members: []*pb.Member{{Replica: 8, Address: "c8"}, {Replica: 9, Address: "c9"}}}
+		c9.tell(&pb.WatchMapResponse{Map: later, CoordinatorPrimary: "c9"})
+		time.Sleep(30 * time.Second)
+		require.EqualValues(t, 5, r.Map().Version)
+		_, addresses = kept.get()
+		require.Equal(t, []string{"c8", "c9"}, addresses)
 	})
 }

@@ -72,11 +72,12 @@ func (g *groupState) become(known *membership) (released []*pending) {
 	return released
 }
 
-// coordinators are the addresses of the coordinator's members.
-func (r *Router) coordinators() []string {
+// coordinators are the addresses of the coordinator's members, and their epoch.
+func (r *Router) coordinators() (epoch uint64, addresses []string) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.groups[CoordinatorGroup].members // never changed, a new one replaces it
+	g := r.groups[CoordinatorGroup]
+	return g.epoch, g.members // never changed, others replace them
 }
 
 // name notes which addresses are members', and lets go of nodes at others. The caller holds the lock.

@@ -27,10 +27,12 @@ type Options struct {
 	// Coordinators are addresses (host:port) of replicas of the coordinator; one that answers is enough, the map
 	// names the others.
 	Coordinators []string
-	// KeepCoordinators, if set, gets the addresses of the coordinator's members with all news, for Coordinators of another
-	// Router: those who answer today may be gone then. It is called from one goroutine at a time and may take its time;
-	// the slice must not be changed.
-	KeepCoordinators func(addresses []string)
+	// CoordinatorsEpoch and KeepCoordinators are for a memory that outlives the Router: those who answer today may be gone
+	// when there is another. KeepCoordinators, if set, gets the epoch and the addresses of the coordinator's members with
+	// all news; it is called from one goroutine at a time and may take its time; the slice must not be changed.
+	// CoordinatorsEpoch is what it got last: members of earlier ones are not believed. 0: there is no memory.
+	CoordinatorsEpoch uint64
+	KeepCoordinators  func(epoch uint64, addresses []string)
 	// Cluster is the id that the cluster must have; all zero accepts the first one met.
 	Cluster [16]byte
 	// Dial is added to the Router's own options of every connection, and overrides them. Without credentials in

@@ -92,8 +92,10 @@ func Open(ctx context.Context, options Options) (*Router, error) {
 		pause:   backoff{min: options.BackoffMin, max: options.BackoffMax},
 		redial:  backoff{min: options.BackoffMin, max: options.ReconnectMax},
 		arrived: make(chan struct{}),
-		groups:  map[uint32]*groupState{CoordinatorGroup: {group: group{members: slices.Clone(options.Coordinators)}}},
-		nodes:   map[string]*node{},
+		groups: map[uint32]*groupState{CoordinatorGroup: {group: group{
+			epoch: options.CoordinatorsEpoch, members: slices.Clone(options.Coordinators),
+		}}},
+		nodes: map[string]*node{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.alarm.init()

@@ -108,6 +108,21 @@ func TestWatchDoesNotRunInCircles(t *testing.T) {
 	require.Zero(t, move())
 }
 
+// TestWatchLeavesWhoIsAlone: a replica that knows no primary for long may know no more of its group than that.
+func TestWatchLeavesWhoIsAlone(t *testing.T) {
+	w := &watch{}
+	w.know(nil, []string{"a", "b"})
+	require.False(t, w.heard("a", "", true, time.Second))
+	require.False(t, w.heard("a", "", true, time.Second+alonePause-1))
+	require.True(t, w.heard("a", "", true, time.Second+alonePause))
+	require.Equal(t, "b", w.next(time.Second+alonePause))
+	require.False(t, w.heard("b", "", true, time.Second+alonePause), "which has its time, too")
+	require.False(t, w.heard("b", "b", true, time.Second+2*alonePause))
+	require.False(t, w.heard("b", "", true, time.Second+3*alonePause), "it was the primary in between")
+	require.True(t, w.heard("b", "", true, time.Second+4*alonePause))
+	require.Equal(t, "a", w.next(time.Second+4*alonePause))
+}
+
 // TestWatchLeavesWhoHasLeft: whoever is no member any more names those who are, and is not listened to any longer; and if
 // nobody of them is reached, the next that was configured is asked, without haste.
 func TestWatchLeavesWhoHasLeft(t *testing.T) {

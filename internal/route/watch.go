@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// alonePause is how long a watch listens to a replica that knows no primary, before it asks another one.
+const alonePause = 5 * time.Second
+
 // preferPause is how long a watch stays where it is after the coordinator's primary was not reached.
 const preferPause = 2 * time.Second
 
@@ -16,6 +19,9 @@ type watch struct {
 	// primary is what was last heard of; notBefore is when it may be tried again.
 	primary   string
 	notBefore time.Duration
+	// alone is since when nobody names a primary, where that is so.
+	alone   time.Duration
+	isAlone bool
 	// failures counts streams in a row that brought nothing, moves those that only named another primary.
 	failures, moves int
 }
@@ -58,8 +64,9 @@ func (w *watch) heard(from, primary string, member bool, now time.Duration) bool
 	w.failures = 0
 	if primary == "" {
 		w.moves = 0
-		return false
+		return w.tooLongAlone(from, now)
 	}
+	w.isAlone = false
 	if primary == from {
 		w.moves = 0
 		return false
@@ -88,6 +95,23 @@ func (w *watch) ended(address string, moved bool, now time.Duration, pause backo
 		return 0
 	}
 	return pause.pause(w.failures-2, random)
+}
+
+// tooLongAlone reports whether to go on from a replica that knows no primary, and so may be cut off from its group, or be
+// a member no more without knowing it.
+func (w *watch) tooLongAlone(from string, now time.Duration) bool {
+	if !w.isAlone {
+		w.isAlone, w.alone = true, now
+	}
+	if now-w.alone < alonePause {
+		return false
+	}
+	w.alone = now
+	if w.primary == from {
+		w.notBefore = now + preferPause // it was
+	}
+	w.pass(from)
+	return true
 }
 
 // pass goes on to the next address, if that one's turn it is.
