@@ -66,6 +66,18 @@ func (l *Layout) MarkWitnesses() {
 	}
 }
 
+// FreeAddress is a free loopback address for one more node of a local cluster; nothing keeps it free.
+func FreeAddress() (string, error) {
+	listener, err := listenLocally()
+	if err != nil {
+		return "", err
+	}
+	if err := listener.Close(); err != nil {
+		return "", fmt.Errorf("cluster: %w", err)
+	}
+	return listener.Addr().String(), nil
+}
+
 func listenLocally() (net.Listener, error) {
 	var last error
 	for range portTriesMax {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"google.golang.org/grpc"
@@ -40,9 +41,11 @@ type Options struct {
 
 // Cluster is a running cluster of processes.
 type Cluster struct {
-	children []*child // coordinators first
-	groups   []cluster.Group
-	dial     []grpc.DialOption
+	options Options
+
+	mu       sync.Mutex
+	children []*child        // coordinators first; guarded by mu
+	groups   []cluster.Group // guarded by mu
 }
 
 // Start starts every node and waits until every group serves whole or ctx ends. After an error nothing
@@ -52,7 +55,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{groups: options.Layout.Groups(), dial: options.Dial}
+	c := &Cluster{options: options, groups: options.Layout.Groups()}
 	for _, file := range set.Nodes {
 		config, err := cluster.ReadNodeConfig(file)
 		if err != nil {
@@ -98,7 +101,7 @@ func environment() []string {
 // Coordinators are the addresses of the coordinator's replicas, for a clerk.
 func (c *Cluster) Coordinators() []string {
 	var addresses []string
-	for _, member := range c.groups[0].Members {
+	for _, member := range c.Groups()[0].Members {
 		addresses = append(addresses, member.Address)
 	}
 	return addresses
@@ -107,7 +110,7 @@ func (c *Cluster) Coordinators() []string {
 // Shards are the ids of all shards.
 func (c *Cluster) Shards() []uint32 {
 	var shards []uint32
-	for _, group := range c.groups[1:] {
+	for _, group := range c.Groups()[1:] {
 		shards = append(shards, group.ID)
 	}
 	return shards
@@ -121,12 +124,15 @@ func (c *Cluster) Address(node Node) string {
 	return ""
 }
 
-// Nodes are the nodes of one group.
+// Nodes are the nodes of the members of one group.
 func (c *Cluster) Nodes(group uint32) []Node {
 	var nodes []Node
-	for _, child := range c.children {
-		if child.node.Group == group {
-			nodes = append(nodes, child.node)
+	for _, g := range c.Groups() {
+		if g.ID != group {
+			continue
+		}
+		for _, member := range g.Members {
+			nodes = append(nodes, Node{group, member.Replica})
 		}
 	}
 	return nodes
@@ -134,19 +140,19 @@ func (c *Cluster) Nodes(group uint32) []Node {
 
 // Survey asks every node how it is.
 func (c *Cluster) Survey(ctx context.Context) []cluster.Replica {
-	return survey.Ask(ctx, c.groups, c.dial...)
+	return survey.Ask(ctx, c.Groups(), c.options.Dial...)
 }
 
 // SurveyStates is Survey with the hash of every replica's state.
 func (c *Cluster) SurveyStates(ctx context.Context) []cluster.Replica {
-	return survey.AskStates(ctx, c.groups, c.dial...)
+	return survey.AskStates(ctx, c.Groups(), c.options.Dial...)
 }
 
 // AwaitWhole waits until every group serves with all its replicas, all caught up. A process that ended without
 // having been told to is an error that shows the end of its log.
 func (c *Cluster) AwaitWhole(ctx context.Context) error {
 	return survey.Poll(ctx, func() error {
-		for _, child := range c.children {
+		for _, child := range c.all() {
 			if err := child.died(); err != nil {
 				return survey.Final{Err: fmt.Errorf("%w; its log ends with:\n%s", err, tail(child.logFile))}
 			}
@@ -161,11 +167,12 @@ func (c *Cluster) AwaitWhole(ctx context.Context) error {
 // Primary waits until a replica of the group serves, and names it. Replicas that do not answer at once are not
 // waited for.
 func (c *Cluster) Primary(ctx context.Context, group uint32) (Node, error) {
-	at := slices.IndexFunc(c.groups, func(g cluster.Group) bool { return g.ID == group })
+	groups := c.Groups()
+	at := slices.IndexFunc(groups, func(g cluster.Group) bool { return g.ID == group })
 	if at < 0 {
 		return Node{}, fmt.Errorf("%w: no group %d in this cluster", ErrNotRunning, group)
 	}
-	replica, err := survey.AwaitPrimary(ctx, c.groups[at], c.dial...)
+	replica, err := survey.AwaitPrimary(ctx, groups[at], c.options.Dial...)
 	return Node{group, replica}, err
 }
 
@@ -240,7 +247,7 @@ func (c *Cluster) signal(node Node, s syscall.Signal) error {
 }
 
 func (c *Cluster) find(node Node) (*child, error) {
-	for _, child := range c.children {
+	for _, child := range c.all() {
 		if child.node == node {
 			return child, nil
 		}
@@ -251,7 +258,7 @@ func (c *Cluster) find(node Node) (*child, error) {
 // Close kills every process and waits until all are gone. The directories stay. Closing twice is harmless.
 func (c *Cluster) Close() error {
 	var err error
-	for _, child := range c.children {
+	for _, child := range c.all() {
 		if failed := child.kill(); failed != nil && !errors.Is(failed, ErrNotRunning) {
 			err = errors.Join(err, failed)
 		}
