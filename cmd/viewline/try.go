@@ -111,7 +111,7 @@ Try next:
 func (a *app) chaosCommand() *cobra.Command {
 	var options chaos.Options
 	command := &cobra.Command{
-		Use: "chaos", GroupID: "try", Short: "Kill and stop the processes of a cluster under load, and check every answer",
+		Use: "chaos", GroupID: "try", Short: "Hurt a cluster of processes under load in every way, and check every answer",
 		Long: `Start a cluster of processes on free loopback ports (nine with 3 replicas a group) and, while 16 clerks move money:
 kill -9 the primary of each shard in turn, that of the coordinator, and all of one shard (in async and memory, which do
 not survive that, SIGTERM); SIGTERM a primary; SIGSTOP a shard's and the coordinator's primary until they are deposed,
@@ -121,6 +121,11 @@ shard to the coordinator, and between shards: cut, standing still until all of i
 on Linux each node has a network namespace of its own, and packets between them are dropped (--partitions namespaces);
 else proxies swallow what passes (proxy): there the links between two groups are left alone. Nothing of it is left when
 the command ends, however it does.
+
+Then the members change, by the commands of an operator: a replica of a shard, a primary and a replica of the coordinator
+are replaced by newcomers, a replica's disk is wiped and it comes back in a later life, a group grows by two and shrinks
+by any two. In the middle of each another replica, the primary at times or the newcomer, is killed, stopped or cut off.
+Who has left must serve nobody, and is deleted.
 
 In the end every acknowledged transaction is compared with what is stored, and the replicas' states with each other; the
 reads and writes of single objects must have been linearizable. The exit code is 0 only if all holds and enough was done
@@ -143,6 +148,7 @@ to mean it.`,
 	flags.IntVar(&options.Rounds, "rounds", 1, "how often to go through all faults")
 	flags.DurationVar(&options.Duration, "duration", 0, "begin further rounds until this time is over")
 	flags.IntVar(&options.Replicas, "replicas", 3, "of each group")
+	flags.BoolVar(&options.Witness, "witness", false, "one replica of each group is a witness, without a state")
 	flags.StringVar(&options.Durability, "durability", "sync", "sync, async or memory")
 	flags.StringVar(&options.Log, "log", "bbolt", "how the replicas keep their logs: bbolt or wal")
 	flags.StringVar(&options.Partitions, "partitions", chaos.PartitionsNamespaces, "namespaces, proxy or off")

@@ -7,17 +7,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/viewline/viewline/clerk"
-	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/cluster/process"
 	"github.com/viewline/viewline/internal/bank"
 	"github.com/viewline/viewline/internal/registers"
 	"github.com/viewline/viewline/internal/survey"
-	"github.com/viewline/viewline/txn"
 )
 
 // Times to wait before something counts as failed.
@@ -47,6 +44,12 @@ type run struct {
 	watch     *witness
 	history   *registers.History
 	probe     *probe // of the primary that is stopped now, if one is
+	began     time.Time
+	load      load
+	mortal    int // clerks that have died
+	directory string
+	pending   *changing         // the change of members that is on its way, if one is
+	largest   map[uint32]uint32 // id of a replica that each group has had
 	commits   atomic.Uint64
 	conflicts atomic.Uint64
 	// farCommits are those of the far clerks.
@@ -90,20 +93,10 @@ func (r *run) run(ctx context.Context, directory string) error {
 	if err := r.start(ctx, directory); err != nil {
 		return err
 	}
-	loading, stop := context.WithCancel(ctx)
-	defer stop()
-	var load sync.WaitGroup
-	load.Go(func() {
-		r.ledger.Run(loading, r.clerks, bank.RunOptions{
-			Callers: r.options.Clerks, Seed: r.options.Seed, Prefix: "chaos", HurriedTimeout: hurriedTimeout,
-		})
-	})
-	load.Go(func() { r.mortals(loading) })
-	load.Go(func() { r.watch.run(loading) })
-	load.Go(func() { r.readAndWrite(loading) })
+	r.began = time.Now()
+	r.startLoad(ctx)
 	err := r.rounds(ctx)
-	stop()
-	load.Wait()
+	r.endLoad()
 	r.result.Commits, r.result.Conflicts, r.result.Gets = r.commits.Load(), r.conflicts.Load(), int(r.watch.gets.Load())
 	r.result.Fails, r.result.Registers = r.ledger.Failures(), r.history.Counts()
 	if err = errors.Join(err, r.watch.failure()); err != nil {
@@ -112,98 +105,20 @@ func (r *run) run(ctx context.Context, directory string) error {
 	return r.check(ctx)
 }
 
-func (r *run) start(ctx context.Context, directory string) error {
-	layout, err := cluster.LocalLayout(directory, r.options.Replicas, 2, r.options.Replicas)
-	if err != nil {
-		return err
-	}
-	layout.Durability, layout.Log = r.options.Durability, r.options.Log
-	if err := r.openNetwork(layout); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	r.cluster, err = process.Start(limited, process.Options{
-		Binary: r.options.Binary, Layout: layout, Launch: r.network.launch, Dial: r.network.dialOptions(),
-	})
-	if err != nil {
-		return err
-	}
-	if r.watch, err = newWitness(limited, r.cluster, r.clerkOptions()); err != nil {
-		return err
-	}
-	for n := range r.options.Clerks {
-		c, err := r.dial(limited, n%2 == 1)
-		if err != nil {
-			return err
-		}
-		r.clerks = append(r.clerks, c)
-	}
-	r.say("%d coordinator replicas and 2 shards of %d replicas run in %s with their logs in %s, each a process of its own; %d clerks move money between %d accounts.",
-		r.options.Replicas, r.options.Replicas, r.options.Durability, r.options.Log, r.options.Clerks, r.options.Accounts)
-	return bank.OpenAccounts(limited, r.clerks[0], r.options.Accounts)
-}
-
-// openNetwork lays the links, and says what they are.
-func (r *run) openNetwork(layout *cluster.Layout) error {
-	var reason string
-	var err error
-	if r.network, reason, err = openNetwork(r.options.Partitions, layout, r.options.Seed); err != nil {
-		return err
-	}
-	if reason != "" {
-		r.result.Partitions = PartitionsProxy
-		r.say("There are no network namespaces for the nodes (%s): proxies cut links instead.", reason)
-	}
-	switch r.result.Partitions {
-	case PartitionsNamespaces:
-		r.say("Partitions: each node has a network namespace of its own, and half the clerks have one; packets between them are dropped.")
-	case PartitionsProxy:
-		r.say("Partitions: a proxy on each link between the replicas of a group, and from half the clerks to each node, swallows what " +
-			"passes. The links between groups are left alone.")
-	default:
-		r.say("Partitions: none, the links are left alone.")
-	}
-	return nil
-}
-
-// clerkOptions are those of a clerk outside all partitions.
-func (r *run) clerkOptions() clerk.Options {
-	return r.network.clerkOptions(r.cluster.Coordinators(), r.network.dialOptions())
-}
-
-// dial makes a clerk that moves money, over links that can be hurt if it is to be far.
-func (r *run) dial(ctx context.Context, far bool) (*clerk.Clerk, error) {
-	options := r.clerkOptions()
-	options.Hooks = r.hooks()
-	if far {
-		options.DialOptions = r.network.farDialOptions()
-		committed := options.Hooks.Committed
-		options.Hooks.Committed = func(c clerk.Committed) {
-			r.farCommits.Add(1)
-			committed(c)
-		}
-	}
-	return clerk.Dial(ctx, options)
-}
-
-// hooks count for all clerks that move money.
-func (r *run) hooks() clerk.Hooks {
-	return clerk.Hooks{
-		Committed: func(c clerk.Committed) {
-			r.commits.Add(1)
-			r.watch.raise(c.Attempt.TS)
-		},
-		Aborted: func(txn.Verdict) { r.conflicts.Add(1) },
-	}
-}
-
 // rounds hurts the cluster in every way, over and over as the options say.
 func (r *run) rounds(ctx context.Context) error {
 	began := time.Now()
 	wanted := slices.Clone(r.options.Kinds)
 	for round := 0; round < r.options.Rounds || time.Since(began) < r.options.Duration; round++ {
 		for _, fault := range r.faults(round) {
+			wanted = append(wanted, fault.kind)
+			if err := r.suffer(ctx, fault); err != nil {
+				return err
+			}
+		}
+	}
+	if r.result.Partitions == PartitionsProxy {
+		for _, fault := range r.chosen(r.memberFaults(0)) {
 			wanted = append(wanted, fault.kind)
 			if err := r.suffer(ctx, fault); err != nil {
 				return err
@@ -250,7 +165,7 @@ func (r *run) check(ctx context.Context) error {
 	}
 	var times []time.Duration
 	for _, fault := range r.result.Faults {
-		if fault.Harm == 0 { // those of processes
+		if ofProcesses(fault.Kind) {
 			times = append(times, fault.NextCommit)
 		}
 	}
@@ -295,6 +210,10 @@ func (r *run) close() error {
 	var err error
 	for _, c := range r.clerks {
 		err = errors.Join(err, c.Close())
+	}
+	if r.pending != nil {
+		r.pending.cancel()
+		_ = r.settled(context.Background()) // what came of it does not matter any more
 	}
 	if r.probe != nil {
 		err = errors.Join(err, r.probe.close())

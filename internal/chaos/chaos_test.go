@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -126,6 +127,7 @@ func TestOptions(t *testing.T) {
 		{Binary: "b", Durability: "iron"},
 		{Binary: "b", Log: "paper"},
 		{Binary: "b", Partitions: "walls"},
+		{Binary: "b", Replicas: 5, Witness: true},
 		{Binary: "b", Kinds: []string{"kill", "hail"}},
 	} {
 		_, err := Run(t.Context(), options)
@@ -153,4 +155,50 @@ func TestKinds(t *testing.T) {
 	had := Result{Kinds: map[string]int{"kill-all": 1, "shards-slow": 2, "clerks-slow": 0}}
 	require.Empty(t, had.lacks([]string{"kill", "shards", "shards-slow"}))
 	require.Equal(t, "clerks-slow", had.lacks(options.Kinds), "a run that had none of a kind proves nothing about it")
+}
+
+func TestHowLargeGroupsGrow(t *testing.T) {
+	for _, c := range []struct {
+		options Options
+		most    int
+	}{
+		{Options{Replicas: 3}, 5},
+		{Options{Replicas: 5}, 7},
+		{Options{Replicas: 6}, 7},
+		{Options{Replicas: 7}, 7},
+		{Options{Replicas: 3, Witness: true}, 4},
+		{Options{Replicas: 4, Witness: true}, 4},
+	} {
+		require.Equal(t, c.most, c.options.largestGroup(), "%+v", c.options)
+	}
+}
+
+func TestMembersAreKnownByTheirLives(t *testing.T) {
+	members := []member{{Replica: 2, Incarnation: 1}, {Replica: 4, Incarnation: 17}}
+	require.True(t, has(members, 4))
+	require.False(t, has(members, 1))
+	require.EqualValues(t, 17, lifeOf(members, 4))
+	require.Zero(t, lifeOf(members, 3))
+}
+
+// A change that nobody waits for any more is ended, and leaves nothing behind.
+func TestChangesThatAreGivenUp(t *testing.T) {
+	r := &run{}
+	require.NoError(t, r.settled(t.Context()), "none is on its way")
+	wait := func() *changing {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := &changing{cancel: cancel, done: make(chan error, 1)}
+		go func() {
+			<-ctx.Done()
+			c.done <- context.Cause(ctx)
+		}()
+		return c
+	}
+	r.pending = wait()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	require.ErrorIs(t, r.settled(ended), context.Canceled)
+	require.Nil(t, r.pending)
+	r.pending = wait()
+	require.NoError(t, r.close(), "it waits for what is on its way")
 }

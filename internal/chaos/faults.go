@@ -30,20 +30,25 @@ type fault struct {
 }
 
 // faults are those of one round that were asked for.
-func (r *run) faults(round int) []fault {
-	return slices.DeleteFunc(r.allFaults(round), func(f fault) bool { return !r.options.asksFor(f.kind) })
+func (r *run) faults(round int) []fault { return r.chosen(r.allFaults(round)) }
+
+func (r *run) chosen(faults []fault) []fault {
+	return slices.DeleteFunc(faults, func(f fault) bool { return !r.options.asksFor(f.kind) })
 }
 
 // allFaults are in order in the first round, which every run has, and after it in any order, with those of processes on
 // links that may be slow, and where a group can bear two faults at once with two.
 func (r *run) allFaults(round int) []fault {
-	all := r.processFaults()
-	if r.options.Partitions == PartitionsOff {
-		return all
+	all, members := r.processFaults(), r.memberFaults(round)
+	switch r.result.Partitions {
+	case PartitionsOff:
+		return append(all, members...)
+	case PartitionsProxy:
+		members = nil // newcomers have no proxies, so that they come at the end of the run
 	}
 	links := r.linkFaults(round)
 	if round == 0 {
-		return append(all, links...)
+		return slices.Concat(all, links, members)
 	}
 	for i := range all {
 		all[i] = r.inWeather(all[i])
@@ -53,7 +58,7 @@ func (r *run) allFaults(round int) []fault {
 			links[i] = r.withVictim(links[i])
 		}
 	}
-	all = append(all, links...)
+	all = slices.Concat(all, links, members)
 	r.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }
@@ -134,6 +139,9 @@ func (f *Fault) story() string {
 	if f.Asked() > 0 {
 		text += fmt.Sprintf("; deposed it was asked %d times past every redirect, refused %d and answered %d, "+
 			"and clerks read %d times meanwhile: nothing was stale", f.Asked(), f.Refused, f.Answered, f.Gets)
+	}
+	if f.Repeated > 0 {
+		text += fmt.Sprintf("; the command was given %d times more", f.Repeated)
 	}
 	if f.Harm > 0 {
 		text += fmt.Sprintf("; %d %s", f.Harm, f.HarmOf)

@@ -14,7 +14,12 @@ func Kinds() []string {
 			kinds = append(kinds, family+"-"+string(m))
 		}
 	}
-	return kinds
+	return append(kinds, "replace", "replace-primary", "replace-coordinator", "grow", "wipe")
+}
+
+// ofProcesses reports whether a kind hurts processes, and nothing else.
+func ofProcesses(kind string) bool {
+	return slices.ContainsFunc([]string{"kill", "end", "stop"}, func(family string) bool { return matches(kind, family) })
 }
 
 // matches reports whether a kind is the one that was asked for, or of the family.

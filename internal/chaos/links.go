@@ -75,6 +75,27 @@ func (n *network) host(node process.Node) *namespaces.Host {
 	return n.hosts[node]
 }
 
+// outside calls a function outside all partitions.
+func (n *network) outside(do func() error) error {
+	if n.spaces != nil {
+		return n.spaces.Do(do)
+	}
+	return do()
+}
+
+func (n *network) addressOf(node process.Node) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.address[node]
+}
+
+// peersOf are the nodes of a node's group, members or not, but itself.
+func (n *network) peersOf(node process.Node) []process.Node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.DeleteFunc(n.nodes(), func(other process.Node) bool { return other.Group != node.Group || other == node })
+}
+
 // launch starts a node's command where the node is, with its links.
 func (n *network) launch(node process.Node, command *exec.Cmd) error {
 	host := n.host(node)
@@ -104,7 +125,7 @@ func (n *network) dialOptions() []grpc.DialOption {
 		return nil
 	}
 	return dialer(func(ctx context.Context, address string) (c net.Conn, err error) {
-		err = n.spaces.Do(func() (err error) {
+		err = n.outside(func() (err error) {
 			c, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
 			return err
 		})

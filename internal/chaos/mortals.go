@@ -20,8 +20,8 @@ const (
 // mortals has one clerk after another die in the middle of its transfers, until ctx ends: the shards have to finish
 // what it leaves prepared.
 func (r *run) mortals(ctx context.Context) {
-	for n := 0; ctx.Err() == nil; n++ {
-		if err := r.mortal(ctx, n); err != nil && ctx.Err() == nil {
+	for ; ctx.Err() == nil; r.mortal++ {
+		if err := r.oneMortal(ctx, r.mortal); err != nil && ctx.Err() == nil {
 			r.watch.fail(err)
 			return
 		}
@@ -34,7 +34,7 @@ func (r *run) mortals(ctx context.Context) {
 	}
 }
 
-func (r *run) mortal(ctx context.Context, n int) error {
+func (r *run) oneMortal(ctx context.Context, n int) error {
 	options := r.clerkOptions()
 	options.DrainTimeout, options.Hooks = time.Nanosecond, r.hooks()
 	c, err := clerk.Dial(ctx, options)

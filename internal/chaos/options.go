@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/internal/bank"
 	"github.com/viewline/viewline/internal/registers"
 )
@@ -18,6 +19,9 @@ const (
 	registersMin         = 200
 	probesMin            = 1000
 )
+
+// witnessedMax is how many replicas a group with a witness has at most.
+const witnessedMax = 4
 
 // How links are hurt.
 const (
@@ -44,6 +48,8 @@ type Options struct {
 	// last two a group survives the end of all its processes only when they end in order, so that it is not killed whole.
 	Replicas   int
 	Durability string
+	// Witness makes the last replica of every group its witness: the log of the others, and no state. Replicas is 3 or 4.
+	Witness bool
 	// Log is how the replicas keep their logs: bbolt (default) or wal.
 	Log string
 	// Partitions are PartitionsNamespaces (default), PartitionsProxy or PartitionsOff.
@@ -69,6 +75,9 @@ var (
 	ErrStale = errors.New("chaos: stale answer")
 	// ErrDiverged: two replicas have different states after the same operations.
 	ErrDiverged = errors.New("chaos: replicas diverged")
+	// ErrMembers: the members of a group were not changed in time, or are not those that they were to be, or one that has
+	// left answered.
+	ErrMembers = errors.New("chaos: members")
 	// ErrStuck: nothing was committed for 30 s after a fault.
 	ErrStuck = errors.New("chaos: no commit after a fault")
 )
@@ -80,6 +89,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Replicas < 0 || o.Replicas == 1 || o.Replicas == 2 {
 		return fmt.Errorf("%w: %d replicas survive nothing, need 3 or more", ErrOptions, o.Replicas)
+	}
+	if o.Witness && o.Replicas > witnessedMax {
+		return fmt.Errorf("%w: a group of %d has no witness, at most %d have one", ErrOptions, o.Replicas, witnessedMax)
 	}
 	if !slices.Contains([]string{"", "sync", "async", "memory"}, o.Durability) {
 		return fmt.Errorf("%w: Durability %q, there are sync, async and memory", ErrOptions, o.Durability)
@@ -94,6 +106,18 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%w: Rounds %d, Duration %v, Clerks %d, Accounts %d", ErrOptions, o.Rounds, o.Duration, o.Clerks, o.Accounts)
 	}
 	return o.validateKinds()
+}
+
+// growth is by how many replicas a group grows, if it may have so many.
+const growth = 2
+
+// largestGroup is how large a group grows.
+func (o *Options) largestGroup() int {
+	most := cluster.ReplicasMax
+	if o.Witness {
+		most = witnessedMax
+	}
+	return max(o.Replicas, min(o.Replicas+growth, most))
 }
 
 func (o *Options) setDefaults() {
@@ -129,6 +153,8 @@ type Fault struct {
 	// Harm is how much of what links did, such as packets that were dropped.
 	Harm   uint64 `json:"harm,omitempty"`
 	HarmOf string `json:"harm_of,omitempty"`
+	// Repeated is how often the command was given again that changes the members.
+	Repeated int `json:"repeated,omitempty"`
 	// Commits is how many followed before the next fault.
 	Commits int `json:"commits"`
 	// Answered and Refused count what a deposed primary said to direct questions then, and Gets the

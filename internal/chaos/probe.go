@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/viewline/viewline/clerk"
+	"github.com/viewline/viewline/cluster/process"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/txn"
 )
@@ -161,6 +162,34 @@ func refusal(e *pb.Error) error {
 	default:
 		return fmt.Errorf("chaos: probe: refused: %v: %s", e.GetCode(), e.GetMessage())
 	}
+}
+
+// leftQuestions is how many questions a replica that has left is asked.
+const leftQuestions = 20
+
+// refuses makes sure that a node whose replica is no member answers nothing.
+func (r *run) refuses(ctx context.Context, node process.Node) (err error) {
+	limited, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	p, err := r.watch.openProbe(limited, r.network.addressOf(node), node.Group, r.network.dialOptions())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	for range leftQuestions {
+		if err := p.ask(limited); err != nil {
+			return err
+		}
+	}
+	for p.answered+p.refused < leftQuestions {
+		if err := p.take(); err != nil {
+			return err
+		}
+	}
+	if p.answered > 0 {
+		return fmt.Errorf("%w: %v, which has left, answered %d of %d questions", ErrMembers, node, p.answered, leftQuestions)
+	}
+	return nil
 }
 
 // finish asks until 1,000 questions are answered or refused.

@@ -20,17 +20,16 @@ const (
 	registerTimeout = 4 * time.Minute
 )
 
-// readAndWrite has clients read and write single objects until ctx ends.
-func (r *run) readAndWrite(ctx context.Context) {
-	began := time.Now()
+// readAndWrite has clients read and write single objects until ctx ends. Those of each phase of the load are others.
+func (r *run) readAndWrite(ctx context.Context, phase int) {
 	object := func(random *rand.Rand) string {
-		return fmt.Sprintf("chaos/register/%d/%d", random.IntN(registerObjects), time.Since(began)/registerPeriod)
+		return fmt.Sprintf("chaos/register/%d/%d", random.IntN(registerObjects), time.Since(r.began)/registerPeriod)
 	}
 	var clients sync.WaitGroup
 	for id := range registerClients {
 		clients.Go(func() {
 			r.history.Run(ctx, registers.Client{
-				ID: id, Clerk: r.clerks[id%len(r.clerks)], Object: object, Pause: registerPause, Hurried: hurriedTimeout,
+				ID: phase*registerClients + id, Clerk: r.clerks[id%len(r.clerks)], Object: object, Pause: registerPause, Hurried: hurriedTimeout,
 			})
 		})
 	}

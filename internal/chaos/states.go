@@ -7,13 +7,16 @@ import (
 	"github.com/viewline/viewline/internal/survey"
 )
 
-// compareStates waits until all replicas of each group have applied equally much, and compares their states.
+// compareStates waits until all replicas of each group that have a state have applied equally much, and compares them.
 func (r *run) compareStates(ctx context.Context) error {
 	return survey.Poll(ctx, func() error {
 		first := map[uint32]survey.Replica{}
 		for _, replica := range r.cluster.SurveyStates(ctx) {
 			if replica.Error != "" {
 				return fmt.Errorf("chaos: %s", replica.Error)
+			}
+			if replica.Witness {
+				continue // it has none
 			}
 			if replica.StateHash == "" {
 				return survey.Final{Err: fmt.Errorf("%w: replica %d of group %d has a state too large to compare", ErrVoid, replica.Replica, replica.Group)}
