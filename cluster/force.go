@@ -24,8 +24,10 @@ var ErrForce = errors.New("cluster: cannot be forced")
 //
 // PlanForce makes one and holds the directories' locks until Close. It is not safe for concurrent use.
 type Forcing struct {
-	Cluster    string `json:"cluster"`
-	Group      uint32 `json:"group"`
+	Cluster string `json:"cluster"`
+	Group   uint32 `json:"group"`
+	// Epoch is the newest that any of the directories knows, Members how many members it has.
+	Epoch      uint64 `json:"epoch"`
 	Members    int    `json:"members"`
 	Durability string `json:"durability"`
 	// Needed: fewer than f+1 of the directories are whole. Otherwise the group starts by itself, and Execute changes nothing.
@@ -39,45 +41,60 @@ type Forcing struct {
 	Loss     []string        `json:"loss"`
 	Replicas []ForcedReplica `json:"replicas"` // the best first
 
+	first []Member // as the first file has them
+	plan  force.Plan
 	locks []*node.Directory
 }
 
 // ForcedReplica is what one directory holds.
 type ForcedReplica struct {
-	Replica        uint32 `json:"replica"`
+	Replica uint32 `json:"replica"`
+	// Incarnation is of its directory, 1 in its first life. Standing says what it is to the newest epoch; only a member is
+	// chosen, and counted.
+	Incarnation    uint64 `json:"incarnation"`
+	Standing       string `json:"standing"`
+	Member         bool   `json:"member"`
+	Witness        bool   `json:"witness,omitempty"`
 	Directory      string `json:"directory"`
+	Epoch          uint64 `json:"epoch"` // that it is in
 	View           uint64 `json:"view"`
 	LastNormalView uint64 `json:"last_normal_view"`
 	Op             uint64 `json:"op"`      // where what is sound ends
 	LogView        uint64 `json:"op_view"` // by which it is chosen
 	Commit         uint64 `json:"commit"`
 	Checkpoint     uint64 `json:"checkpoint"`
-	// Whole: nothing that it acknowledged can be missing. Chosen: it is to start from what it has.
-	Whole  bool     `json:"whole"`
-	Chosen bool     `json:"chosen"`
-	Damage []string `json:"damage,omitempty"`
+	// Whole: nothing that it acknowledged can be missing. Chosen: it is to start from what it has; or, Nothing, with nothing:
+	// a witness whose log nobody can go on from.
+	Whole   bool     `json:"whole"`
+	Chosen  bool     `json:"chosen"`
+	Nothing bool     `json:"nothing,omitempty"`
+	Damage  []string `json:"damage,omitempty"`
 	// Error is why it cannot be chosen: its views are damaged, for one.
 	Error string `json:"error,omitempty"`
 	// Forced are the times that it was forced before.
 	Forced []string `json:"forced,omitempty"`
 
 	remains force.Remains
+	at      int // its place among what the plan was made of
 }
 
 // PlanForce examines the directories of a group's nodes, or their files. All must be of one group, and stopped. Give all
-// that there are: what only the others have is lost. Errors are ErrForce, ErrConfig and those of node.OpenDirectory.
+// that there are: what only the others have is lost. Who the group's members are says the newest epoch that any of them
+// knows. Errors are ErrForce, ErrConfig and those of node.OpenDirectory.
 func PlanForce(paths []string) (*Forcing, error) {
 	f := &Forcing{}
-	if err := f.open(paths); err != nil {
+	err := f.open(paths)
+	if err == nil {
+		err = f.choose()
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	f.choose()
 	return f, nil
 }
 
 func (f *Forcing) open(paths []string) error {
-	var first *NodeConfig
-	for _, path := range paths {
+	for n, path := range paths {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			path = filepath.Join(path, NodeFile)
 		}
@@ -85,46 +102,27 @@ func (f *Forcing) open(paths []string) error {
 		if err != nil {
 			return err
 		}
-		if first == nil {
-			first = config
-			f.Cluster, f.Group, f.Members, f.Durability = config.Cluster, config.Group, len(config.Members), config.Durability
+		if n == 0 {
+			f.Cluster, f.Group, f.Durability, f.first = config.Cluster, config.Group, config.Durability, config.Members
 		}
-		if config.Cluster != f.Cluster || config.Group != f.Group || !slices.Equal(config.Members, first.Members) || config.Durability != f.Durability {
+		if config.Cluster != f.Cluster || config.Group != f.Group || config.Durability != f.Durability {
 			return fmt.Errorf("%w: %s is not of the same group as %s, or says otherwise of it", ErrForce, path, paths[0])
 		}
 		if err := f.examine(config); err != nil {
 			return err
 		}
 	}
-	usable := len(f.Replicas)
-	for i := range f.Replicas {
-		if f.Replicas[i].Error != "" {
-			usable--
-		}
-	}
-	if need := f.quorum(); usable < need {
-		return fmt.Errorf("%w: %d of the group's %d replicas are needed, and %d are here and can be read%s", ErrForce, need, f.Members, usable, f.unreadable())
-	}
 	return nil
 }
-
-func (f *Forcing) unreadable() (text string) {
-	for i := range f.Replicas {
-		if r := &f.Replicas[i]; r.Error != "" {
-			text += fmt.Sprintf("; replica %d: %s", r.Replica, r.Error)
-		}
-	}
-	return text
-}
-
-func (f *Forcing) quorum() int { return f.Members/2 + 1 }
 
 func (f *Forcing) examine(config *NodeConfig) error {
 	identity, err := config.identity()
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(f.Replicas, func(r ForcedReplica) bool { return r.Replica == config.Replica }) {
+	if slices.ContainsFunc(f.Replicas, func(r ForcedReplica) bool {
+		return r.Replica == config.Replica && r.Incarnation == identity.Incarnation
+	}) {
 		return fmt.Errorf("%w: replica %d is given twice", ErrForce, config.Replica)
 	}
 	lock, err := node.OpenDirectory(config.Data, identity)
@@ -132,14 +130,18 @@ func (f *Forcing) examine(config *NodeConfig) error {
 		return fmt.Errorf("cluster: %w", err)
 	}
 	f.locks = append(f.locks, lock)
-	r := ForcedReplica{Replica: config.Replica, Directory: config.Data}
-	r.remains = force.Nothing(config.Replica)
+	r := ForcedReplica{Replica: config.Replica, Incarnation: identity.Incarnation, Directory: config.Data, Witness: config.isWitness()}
+	// A directory's first life is 1, a membership's 0.
+	r.remains = force.Nothing(config.Replica, identity.Incarnation-1)
 	if e, err := storage.Examine(config.Data); err != nil {
 		r.Error = err.Error()
 	} else {
-		r.View, r.LastNormalView, r.Commit = uint64(e.HardState.View), uint64(e.HardState.LastNormalView), uint64(e.HardState.Commit)
-		r.Op, r.LogView, r.Checkpoint = uint64(e.Op), uint64(e.View), uint64(e.Checkpoint.Op)
-		r.Whole, r.Forced, r.remains = e.Whole, e.Forced, e.Remains(config.Replica)
+		found := e.Remains
+		found.Replica, found.Incarnation = r.remains.Replica, r.remains.Incarnation
+		r.remains, r.Epoch, r.Whole, r.Forced = found, e.Epoch, found.Whole, e.Forced
+		r.View, r.LastNormalView = uint64(found.HardState.View), uint64(found.HardState.LastNormalView)
+		r.Commit, r.Op, r.LogView = uint64(found.HardState.Commit), uint64(found.Op), uint64(e.View)
+		r.Checkpoint = uint64(found.Checkpoint.Op)
 		for _, damage := range e.Damage {
 			r.Damage = append(r.Damage, fmt.Sprintf("%s: operations %d to %d", damage.File, damage.First, damage.Last))
 		}
@@ -149,21 +151,51 @@ func (f *Forcing) examine(config *NodeConfig) error {
 }
 
 // choose orders the replicas and marks f+1.
-func (f *Forcing) choose() {
+func (f *Forcing) choose() error {
 	found := make([]force.Remains, len(f.Replicas))
 	for i := range f.Replicas {
 		found[i] = f.Replicas[i].remains
 	}
-	plan := force.NewPlan(f.Members, found, 0)
+	first := make([]uint32, len(f.first))
+	for i, member := range f.first {
+		first[i] = member.Replica
+	}
+	plan := force.NewPlan(force.FirstMembers(first, witnessOf(f.first)), found, 0)
+	f.plan, f.Epoch, f.Members = plan, uint64(plan.Members.Epoch), len(plan.Members.Members)
 	f.Needed, f.View, f.Op, f.Known = plan.Needed, uint64(plan.View), uint64(plan.Op), uint64(plan.Known)
 	ordered := make([]ForcedReplica, len(f.Replicas))
 	for place, at := range plan.Order {
-		ordered[place] = f.Replicas[at]
-		ordered[place].Chosen = place < plan.Chosen
+		r := f.Replicas[at]
+		r.at, r.Standing, r.Member = at, plan.Standings[at].String(), plan.Standings[at] <= force.Behind
+		r.Chosen, r.Nothing = place < plan.Chosen, plan.Needed && at == plan.Discarded
+		r.Witness = r.Witness || plan.Members.IsWitness(r.remains.Replica)
+		ordered[place] = r
 	}
-	if f.Replicas = ordered; f.Needed {
+	f.Replicas = ordered
+	switch {
+	case plan.Usable < plan.Quorum():
+		return fmt.Errorf("%w: %d of the group's %d replicas are needed, and %d are here and can be read%s", ErrForce, plan.Quorum(), f.Members, plan.Usable, f.useless())
+	case plan.Hopeless():
+		return fmt.Errorf("%w: its members had changed, and nothing is left of what they had: set up a new cluster", ErrForce)
+	case f.Needed:
 		f.Loss = f.losses()
 	}
+	return nil
+}
+
+// useless says which directories are not counted, and why.
+func (f *Forcing) useless() (text string) {
+	for i := range f.Replicas {
+		switch r := &f.Replicas[i]; {
+		case r.Error != "":
+			text += fmt.Sprintf("; replica %d: %s", r.Replica, r.Error)
+		case !r.Member:
+			text += fmt.Sprintf("; replica %d is %s", r.Replica, r.Standing)
+		case r.Witness:
+			text += fmt.Sprintf("; replica %d is a witness: it has no state, and begins nothing alone", r.Replica)
+		}
+	}
+	return text
 }
 
 func (f *Forcing) losses() []string {
@@ -179,7 +211,16 @@ func (f *Forcing) losses() []string {
 	default:
 		loss = append(loss, "Durability sync: what was acknowledged and stood only in what is damaged is lost.")
 	}
-	if missing := f.Members - len(f.Replicas); missing > 0 {
+	missing := f.Members
+	for i := range f.Replicas {
+		if r := &f.Replicas[i]; r.Member {
+			missing--
+		}
+		if r := &f.Replicas[i]; r.Nothing {
+			loss = append(loss, fmt.Sprintf("The log of the witness, replica %d, begins above all that is left of the states, and is lost.", r.Replica))
+		}
+	}
+	if missing > 0 {
 		loss = append(loss, fmt.Sprintf("%d of the group's %d replicas are not given here. What only they have is lost, and they stop when they find that out.", missing, f.Members))
 	}
 	if f.Group == CoordinatorGroup {
@@ -189,7 +230,8 @@ func (f *Forcing) losses() []string {
 }
 
 // Execute marks the chosen directories and writes down in each that it was, with the time. A run that was interrupted
-// may be repeated; after one that was not, nothing is needed any more.
+// may be repeated; after one that was not, nothing is needed any more. Directories of replicas that are no members stay as
+// they are.
 func (f *Forcing) Execute(at time.Time) error {
 	if !f.Needed {
 		return nil
@@ -202,16 +244,13 @@ func (f *Forcing) Execute(at time.Time) error {
 	}
 	note := fmt.Sprintf("replicas %v start from what they have, up to operation %d; operations were known up to %d", chosen, f.Op, f.Known)
 	// The others first: one that is chosen later, when this is interrupted, is no worse for it.
-	for i := range f.Replicas {
-		if r := &f.Replicas[i]; !r.Chosen && r.Error == "" {
-			if err := storage.Forget(r.Directory, f.Op); err != nil {
-				return fmt.Errorf("cluster: %w", err)
+	for _, starts := range []bool{false, true} {
+		for i := range f.Replicas {
+			mark, marked := f.plan.Mark(f.Replicas[i].at)
+			if !marked || mark.Starts != starts {
+				continue
 			}
-		}
-	}
-	for i := range f.Replicas {
-		if r := &f.Replicas[i]; r.Chosen {
-			if err := storage.Force(r.Directory, f.View, at, note); err != nil {
+			if err := storage.Force(f.Replicas[i].Directory, mark, at, note); err != nil {
 				return fmt.Errorf("cluster: %w", err)
 			}
 		}

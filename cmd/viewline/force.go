@@ -22,6 +22,10 @@ func (a *app) forceCommand() *cobra.Command {
 acknowledged: all crashed at once in async or memory, or the disks of too many are damaged. Stop all its nodes, and give
 the directory of each (the one with node.toml), or its file: all that there are, f+1 of 2f+1 at least.
 
+Who the members are says the newest epoch that any of the directories knows. Those of replicas that are members no
+more, or not yet, or of an earlier life, are left alone. A witness counts, and starts nothing without one that has a
+state.
+
 Without --accept-loss it shows what each holds and says what may be lost, and changes nothing. With it the f+1 best of
 them are marked to start from what they have; start all nodes then. The others recover from them. Each directory
 that was marked says so for good, in FORCED, in its node's log, and in viewline status. Run again it changes nothing.`,
@@ -56,29 +60,11 @@ func (a *app) writeForcing(plan *cluster.Forcing, done bool) error {
 		return a.json(map[string]any{"plan": plan, "changed": done})
 	}
 	rows := make([][]any, len(plan.Replicas))
-	for i, r := range plan.Replicas {
-		holds := "may lack something"
-		switch {
-		case r.Error != "":
-			holds = "cannot be used: " + r.Error
-		case len(r.Damage) > 0:
-			holds = "damaged: " + strings.Join(r.Damage, "; ")
-		case r.Whole:
-			holds = "whole"
-		}
-		if len(r.Forced) > 0 {
-			holds += ", was forced"
-		}
-		part := "recovers"
-		switch {
-		case !plan.Needed:
-			part = "as it is"
-		case r.Chosen:
-			part = "starts from it"
-		}
-		rows[i] = []any{r.Replica, r.View, r.LastNormalView, r.Op, r.LogView, r.Commit, holds, part}
+	for i := range plan.Replicas {
+		r := &plan.Replicas[i]
+		rows[i] = []any{r.Replica, r.Epoch, r.View, r.LastNormalView, r.Op, r.LogView, r.Commit, holds(r), part(plan, r)}
 	}
-	if err := a.table([]string{"replica", "view", "last normal", "op", "of view", "commit", "holds", "then"}, rows); err != nil {
+	if err := a.table([]string{"replica", "epoch", "view", "last normal", "op", "of view", "commit", "holds", "then"}, rows); err != nil {
 		return err
 	}
 	text := ""
@@ -95,4 +81,43 @@ func (a *app) writeForcing(plan *cluster.Forcing, done bool) error {
 	}
 	_, err := fmt.Fprintf(a.out, "\n%s", text)
 	return err
+}
+
+// holds says what a directory holds, as far as a force is concerned.
+func holds(r *cluster.ForcedReplica) string {
+	text := "may lack something"
+	switch {
+	case r.Error != "":
+		text = "cannot be used: " + r.Error
+	case len(r.Damage) > 0:
+		text = "damaged: " + strings.Join(r.Damage, "; ")
+	case r.Whole:
+		text = "whole"
+	}
+	if !r.Member {
+		text = r.Standing + ": " + text
+	}
+	if r.Witness {
+		text = "a log without a state: " + text
+	}
+	if len(r.Forced) > 0 {
+		text += ", was forced"
+	}
+	return text
+}
+
+// part says what becomes of a directory.
+func part(plan *cluster.Forcing, r *cluster.ForcedReplica) string {
+	switch {
+	case !r.Member:
+		return "is left alone"
+	case !plan.Needed:
+		return "as it is"
+	case r.Nothing:
+		return "starts with nothing"
+	case r.Chosen:
+		return "starts from it"
+	default:
+		return "recovers"
+	}
 }

@@ -288,7 +288,8 @@
 //	RefuseDamage                       changed nothing
 //
 // Where more than f replicas have lost something, storage.Examine and storage.Force are an operator's last resort, as
-// viewline force uses them: exactly f+1 replicas, all stopped, the best first, start from what they have.
+// viewline force uses them: exactly f+1 members of the newest epoch that any of the directories knows, all stopped, the best
+// first, start from what they have.
 //
 // A replica that repairs itself says so in its log and in Status().Reason, and counts as failed until it has. Nothing on
 // its disk changes before what replaces the damage is whole, so that a crash begins again. With damage on more than f

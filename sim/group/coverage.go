@@ -155,6 +155,8 @@ const (
 	EventCalmDisturbed
 	EventStayedStopped
 	EventForced
+	EventForcedWithWitness
+	EventForceDiscarded
 	EventForceLost
 	EventForceLostNothing
 	EventSmooth
@@ -247,7 +249,7 @@ func eventNames() [eventCount]string {
 		"stale read answered in a later view", "stale read at a replica that is not normal", "stale read at a primary",
 		"view change held back by a grant", "old primary asked", "former primary asked", "group of one", "group of seven", "group in async", "group in memory", "group with leases", "healed",
 		"left dead", "left alone", "left deaf", "left mute",
-		"calm watched", "calm with a backup that misses its primary", "stayed stopped", "forced", "force that lost something", "force that lost nothing", "handed over while it worked",
+		"calm watched", "calm with a backup that misses its primary", "stayed stopped", "forced", "forced with a witness", "force that discards a witness's log", "force that lost something", "force that lost nothing", "handed over while it worked",
 		"newcomer started", "reconfiguration only tried", "reconfiguration refused, one under way", "reconfiguration refused, senseless",
 		"reconfiguration refused, newcomer not ready", "reconfiguration refused, no quorum next", "change: only newcomers",
 		"change: only leavers", "change: both", "change: everybody", "change: the primary leaves", "change: to one member",

@@ -16,18 +16,21 @@ func (s *simulation) forceGroup() bool {
 		return false
 	}
 	s.stopAll()
-	found := make([]force.Remains, len(s.hosts))
+	found, first := make([]force.Remains, len(s.hosts)), core.Membership{}
 	for i, h := range s.hosts {
 		found[i] = s.examine(h)
+		first.Members = append(first.Members, core.Member{ID: h.id, Witness: h.witness})
 	}
-	plan := force.NewPlan(len(s.hosts), found, s.options.OmitForce)
+	plan := force.NewPlan(first, found, s.options.OmitForce)
 	s.trace(nil, "the operator forces: %+v", plan)
 	if !plan.Needed {
 		s.violated(claimStopped, "it stays stopped, and enough replicas are whole")
 		return false
 	}
 	s.covered.count(EventForced)
-	s.carryOut(&plan, found)
+	s.countIf(s.firstWitness() != 0, EventForcedWithWitness)
+	s.countIf(plan.Discarded >= 0, EventForceDiscarded)
+	s.carryOut(&plan)
 	s.startAll()
 	return true
 }
@@ -51,31 +54,30 @@ func (s *simulation) examine(h *host) force.Remains {
 	restored := h.disk.restored()
 	r := force.Remains{
 		Replica: h.id, Whole: !restored.Recover && !restored.Damaged, HardState: restored.HardState,
-		Op: restored.Checkpoint.Op, LastView: restored.Checkpoint.View,
 	}
-	if last := len(restored.Entries) - 1; last >= 0 && restored.Entries[last].Op > r.Op {
-		r.Op, r.LastView = restored.Entries[last].Op, restored.Entries[last].View
-	}
+	r.SetLog(restored.Checkpoint, restored.Entries)
 	r.Known = max(h.disk.image.end, h.disk.checkpointAt, restored.HardState.Commit, r.Op)
 	return r
 }
 
 // carryOut marks the disks, and lets the checks expect no more than what the force leaves.
-func (s *simulation) carryOut(plan *force.Plan, found []force.Remains) {
-	best := s.hosts[plan.Order[0]]
-	for place, at := range plan.Order {
-		h, remains := s.hosts[at], &found[at]
-		if place >= plan.Chosen {
-			h.disk.hardState = remains.Forget(plan.Op)
+func (s *simulation) carryOut(plan *force.Plan) {
+	for i, h := range s.hosts {
+		mark, marked := plan.Mark(i)
+		if !marked {
+			continue
+		}
+		if !mark.Starts {
+			h.disk.hardState = mark.HardState
 			h.disk.left = h.disk.clone(h.disk.left.entries)
 			continue
 		}
-		if remains.Better(&found[best.number], s.options.OmitForce) {
-			best = h
-		}
 		restored := h.disk.restored()
 		_, _ = h.disk.sound() // what is damaged goes
-		h.disk.hardState, h.disk.entries, h.disk.damage = remains.Start(plan.View, s.options.OmitForce), restored.Entries, damage{}
+		if mark.Nothing {
+			h.disk.checkpoint, restored.Entries = checkpoint{}, nil
+		}
+		h.disk.hardState, h.disk.entries, h.disk.damage = mark.HardState, restored.Entries, damage{}
 		h.disk.image.end = 0
 		if last, any := h.disk.last(); any {
 			h.disk.image.end = last
@@ -83,7 +85,7 @@ func (s *simulation) carryOut(plan *force.Plan, found []force.Remains) {
 		h.disk.left, h.disk.clean = h.disk.clone(h.disk.left.entries), true
 		h.lossy = false
 	}
-	s.checks.forced(plan, best)
+	s.checks.forced(plan, s.hosts[plan.Best])
 }
 
 // startAll starts every node again, with everything healed.
@@ -107,7 +109,7 @@ func (c *checks) forced(plan *force.Plan, best *host) {
 		kept++
 	}
 	for _, at := range plan.Order[:plan.Chosen] {
-		if c.s.options.OutcomesOnly {
+		if c.s.options.OutcomesOnly || at == plan.Discarded {
 			break // who only sees outcomes cannot tell what was lost for certain
 		}
 		for op := len(c.committed); op > kept; op-- {

@@ -106,7 +106,7 @@ func (p *Player) Run(options Options) Report {
 	drawn.drawStale(&options)
 	if options.BeyondF {
 		drawn.reconfiguration = reconfigurationMixture{} // nobody would know who has to be there
-		drawn.witnesses = witnessMixture{}
+		drawn.witnesses.join = 0
 	}
 	drawn.drawSlow(options.Seed)
 	if options.BeyondF {

@@ -139,6 +139,8 @@ func TestBeyondWhatADurabilitySurvives(t *testing.T) {
 	require.Greater(t, forced, stopped/3)
 	require.NotZero(t, lost)
 	require.NotZero(t, totals.Coverage[EventForceLostNothing])
+	t.Logf("%d of them with a witness, of which %d had to start with nothing", totals.Coverage[EventForcedWithWitness], totals.Coverage[EventForceDiscarded])
+	require.NotZero(t, totals.Coverage[EventForcedWithWitness])
 	require.Greater(t, stopped, count/20)
 	require.Less(t, stopped, count)
 }

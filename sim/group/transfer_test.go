@@ -37,6 +37,7 @@ func TestTransferMutations(t *testing.T) {
 		{name: "RuleHeldLog", options: Options{OmitTransfer: omit.Of(transfer.RuleHeldLog)}, inside: true},
 		{name: "RuleLogView", options: Options{OmitForce: omit.Of(force.RuleLogView), Durability: ChoiceLossy, BeyondF: true}, inside: true},
 		{name: "RuleExactlyAQuorum", options: Options{OmitForce: omit.Of(force.RuleExactlyAQuorum), Durability: ChoiceLossy, BeyondF: true}},
+		{name: "RuleWitnessJoins", options: Options{OmitForce: omit.Of(force.RuleWitnessJoins), Durability: ChoiceLossy, BeyondF: true}},
 	} {
 		if !strings.HasPrefix(m.name, *mutantFlag) {
 			continue

@@ -18,17 +18,14 @@ const forcedName = "FORCED"
 
 // Examination is what a directory holds, as an operator wants to know it before a group is forced.
 type Examination struct {
-	// Durability is the one that it was last written in. Whole: nothing that was acknowledged can be missing.
+	// Durability is the one that it was last written in.
 	Durability Durability
-	Whole      bool
-	HardState  core.HardState
-	Checkpoint core.CheckpointMeta
-	// Op is where what is sound ends, LastView the view in which that operation was proposed, and View the one by which this log
-	// is chosen (force.Remains).
-	Op             core.OpNumber
-	LastView, View core.ViewNumber
-	// Known is the last operation that is known to have been here, or to have been committed.
-	Known  core.OpNumber
+	// Remains is what a force goes by; Replica and Incarnation are the caller's to fill in.
+	Remains force.Remains
+	// View is the one by which this log is chosen, in the epoch that it is of (force.Remains).
+	View core.ViewNumber
+	// Epoch is the one that its promises are of.
+	Epoch  uint64
 	Damage []vr.Damage
 	Forced []string
 }
@@ -56,52 +53,52 @@ func openToForce(directory string) (*Disk, vr.Loaded, error) {
 }
 
 func (d *Disk) examine(loaded *vr.Loaded) Examination {
-	e := Examination{
-		Durability: d.mark.durability, Whole: loaded.Clean && len(loaded.Damage) == 0, HardState: loaded.HardState, Checkpoint: loaded.Checkpoint,
-		Op: loaded.Checkpoint.Op, LastView: loaded.Checkpoint.View, Damage: loaded.Damage, Forced: loaded.Forced,
-	}
-	if last := len(loaded.Entries) - 1; last >= 0 && loaded.Entries[last].Op > e.Op {
-		e.Op, e.LastView = loaded.Entries[last].Op, loaded.Entries[last].View
-	}
-	e.Known = max(d.log.extent().last, loaded.HardState.Commit, e.Op)
+	e := Examination{Durability: d.mark.durability, Damage: loaded.Damage, Forced: loaded.Forced}
+	r := &e.Remains
+	r.Whole, r.HardState = loaded.Clean && len(loaded.Damage) == 0, loaded.HardState
+	r.SetLog(loaded.Checkpoint, loaded.Entries)
+	r.Known = max(d.log.extent().last, loaded.HardState.Commit, r.Op)
 	for _, damage := range loaded.Damage {
-		e.Known = max(e.Known, damage.Last)
+		r.Known = max(r.Known, damage.Last)
 	}
-	remains := e.Remains(0)
-	e.View = remains.LogView(0)
+	e.View = r.LogView(0)
+	if promised, err := r.HardState.Membership.Decode(); err == nil {
+		e.Epoch = uint64(promised.Epoch)
+	}
 	return e
 }
 
-// Remains is what a force goes by.
-func (e *Examination) Remains(replica uint32) force.Remains {
-	return force.Remains{Replica: core.ReplicaID(replica), Whole: e.Whole, HardState: e.HardState, Op: e.Op, LastView: e.LastView, Known: e.Known}
-}
-
-// Force has a replica start from what its directory holds, as if nothing were missing: the rest of its log goes, and it
-// begins in the view change to a view that nobody was in. Its log takes part in the choice with the view that it is of
-// (Examination.View): a log that was cut short must not win by a view whose operations it has lost. It is written down
-// first, so that whatever happens the replica tells of it. What other replicas acknowledged may be lost: this is an
-// operator's act.
-func Force(directory string, view uint64, at time.Time, note string) (err error) {
+// Force does to a directory what a force has planned. A replica that starts does so as if nothing were missing: the rest of
+// its log goes, and it begins in the view change to a view that nobody was in. Its log takes part in the choice with the view
+// that it is of: a log that was cut short must not win by a view whose operations it has lost. It is written down first, so
+// that whatever happens the replica tells of it. What other replicas acknowledged may be lost: this is an operator's act. One
+// that does not start is to recover from the group, and no longer knows of operations that the group has lost: a
+// commit-number above them would contradict it.
+func Force(directory string, plan force.Mark, at time.Time, note string) (err error) {
 	disk, loaded, err := openToForce(directory)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
-	e := disk.examine(&loaded)
-	if core.ViewNumber(view) <= e.HardState.View {
-		return fmt.Errorf("storage: force into view %d of a replica that has promised view %d", view, e.HardState.View)
+	state := plan.HardState
+	if !plan.Starts {
+		return disk.write(&change{
+			batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: disk.mark, settle: len(loaded.Damage) == 0,
+		})
 	}
-	line := fmt.Sprintf("%s into view %d with operation %d of view %d: %s", at.UTC().Format(time.RFC3339), view, e.Op, e.View, note)
+	if state.View <= loaded.HardState.View {
+		return fmt.Errorf("storage: force into view %d of a replica that has promised view %d", state.View, loaded.HardState.View)
+	}
+	if plan.Nothing {
+		loaded = vr.Loaded{Forced: loaded.Forced}
+		disk.begin()
+	}
+	line := fmt.Sprintf("%s into view %d with operation %d of view %d: %s", at.UTC().Format(time.RFC3339), state.View, lastOf(&loaded), state.LastNormalView, note)
 	if err := appendForced(directory, loaded.Forced, line); err != nil {
 		return err
 	}
-	remains := e.Remains(0)
-	state := remains.Start(core.ViewNumber(view), 0)
-	c := change{
-		batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: mark{durability: disk.mark.durability, life: lifeClean},
-	}
-	if c.settle = len(loaded.Damage) == 0; c.settle {
+	c := change{batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: mark{durability: disk.mark.durability, life: lifeClean}}
+	if c.settle = len(loaded.Damage) == 0 && !plan.Nothing; c.settle {
 		return disk.write(&c)
 	}
 	base := loaded.Checkpoint
@@ -112,22 +109,19 @@ func Force(directory string, view uint64, at time.Time, note string) (err error)
 	return disk.replace(&c)
 }
 
-// Forget has a replica that is to recover from a group that was forced no longer know of operations above an op-number:
-// a commit-number above it would contradict the group.
-func Forget(directory string, above uint64) (err error) {
-	disk, loaded, err := openToForce(directory)
-	if err != nil {
-		return err
+// begin has the directory know of no checkpoint, as if there had never been one.
+func (d *Disk) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.checkpoint = core.CheckpointMeta{}
+}
+
+// lastOf is the last operation of what was loaded.
+func lastOf(loaded *vr.Loaded) core.OpNumber {
+	if last := len(loaded.Entries) - 1; last >= 0 && loaded.Entries[last].Op > loaded.Checkpoint.Op {
+		return loaded.Entries[last].Op
 	}
-	defer func() { err = errors.Join(err, disk.Close()) }()
-	remains := force.Remains{HardState: loaded.HardState}
-	state := remains.Forget(core.OpNumber(above))
-	if state == loaded.HardState {
-		return nil
-	}
-	return disk.write(&change{
-		batch: vr.Batch{HardState: &state, Sync: true}, checkpoint: disk.newest(), mark: disk.mark, settle: len(loaded.Damage) == 0,
-	})
+	return loaded.Checkpoint.Op
 }
 
 func readForced(directory string) ([]string, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/core"
+	"github.com/viewline/viewline/replication/vr/force"
 )
 
 // TestForceStartsFromWhatIsThere: whatever a crash or damage has left, the next Load finds it whole and clean, in a view
@@ -31,13 +32,14 @@ func testForceStartsFromWhatIsThere(t *testing.T, log Log) {
 				require.NoError(t, err)
 				require.Equal(t, before, readFiles(t, directory), "it was only read")
 				require.Equal(t, durability, e.Durability)
-				require.Equal(t, name == "crash" && durability == DurabilitySync, e.Whole)
-				require.EqualValues(t, 50, e.Known)
-				require.Error(t, Force(directory, 3, at, "x"), "it has promised view 3")
-				for range 2 {
-					require.NoError(t, Force(directory, uint64(e.HardState.View)+1, at, "because"))
-					require.Error(t, Force(directory, uint64(e.HardState.View)+1, at, "again"), "once is enough")
-					e.HardState.View++
+				remains := e.Remains
+				require.Equal(t, name == "crash" && durability == DurabilitySync, remains.Whole)
+				require.EqualValues(t, 50, remains.Known)
+				require.Error(t, Force(directory, starting(t, directory, 3), at, "x"), "it has promised view 3")
+				for view := remains.HardState.View + 1; view <= remains.HardState.View+2; view++ {
+					mark := starting(t, directory, view)
+					require.NoError(t, Force(directory, mark, at, "because"))
+					require.Error(t, Force(directory, mark, at, "again"), "once is enough")
 				}
 				got := loaded(t, openedIn(t, directory, durability))
 				require.True(t, got.Clean)
@@ -50,7 +52,7 @@ func testForceStartsFromWhatIsThere(t *testing.T, log Log) {
 					require.Equal(t, core.HardState{View: 5}, got.HardState, "nothing is left, and it was never normal")
 					require.Empty(t, got.Entries)
 				case which[0]:
-					end := e.Op
+					end := remains.Op
 					if log == LogBolt || durability != DurabilityMemory {
 						require.EqualValues(t, 44, end)
 					}
@@ -65,13 +67,42 @@ func testForceStartsFromWhatIsThere(t *testing.T, log Log) {
 	}
 }
 
-// TestForgetLowersOnlyTheHint.
+// starting is the mark that has a directory start from what it holds, in a view.
+func starting(t *testing.T, directory string, view core.ViewNumber) force.Mark {
+	t.Helper()
+	e, err := Examine(directory)
+	require.NoError(t, err)
+	r := e.Remains
+	return force.Mark{Starts: true, HardState: core.HardState{View: view, LastNormalView: r.LogView(0), Commit: min(r.HardState.Commit, r.Op)}}
+}
+
+// TestAWitnessStartsWithNothing: its log and its places in it go, and it is clean.
+func TestAWitnessStartsWithNothing(t *testing.T) { eachLog(t, testAWitnessStartsWithNothing) }
+
+func testAWitnessStartsWithNothing(t *testing.T, log Log) {
+	for _, which := range [][2]bool{{}, {true, false}, {false, true}} {
+		directory, _ := spoiledDirectory(t, log, DurabilityAsync, which[0], which[1])
+		mark := force.Mark{Starts: true, Nothing: true, HardState: core.HardState{View: 7}}
+		require.NoError(t, Force(directory, mark, time.Now(), "because"))
+		got := loaded(t, openedIn(t, directory, DurabilityAsync))
+		require.True(t, got.Clean)
+		require.Equal(t, core.HardState{View: 7}, got.HardState)
+		require.Empty(t, got.Entries)
+		require.Zero(t, got.Checkpoint)
+		require.Empty(t, got.Damage)
+		require.Contains(t, got.Forced[0], "with operation 0 of view 0")
+	}
+}
+
+// TestForgetLowersOnlyTheHint: one that recovers keeps its log, and its damage, until the recovered log replaces them.
 func TestForgetLowersOnlyTheHint(t *testing.T) { eachLog(t, testForgetLowersOnlyTheHint) }
 
 func testForgetLowersOnlyTheHint(t *testing.T, log Log) {
 	directory, _ := spoiledDirectory(t, log, DurabilitySync, true, false)
-	require.NoError(t, Forget(directory, 100))
-	require.NoError(t, Forget(directory, 43))
+	e, err := Examine(directory)
+	require.NoError(t, err)
+	e.Remains.HardState.Commit = 43
+	require.NoError(t, Force(directory, force.Mark{HardState: e.Remains.HardState}, time.Now(), "x"))
 	got := loaded(t, opened(t, directory))
 	require.Equal(t, core.HardState{View: 3, LastNormalView: 2, Commit: 43}, got.HardState)
 	require.Len(t, got.Damage, 1)
@@ -83,10 +114,11 @@ func TestForceIsWrittenDownFirst(t *testing.T) {
 	directory := created(t, LogDefault)
 	disk := opened(t, directory)
 	require.NoError(t, disk.Write(vr.Batch{HardState: &core.HardState{View: 1}, Sync: true}))
-	require.ErrorIs(t, Force(directory, 9, time.Now(), "x"), ErrInUse)
+	mark := force.Mark{Starts: true, HardState: core.HardState{View: 9}}
+	require.ErrorIs(t, Force(directory, mark, time.Now(), "x"), ErrInUse)
 	require.NoError(t, disk.Close())
 	require.NoError(t, os.Mkdir(filepath.Join(directory, forcedName+temporaryName), 0o700))
-	require.Error(t, Force(directory, 9, time.Now(), "x"))
+	require.Error(t, Force(directory, mark, time.Now(), "x"))
 	require.Equal(t, core.ViewNumber(1), loaded(t, opened(t, directory)).HardState.View, "and without that nothing is changed")
 }
 
@@ -94,14 +126,14 @@ func TestForceIsWrittenDownFirst(t *testing.T) {
 // has a commit-number of its own. What an operator was told of is durable, and what was to be forgotten is.
 func TestForceAndForgetSettleTheLog(t *testing.T) {
 	directory, path, entries, starts := marked(t)
-	require.NoError(t, Force(directory, 1, time.Now(), "because"))
+	require.NoError(t, Force(directory, starting(t, directory, 1), time.Now(), "because"))
 	changeFile(t, path, func(data []byte) []byte { return data[:min(starts[9], len(data))] }) // a power cut
 	got := loaded(t, opened(t, directory))
 	require.Empty(t, got.Damage)
 	require.Equal(t, entries, got.Entries)
 
 	directory, _, entries, _ = marked(t)
-	require.NoError(t, Forget(directory, 7))
+	require.NoError(t, Force(directory, force.Mark{HardState: core.HardState{Commit: 7}}, time.Now(), "x"))
 	got = loaded(t, opened(t, directory))
 	require.Equal(t, core.OpNumber(7), got.HardState.Commit)
 	require.Equal(t, entries, got.Entries)
