@@ -125,7 +125,7 @@ the command ends, however it does.
 Then the members change, by the commands of an operator: a replica of a shard, a primary and a replica of the coordinator
 are replaced by newcomers, a replica's disk is wiped and it comes back in a later life, a group grows by two and shrinks
 by any two. In the middle of each another replica, the primary at times or the newcomer, is killed, stopped or cut off.
-Who has left must serve nobody, and is deleted.
+Who has left must serve nobody, and is deleted. With --partitions proxy that comes once, in the end.
 
 In the end every acknowledged transaction is compared with what is stored, and the replicas' states with each other; the
 reads and writes of single objects must have been linearizable. The exit code is 0 only if all holds and enough was done

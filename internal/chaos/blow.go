@@ -22,17 +22,20 @@ type blow struct {
 type changing struct {
 	cancel context.CancelFunc
 	done   chan error // gets one value
-	times  int        // how often the command was given; read after done
 	blow   blow
+	// times is how often the command was given, and took how long it took; read after done.
+	times int
+	took  time.Duration
 }
 
 // begin has a change made while a drawn replica is hit: killed, if it may be, stopped, or cut off from its group.
 func (r *run) begin(ctx context.Context, victims []process.Node, kill bool, change func(context.Context) (int, error)) (*changing, error) {
-	ctx, cancel := context.WithTimeout(ctx, wholeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	c := &changing{cancel: cancel, done: make(chan error, 1)}
 	go func() {
+		began := time.Now()
 		times, err := change(ctx)
-		c.times = times
+		c.times, c.took = times, time.Since(began)
 		c.done <- err
 	}()
 	r.pending = c
@@ -71,9 +74,7 @@ func (r *run) finish(ctx context.Context, c *changing, done *Fault) error {
 		return err
 	}
 	err := r.settled(ctx)
-	if c.times > 1 {
-		done.Repeated += c.times - 1
-	}
+	done.Repeated, done.Changed = done.Repeated+max(c.times-1, 0), max(done.Changed, c.took)
 	done.Nodes = append(done.Nodes, c.blow.story)
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%w: %s: %w", ErrMembers, done.Name, err)

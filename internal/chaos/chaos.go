@@ -22,6 +22,7 @@ const (
 	startTimeout  = 30 * time.Second
 	commitTimeout = 30 * time.Second
 	wholeTimeout  = 60 * time.Second
+	changeTimeout = 2 * time.Minute
 	probeTimeout  = 2 * time.Minute
 	endTimeout    = 20 * time.Second
 	auditTimeout  = 5 * time.Minute

@@ -140,8 +140,11 @@ func (f *Fault) story() string {
 		text += fmt.Sprintf("; deposed it was asked %d times past every redirect, refused %d and answered %d, "+
 			"and clerks read %d times meanwhile: nothing was stale", f.Asked(), f.Refused, f.Answered, f.Gets)
 	}
+	if f.Changed > 0 {
+		text += fmt.Sprintf("; the members were changed after %d ms", f.Changed.Milliseconds())
+	}
 	if f.Repeated > 0 {
-		text += fmt.Sprintf("; the command was given %d times more", f.Repeated)
+		text += fmt.Sprintf(", the command given %d times more", f.Repeated)
 	}
 	if f.Harm > 0 {
 		text += fmt.Sprintf("; %d %s", f.Harm, f.HarmOf)

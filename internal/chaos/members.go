@@ -85,7 +85,7 @@ func (r *run) dismiss(ctx context.Context, node process.Node) error {
 // and the members of each group have the same state.
 func (r *run) verify(ctx context.Context) error {
 	return r.calmly(ctx, func() error {
-		limited, cancel := context.WithTimeout(ctx, wholeTimeout)
+		limited, cancel := context.WithTimeout(ctx, changeTimeout)
 		defer cancel()
 		if err := r.cluster.AwaitWhole(limited); err != nil {
 			return err

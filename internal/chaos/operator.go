@@ -82,8 +82,8 @@ func (r *run) change(ctx context.Context, group uint32, wanted func([]member) bo
 		case err == nil && wanted(members):
 			r.take(group, members)
 			return nil
-		case changing == nil && err == nil:
-			return survey.Final{Err: fmt.Errorf("%w: viewline %s succeeded, and the members are %v", ErrMembers, strings.Join(arguments, " "), members)}
+		case changing == nil && err == nil: // a list that no primary was there for may be old
+			return fmt.Errorf("%w: viewline %s succeeded, and the members are %v", ErrMembers, strings.Join(arguments, " "), members)
 		default:
 			return errors.Join(changing, err)
 		}

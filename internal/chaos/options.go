@@ -30,7 +30,7 @@ const (
 	// so and goes on as with PartitionsProxy.
 	PartitionsNamespaces = "namespaces"
 	// PartitionsProxy: the proxies swallow what passes in the place of packets. The links between two groups have none, as
-	// no node can be told of them.
+	// no node can be told of them; nor have those of newcomers, so that members change only in the end.
 	PartitionsProxy = "proxy"
 	// PartitionsOff: the links are left alone.
 	PartitionsOff = "off"
@@ -153,8 +153,10 @@ type Fault struct {
 	// Harm is how much of what links did, such as packets that were dropped.
 	Harm   uint64 `json:"harm,omitempty"`
 	HarmOf string `json:"harm_of,omitempty"`
-	// Repeated is how often the command was given again that changes the members.
-	Repeated int `json:"repeated,omitempty"`
+	// Repeated is how often the command was given again that changes the members, and Changed how long it took until they
+	// were, newcomers having caught up; of several changes the longest.
+	Repeated int           `json:"repeated,omitempty"`
+	Changed  time.Duration `json:"changed_ns,omitempty"`
 	// Commits is how many followed before the next fault.
 	Commits int `json:"commits"`
 	// Answered and Refused count what a deposed primary said to direct questions then, and Gets the
