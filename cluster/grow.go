@@ -26,9 +26,18 @@ func (c *Cluster) group(id uint32) (Group, error) {
 }
 
 // AddNode sets up and starts a node with a newcomer to a group, on a free loopback port, and names its replica. It catches
-// up, and is a member once ChangeMembers has made it one.
+// up, and is a member once ChangeMembers has made it one. There may be several newcomers at a time.
 func (c *Cluster) AddNode(ctx context.Context, group uint32) (replica uint32, err error) {
-	return c.addNode(ctx, JoinOptions{Group: group})
+	return c.addNode(ctx, JoinOptions{Group: group, Replica: c.nextReplica(group)})
+}
+
+// nextReplica is above every replica of a group whose node was ever set up.
+func (c *Cluster) nextReplica(group uint32) uint32 {
+	for next := uint32(1); ; next++ {
+		if _, err := os.Stat(c.NodeDirectory(group, next)); err != nil {
+			return next
+		}
+	}
 }
 
 // RenewNode deletes the data of a node that does not run, as the loss of its disk does, and sets it up and starts it as a
