@@ -101,8 +101,12 @@ func environment() []string {
 // Coordinators are the addresses of the coordinator's replicas, for a clerk.
 func (c *Cluster) Coordinators() []string {
 	var addresses []string
-	for _, member := range c.Groups()[0].Members {
-		addresses = append(addresses, member.Address)
+	for _, group := range c.Groups() {
+		for _, member := range group.Members {
+			if group.ID == cluster.CoordinatorGroup {
+				addresses = append(addresses, member.Address)
+			}
+		}
 	}
 	return addresses
 }
