@@ -1,12 +1,9 @@
 package vr_test
 
 import (
-	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,24 +11,6 @@ import (
 	"github.com/viewline/viewline/replication/vr"
 	"github.com/viewline/viewline/replication/vr/storage"
 )
-
-// becomes has the group go on with other members, wherever its primary is, as soon as they are ready.
-func (g *group) becomes(members ...replication.Member) {
-	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
-	defer cancel()
-	for {
-		leader, _ := g.primary()
-		_, err := g.replicas[leader].Reconfigure(ctx, replication.Change{Members: members})
-		if err == nil {
-			return
-		}
-		require.NoError(g.t, ctx.Err(), "%v", err)
-		retry := errors.Is(err, replication.ErrNewcomer) || errors.Is(err, replication.ErrQuorum) || errors.Is(err, replication.ErrNotPrimary)
-		require.True(g.t, retry || errors.Is(err, replication.ErrReconfiguring), "%v", err)
-		time.Sleep(vr.TickIntervalDefault) // nothing is waited for but time itself: to be heard takes some
-	}
-}
 
 // A replica whose directory is gone comes back in a later life, from nothing, and what is left of the earlier one does not.
 func TestAWipedReplicaComesBackInALaterLife(t *testing.T) {

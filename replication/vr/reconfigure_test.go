@@ -71,16 +71,21 @@ func members(places ...int) []replication.Member {
 	return next
 }
 
-// reconfigure changes the members, waiting for newcomers and for a primary, and returns the report of the primary that
-// did it.
+// reconfigure changes the members to those at these places.
 func (g *group) reconfigure(places ...int) replication.Report {
+	g.t.Helper()
+	return g.becomes(members(places...)...)
+}
+
+// becomes changes the members, waiting for newcomers and for a primary, and returns the report of the primary that did it.
+func (g *group) becomes(next ...replication.Member) replication.Report {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
 	defer cancel()
 	for last := error(nil); ; {
 		leader, _ := g.primary()
 		before := g.replicas[leader].Membership()
-		report, err := g.replicas[leader].Reconfigure(ctx, replication.Change{Epoch: before.Epoch + 1, Members: members(places...)})
+		report, err := g.replicas[leader].Reconfigure(ctx, replication.Change{Epoch: before.Epoch + 1, Members: next})
 		if err == nil {
 			require.Equal(g.t, before.Epoch+1, report.Epoch)
 			return report
@@ -90,9 +95,8 @@ func (g *group) reconfigure(places ...int) replication.Report {
 			require.NoError(g.t, errors.Join(ctx.Err(), last))
 		}
 		last = err
-		if !errors.Is(err, replication.ErrNewcomer) && !errors.Is(err, replication.ErrNotPrimary) && !errors.Is(err, replication.ErrQuorum) {
-			require.NoError(g.t, err)
-		}
+		retry := errors.Is(err, replication.ErrNewcomer) || errors.Is(err, replication.ErrQuorum) || errors.Is(err, replication.ErrNotPrimary)
+		require.True(g.t, retry || errors.Is(err, replication.ErrReconfiguring), "%v", err)
 		time.Sleep(vr.TickIntervalDefault) // nothing is waited for but time itself: to be heard takes some
 	}
 }

@@ -62,10 +62,15 @@ func (r *refusals) describe(values map[string]uint64) {
 	}
 }
 
-// refuse counts a message that is not taken, and warns of it; of the same sender and reason once a minute.
+// refuse counts a message that is not taken, and warns of it; of the same sender and reason once a minute. Members enter an
+// epoch one after the other, and one that was away comes later still: that is no reason to warn.
 func (r *Replica) refuse(from core.ReplicaID, err error) {
 	reason := whyRefused(err)
-	r.notices.Warn("message refused", fmt.Sprint(reason, " ", from),
-		"group", r.options.Group, "replica", r.options.Self, "from", from, "reason", reason.String(), "detail", err)
+	attributes := []any{"group", r.options.Group, "replica", r.options.Self, "from", from, "reason", reason.String(), "detail", err}
+	if reason == refusedEpoch {
+		r.options.Logger.Debug("message of another epoch", attributes...)
+	} else {
+		r.notices.Warn("message refused", fmt.Sprint(reason, " ", from), attributes...)
+	}
 	r.counters.refused[reason].Add(1)
 }

@@ -36,7 +36,7 @@ func (w *warnings) count(text string) int {
 }
 
 // What no correct member sends is refused, counted by reason, and told once a minute for each sender and reason: a
-// flood of it is one line. The group works on, and nobody follows a view that cannot be.
+// flood of it is one line; but of other epochs nothing is told. The group works on, and nobody follows a view that cannot be.
 func TestWhatIsRefusedIsCountedAndToldOnce(t *testing.T) {
 	log := &warnings{}
 	g := newMemoryGroup(t, 3, func(o *vr.Options) {
@@ -71,10 +71,14 @@ func TestWhatIsRefusedIsCountedAndToldOnce(t *testing.T) {
 		g.eventually(c.reason+" is counted", func() bool {
 			return counted(g.replicas[leader], "messages_refused."+c.reason) == before+times
 		})
-		require.Equal(t, 1, log.count("reason="+c.reason), c.reason)
+		told := 1
+		if c.reason == "epoch" {
+			told = 0 // the members of a group do not enter an epoch at one and the same time
+		}
+		require.Equal(t, told, log.count("reason="+c.reason), c.reason)
 	}
 	require.EqualValues(t, 5*times, g.replicas[leader].Status().Counters["messages_refused"])
-	require.Equal(t, 5, log.count(`msg="message refused"`))
+	require.Equal(t, 4, log.count(`msg="message refused"`))
 	target.receive(core.ReplicaID(g.backups(leader)[1]+1), nil)
 	g.eventually("another sender is told of too", func() bool { return log.count("reason=malformed") == 2 })
 	g.mustCommit(2, 3)
