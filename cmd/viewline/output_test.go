@@ -47,3 +47,21 @@ shard 2            3  10.0.0.3:7201  -        no answer                  -      
 Shard 2 is down: it needs 2 of its 3 replicas and has 0 (replica 1 is in state view-change, replica 2 has stopped: the disk is full, replica 3 does not answer); start replicas 1, 2 and 3; shard 1 can lose no more replicas (replica 1 lags by 19600 operations); no other group can lose a replica.
 `, out.String())
 }
+
+// TestStatusTableOfEpochs: once the members of a group have changed, it says how often; and a witness is called one.
+func TestStatusTableOfEpochs(t *testing.T) {
+	replicas := []survey.Replica{
+		{Group: 1, Replica: 2, Address: "a:1", Role: "primary", Durability: "sync", Log: "wal", Status: "normal", Serving: true, Epoch: 2, View: 9, Op: 12, Commit: 12},
+		{Group: 1, Replica: 4, Address: "b:1", Role: "witness", Witness: true, Durability: "sync", Log: "wal", Status: "normal", Epoch: 2, View: 9, Op: 12, Commit: 12},
+		{Group: 1, Replica: 5, Address: "c:1", Error: "refused"},
+	}
+	var out bytes.Buffer
+	require.NoError(t, (&app{streams: streams{out: &out}, output: "table"}).writeStatus(replicas, survey.Assess(replicas)))
+	require.Equal(t, `GROUP    REPLICA  ADDRESS  ROLE     STATE            DURABILITY  LOG  EPOCH  VIEW  OP  COMMIT  LAG
+shard 1        2  a:1      primary  normal, serving  sync        wal  2      9     12  12      0
+shard 1        4  b:1      witness  normal           sync        wal  2      9     12  12      0
+shard 1        5  c:1      -        no answer        -           -    -      -     -   -       -
+
+Shard 1 can lose no more replicas (replica 5 does not answer; of those that are well only replica 2 has the state).
+`, out.String())
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,8 @@ var errNoCoordinator = errors.New("no coordinator answers")
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", GroupID: "use", Short: "Show every replica, and what the cluster can still lose",
-		Long: `Ask every node how its replica is: its role, its view, how far its log and its commits are, and how far it lags.
+		Long: `Ask every node how its replica is: its role, its view, how far its log and its commits are, and how far it lags; and,
+where the members of a group have changed, its epoch: how often.
 The last line says what the cluster can still lose. The exit code is 2 while a group does not serve.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -59,7 +61,7 @@ func (a *app) groups(ctx context.Context) (groups []survey.Group, err error) {
 	add := func(id uint32) {
 		group := survey.Group{ID: id}
 		for _, member := range current.Members(id) {
-			group.Members = append(group.Members, survey.Member{Replica: member.Replica, Address: member.Address})
+			group.Members = append(group.Members, survey.Member{Replica: member.Replica, Address: member.Address, Witness: member.Witness})
 		}
 		groups = append(groups, group)
 	}
@@ -74,33 +76,54 @@ func (a *app) writeStatus(replicas []survey.Replica, assessment survey.Assessmen
 	if a.output == "json" {
 		return a.json(map[string]any{"replicas": replicas, "assessment": assessment})
 	}
-	rows := make([][]any, len(replicas))
-	for i, r := range replicas {
-		group := fmt.Sprintf("shard %d", r.Group)
-		if r.Group == route.CoordinatorGroup {
-			group = "coordinator"
-		}
-		if r.Error != "" {
-			rows[i] = []any{group, r.Replica, r.Address, "-", "no answer", "-", "-", "-", "-", "-", "-"}
-			continue
-		}
-		state := r.Status
-		switch {
-		case r.Failure != "":
-			state += ": " + r.Failure
-		case r.Reason != "":
-			state += ": " + r.Reason
-		case r.Serving:
-			state += ", serving"
-		}
-		if r.Counters["forced"] > 0 {
-			state += ", was forced"
-		}
-		rows[i] = []any{group, r.Replica, r.Address, r.Role, state, r.Durability, r.Log, r.View, r.Op, r.Commit, r.Lag}
+	columns := []string{"group", "replica", "address", "role", "state", "durability", "log", "view", "op", "commit", "lag"}
+	// Most groups keep the members that they began with.
+	epochs := slices.ContainsFunc(replicas, func(r survey.Replica) bool { return r.Epoch > 0 })
+	if epochs {
+		columns = slices.Insert(columns, epochColumn, "epoch")
 	}
-	if err := a.table([]string{"group", "replica", "address", "role", "state", "durability", "log", "view", "op", "commit", "lag"}, rows); err != nil {
+	rows := make([][]any, len(replicas))
+	for i := range replicas {
+		if rows[i] = statusRow(&replicas[i]); epochs {
+			rows[i] = slices.Insert(rows[i], epochColumn, epochOf(&replicas[i]))
+		}
+	}
+	if err := a.table(columns, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(a.out, "\n%s\n", assessment.Sentence)
 	return err
+}
+
+// epochColumn is where the epoch stands, if it does.
+const epochColumn = 7
+
+func epochOf(r *survey.Replica) any {
+	if r.Error != "" {
+		return "-"
+	}
+	return r.Epoch
+}
+
+func statusRow(r *survey.Replica) []any {
+	group := fmt.Sprintf("shard %d", r.Group)
+	if r.Group == route.CoordinatorGroup {
+		group = "coordinator"
+	}
+	if r.Error != "" {
+		return []any{group, r.Replica, r.Address, "-", "no answer", "-", "-", "-", "-", "-", "-"}
+	}
+	state := r.Status
+	switch {
+	case r.Failure != "":
+		state += ": " + r.Failure
+	case r.Reason != "":
+		state += ": " + r.Reason
+	case r.Serving:
+		state += ", serving"
+	}
+	if r.Counters["forced"] > 0 {
+		state += ", was forced"
+	}
+	return []any{group, r.Replica, r.Address, r.Role, state, r.Durability, r.Log, r.View, r.Op, r.Commit, r.Lag}
 }

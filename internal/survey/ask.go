@@ -52,8 +52,10 @@ type Replica struct {
 	Durability string `json:"durability,omitempty"` // what an acknowledged write survives: sync, async, memory
 	Log        string `json:"log,omitempty"`        // how the directory keeps the log: bbolt, wal
 	Role       string `json:"role,omitempty"`       // primary, backup, witness
-	Status     string `json:"status,omitempty"`     // what the protocol says: normal, view-change, recovering, transferring, stopped
+	Status     string `json:"status,omitempty"`     // what the protocol says: normal, view-change, recovering, transferring, stopped, transitioning, leaving, left
 	Serving    bool   `json:"serving"`
+	// Epoch is how often the members of its group have changed, as far as it knows.
+	Epoch      uint64 `json:"epoch"`
 	View       uint64 `json:"view"`
 	Op         uint64 `json:"op"`
 	Commit     uint64 `json:"commit"`
@@ -132,7 +134,7 @@ func (r *Replica) ask(ctx context.Context, states bool, dial []grpc.DialOption) 
 	r.Role, r.Status, r.Serving, r.Failure = status.GetRole(), status.GetStatus(), status.GetServing(), status.GetFailure()
 	r.Witness = r.Role == roleWitness
 	r.Durability, r.Log, r.Reason = status.GetDurability(), status.GetLog(), status.GetReason()
-	r.View, r.Op, r.Commit = status.GetView(), status.GetOp(), status.GetCommit()
+	r.Epoch, r.View, r.Op, r.Commit = status.GetEpoch(), status.GetView(), status.GetOp(), status.GetCommit()
 	r.Applied, r.Checkpoint = status.GetApplied(), status.GetCheckpoint()
 	r.StateHash, r.Counters = hex.EncodeToString(status.GetStateHash()), status.GetCounters()
 	r.NodeCounters, r.CPUSeconds = response.GetCounters(), response.GetCpuSeconds()

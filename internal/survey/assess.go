@@ -74,27 +74,25 @@ func Assess(replicas []Replica) Assessment {
 
 func assessGroup(replicas []Replica) GroupHealth {
 	g := GroupHealth{Group: replicas[0].Group, Members: len(replicas)}
-	view := uint64(0)
+	newest := reached(replicas)
 	for _, r := range replicas {
-		view = max(view, r.View)
-	}
-	for _, r := range replicas {
-		if r.Error == "" && r.Serving && r.View == view {
+		if r.Error == "" && r.Serving && r.place() == newest {
 			g.Primary = r.Replica
 		}
-		trouble := r.trouble(view)
+		trouble := r.trouble(newest)
 		if trouble == "" {
 			g.Well++
 			continue
 		}
 		g.troubles = append(g.troubles, fmt.Sprintf("replica %d %s", r.Replica, trouble))
-		if r.recovers() {
+		switch {
+		case r.recovers():
 			g.recovering = append(g.recovering, r.Replica)
-		} else {
+		case r.outside() == "":
 			g.unwell = append(g.unwell, r.Replica)
 		}
 	}
-	g.keeper = keeper(replicas, view)
+	g.keeper = keeper(replicas, newest)
 	quorum := g.Members/2 + 1
 	g.Spare = max(0, g.Well-quorum)
 	switch {
@@ -112,13 +110,13 @@ func assessGroup(replicas []Replica) GroupHealth {
 
 // keeper finds the only one that is well of those with a state, where there is a witness and should be several: the
 // witness has what the others lack of the log, but no state.
-func keeper(replicas []Replica, view uint64) (only uint32) {
+func keeper(replicas []Replica, newest place) (only uint32) {
 	witnesses, states, well := 0, 0, 0
 	for i := range replicas {
 		switch r := &replicas[i]; {
 		case r.Witness:
 			witnesses++
-		case r.trouble(view) == "":
+		case r.trouble(newest) == "":
 			well, only = well+1, r.Replica
 			fallthrough
 		default:
@@ -131,12 +129,43 @@ func keeper(replicas []Replica, view uint64) (only uint32) {
 	return only
 }
 
+// place is a view of an epoch. A view of an earlier epoch may have a larger number, where it came to nothing.
+type place struct{ epoch, view uint64 }
+
+func (r *Replica) place() place { return place{r.Epoch, r.View} }
+
+// reached is the newest place that any of a group's replicas is at.
+func reached(replicas []Replica) (newest place) {
+	for i := range replicas {
+		if p := replicas[i].place(); p.epoch > newest.epoch || p.epoch == newest.epoch && p.view > newest.view {
+			newest = p
+		}
+	}
+	return newest
+}
+
+// outside says what a replica waits for that is no member of the epoch which it knows, or is empty for a member.
+func (r *Replica) outside() string {
+	switch {
+	case r.Error != "" || r.Failure != "":
+		return ""
+	case r.Status == "transitioning":
+		return "is no member yet, in this life (once it has caught up: viewline member --help)"
+	case r.Status == "leaving":
+		return "is a member no more, and is needed until those that are have begun"
+	case r.Status == "left":
+		return "is a member no more: its node can be stopped, and its directory removed"
+	default:
+		return ""
+	}
+}
+
 func (r *Replica) recovers() bool {
 	return r.Error == "" && r.Failure == "" && r.Status == "recovering"
 }
 
-// trouble says what is wrong with a replica whose group has reached a view, or is empty.
-func (r *Replica) trouble(view uint64) string {
+// trouble says what is wrong with a replica whose group has reached a view of an epoch, or is empty.
+func (r *Replica) trouble(newest place) string {
 	switch {
 	case r.Error != "":
 		return "does not answer"
@@ -146,10 +175,14 @@ func (r *Replica) trouble(view uint64) string {
 		return "recovers from the others: " + r.Reason
 	case r.recovers():
 		return "recovers from the others"
+	case r.outside() != "":
+		return r.outside()
 	case r.Status != "normal":
 		return "is in state " + r.Status
-	case r.View < view:
-		return fmt.Sprintf("is still in view %d of %d", r.View, view)
+	case r.Epoch < newest.epoch:
+		return fmt.Sprintf("is still in epoch %d of %d", r.Epoch, newest.epoch)
+	case r.View < newest.view:
+		return fmt.Sprintf("is still in view %d of %d", r.View, newest.view)
 	case r.Lag > lagMax:
 		return fmt.Sprintf("lags by %d operations", r.Lag)
 	default:

@@ -225,3 +225,51 @@ func TestAssessWitnesses(t *testing.T) {
 		})
 	}
 }
+
+// A replica that is no member of the newest epoch says so, with what is to be done; and views count within an epoch.
+func TestAssessEpochs(t *testing.T) {
+	later := func(replicas []Replica) {
+		for i := range replicas[:3] {
+			replicas[i].Epoch, replicas[i].View = 2, 9
+		}
+	}
+	status := func(at int, status string) func([]Replica) {
+		return change(at, func(r *Replica) { r.Status = status })
+	}
+	const rest = "; every other group can lose 1 replica and go on."
+	for _, c := range []struct {
+		name     string
+		replicas []Replica
+		health   Health
+		sentence string
+	}{
+		{"all in a later epoch", cluster(later), Whole, "Every group can lose 1 replica and go on."},
+		{
+			"one that has not heard, in a view of its own", cluster(later, change(1, func(r *Replica) { r.Epoch, r.View = 1, 30 })), Reduced,
+			"The coordinator can lose no more replicas (replica 2 is still in epoch 1 of 2)" + rest,
+		},
+		{
+			"an old primary", cluster(later, change(0, func(r *Replica) { r.Epoch, r.View = 1, 30 })), Waiting,
+			"The coordinator has no serving primary yet: it is changing views, ask again in a second (replica 1 is still in epoch 1 of 2)" + rest,
+		},
+		{
+			"a later life that waits", cluster(later, status(2, "transitioning")), Reduced,
+			"The coordinator can lose no more replicas (replica 3 is no member yet, in this life (once it has caught up: viewline member --help))" + rest,
+		},
+		{
+			"one that leaves", cluster(later, status(2, "leaving")), Reduced,
+			"The coordinator can lose no more replicas (replica 3 is a member no more, and is needed until those that are have begun)" + rest,
+		},
+		{
+			"one that has left, and one that is lost", cluster(later, status(2, "left"), lost(1)), Down,
+			"The coordinator is down: it needs 2 of its 3 replicas and has 1 (replica 2 does not answer, " +
+				"replica 3 is a member no more: its node can be stopped, and its directory removed); start replica 2" + rest,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assessment := Assess(c.replicas)
+			require.Equal(t, c.sentence, assessment.Sentence)
+			require.Equal(t, c.health, assessment.Health)
+		})
+	}
+}
