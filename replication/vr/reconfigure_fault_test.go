@@ -76,7 +76,7 @@ func TestRestartsFindTheNewestEpoch(t *testing.T) {
 	g.settled(1, next...)
 	g.mustCommit(21, 30)
 	membership := g.replicas[next[0]].Membership()
-	require.Equal(t, replication.Membership{Epoch: 1, Members: members(next...)}, membership)
+	require.Equal(t, replication.Membership{Epoch: 1, Members: members(next...), LargestID: 6}, membership)
 	g.left(leader) // it says so each time anew
 	for _, i := range next {
 		g.stop(i)
