@@ -92,36 +92,64 @@ func (e *wireEnd) FetchCheckpoint(_ context.Context, from core.ReplicaID, reques
 // realShard is a shard behind a real group of three.
 type realShard struct {
 	wires    *wires
+	mu       sync.Mutex // guards what follows against boot
 	servers  []*Server
 	replicas []*vr.Replica
 }
 
 // newReal starts a cluster of one shard behind a real group, and of one twin.
-func newReal(t *testing.T) (*cluster, *realShard) {
+func newReal(t *testing.T, tune func(*Options)) (*cluster, *realShard) {
 	c := &cluster{t: t, shards: map[txn.ShardID]*shard{}}
 	c.slots = placement.Even([]uint32{1, 2})
-	c.start(2, 1, nil)
+	c.start(2, 1, tune)
 	c.shards[2].group.lead(c.shards[2].group.members[0])
 	real := &realShard{wires: &wires{ends: map[core.ReplicaID]*wireEnd{}}}
-	for i := range 3 {
-		server, err := New(Options{Shard: 1, Replica: replication.ReplicaID(i + 1), Router: c})
-		require.NoError(t, err)
-		end := &wireEnd{wires: real.wires, id: core.ReplicaID(i + 1)}
-		real.wires.ends[end.id] = end
-		real.servers = append(real.servers, server)
-	}
-	for i, server := range real.servers {
-		replica, err := vr.Open(vr.Options{
-			Group: 1, Self: replication.ReplicaID(i + 1), Members: []replication.ReplicaID{1, 2, 3},
-			Transport: real.wires.ends[core.ReplicaID(i+1)], Storage: storage.NewMemory(), StateMachine: server.Machine(),
-			CheckpointEvery: 40, Seed: uint64(i + 1),
-		})
-		require.NoError(t, err)
-		real.replicas = append(real.replicas, replica)
-		server.Attach(replica)
+	for range 3 {
+		real.boot(t, c, false, tune)
 	}
 	c.shards[1] = &shard{id: 1, servers: real.servers, find: real.leader}
 	return c, real
+}
+
+// boot starts the next replica: one of the first three, or a newcomer that asks those.
+func (r *realShard) boot(t *testing.T, c *cluster, joining bool, tune func(*Options)) {
+	t.Helper()
+	id := replication.ReplicaID(len(r.servers) + 1)
+	options := Options{Shard: 1, Replica: id, Router: c}
+	options.AddressOf = func(member replication.ReplicaID) string { return r.addressOf(id, member) }
+	if tune != nil {
+		tune(&options)
+	}
+	server, err := New(options)
+	require.NoError(t, err)
+	end := &wireEnd{wires: r.wires, id: core.ReplicaID(id)}
+	r.wires.mu.Lock()
+	r.wires.ends[end.id] = end
+	r.wires.mu.Unlock()
+	replica, err := vr.Open(vr.Options{
+		Group: 1, Self: id, Members: []replication.ReplicaID{1, 2, 3}, Joining: joining,
+		Transport: end, Storage: storage.NewMemory(), StateMachine: server.Machine(), CheckpointEvery: 40, Seed: uint64(id),
+	})
+	require.NoError(t, err)
+	r.mu.Lock()
+	r.servers, r.replicas = append(r.servers, server), append(r.replicas, replica)
+	r.mu.Unlock()
+	server.Attach(replica)
+}
+
+// addressOf is where a member is, as one replica knows the members.
+func (r *realShard) addressOf(self, id replication.ReplicaID) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if int(self) > len(r.replicas) {
+		return ""
+	}
+	for _, member := range r.replicas[self-1].Membership().Members {
+		if member.ID == id {
+			return fmt.Sprintf("at-%d:1", id)
+		}
+	}
+	return ""
 }
 
 func (r *realShard) close(t *testing.T, c *cluster) {
@@ -135,6 +163,8 @@ func (r *realShard) close(t *testing.T, c *cluster) {
 
 // leader returns the server that says it leads the highest view.
 func (r *realShard) leader() *Server {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	best, view := 0, replication.ViewNumber(0)
 	for i, replica := range r.replicas {
 		if status := replica.Status(); status.Leading && status.View >= view {
@@ -183,7 +213,7 @@ func increment(c *cluster, s *sequence, oid string) (bool, error) {
 // and what was in doubt is decided.
 func TestRealGroupFailsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, real := newReal(t)
+		c, real := newReal(t, nil)
 		defer real.close(t, c)
 		pass(2 * time.Second)
 		counter, committed, stop := c.key(1, 5), 0, make(chan struct{})
@@ -242,7 +272,7 @@ func TestRealGroupFailsOver(t *testing.T) {
 // A replica that was away for longer than the log reaches back restores a checkpoint of this very format.
 func TestRealReplicaRestoresACheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, real := newReal(t)
+		c, real := newReal(t, nil)
 		defer real.close(t, c)
 		pass(2 * time.Second)
 		s, leader := &sequence{}, c.shards[1].primary()

@@ -71,6 +71,11 @@ func FuzzMap(f *testing.F) {
 	good, err := proto.Marshal(goodMap())
 	require.NoError(f, err)
 	f.Add(good)
+	later := goodMap()
+	later.Shards[0].Epoch, later.Shards[0].Members[1].Witness = 5, true
+	changed, err := proto.Marshal(later)
+	require.NoError(f, err)
+	f.Add(changed)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var wire pb.ShardMap
 		if proto.Unmarshal(data, &wire) != nil {
