@@ -14,6 +14,7 @@ const (
 	dropChecksum
 	dropOversized
 	dropFault
+	dropBackend
 	dropReasons
 )
 
@@ -28,6 +29,7 @@ func (r dropReason) name() string {
 		dropChecksum:        "dropped_checksum",
 		dropOversized:       "dropped_oversized",
 		dropFault:           "dropped_fault",
+		dropBackend:         "dropped_other_backend",
 	}[r]
 }
 

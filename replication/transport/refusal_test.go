@@ -306,3 +306,33 @@ func TestALongReasonIsCut(t *testing.T) {
 	}, "the refusal")
 	require.Less(t, a.log.size(), 1<<10)
 }
+
+// TestReplicasOfAnotherBackendAreNotHeard: a group keeps the backend that it began with.
+func TestReplicasOfAnotherBackendAreNotHeard(t *testing.T) {
+	a, b := open(t, transport.Options{}), open(t, transport.Options{})
+	peers := map[uint32]string{1: a.address, 2: b.address}
+	join := func(s *site, replica uint32, backend string) *transport.Group {
+		g, err := s.Group(transport.Local{Group: 5, Replica: replica, Backend: backend}, peers)
+		require.NoError(t, err)
+		t.Cleanup(g.Close)
+		return g
+	}
+	one, two := join(a, 1, "raft"), join(b, 2, "")
+	var in inbox
+	two.Receive(in.receive)
+	eventually(t, func() bool {
+		one.Send(2, []byte("of another kind"))
+		return b.Counters()["dropped_other_backend"] > 0
+	}, "it is dropped")
+	require.Empty(t, in.all())
+	require.NotZero(t, b.log.count("there=raft here=vr"))
+	two.Close()
+	two = join(b, 2, "raft")
+	two.Receive(in.receive)
+	eventually(t, func() bool {
+		one.Send(2, []byte("of its own kind"))
+		return len(in.all()) > 0
+	}, "it is heard")
+	_, err := a.Group(transport.Local{Group: 6, Replica: 1, Backend: strings.Repeat("x", 256)}, peers)
+	require.ErrorIs(t, err, transport.ErrOptions)
+}

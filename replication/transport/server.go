@@ -25,11 +25,20 @@ type server struct {
 	transport *Transport
 }
 
+// backendBytesMax bounds the name of what replicates a group.
+const backendBytesMax = 255
+
+// speaker is one replica at the other end of a stream.
+type speaker struct {
+	incarnation uint64
+	backend     string
+}
+
 // caller is who is at the other end of a stream.
 type caller struct {
 	host     string
-	replicas map[key]uint64 // who may speak on it, with their incarnations; nil before the handshake
-	address  string         // where all of them are reached; "" where the handshake does not say
+	replicas map[key]speaker // who may speak on it; nil before the handshake
+	address  string          // where all of them are reached; "" where the handshake does not say
 	met      map[meeting]bool
 }
 
@@ -146,7 +155,7 @@ func (t *Transport) receive(stream pb.PeerService_ExchangeServer, from *caller, 
 }
 
 // admit checks a handshake and returns who may speak, or a refusal.
-func (t *Transport) admit(hello *pb.PeerHello) (map[key]uint64, error) {
+func (t *Transport) admit(hello *pb.PeerHello) (map[key]speaker, error) {
 	switch {
 	case hello == nil:
 		return nil, refuse(refusedNoHandshake, "the first message carries no handshake")
@@ -160,23 +169,30 @@ func (t *Transport) admit(hello *pb.PeerHello) (map[key]uint64, error) {
 	if address := hello.GetAddress(); address != "" && checkAddress(address) != nil {
 		return nil, refuse(refusedAddress, "the address %.64q is not HOST:PORT", address)
 	}
-	known := make(map[key]uint64, len(hello.GetReplicas()))
+	known := make(map[key]speaker, len(hello.GetReplicas()))
 	for _, replica := range hello.GetReplicas() {
-		known[key{replica.GetGroup(), replica.GetReplica()}] = replica.GetIncarnation()
+		if len(replica.GetBackend()) > backendBytesMax {
+			return nil, refuse(refusedReplicas, "a backend's name of %d bytes", len(replica.GetBackend()))
+		}
+		known[key{replica.GetGroup(), replica.GetReplica()}] = speaker{replica.GetIncarnation(), replica.GetBackend()}
 	}
 	return known, nil
 }
 
 // deliver hands a frame to its receiver, or drops and counts it.
 func (t *Transport) deliver(from *caller, f *pb.PeerFrame) {
-	incarnation, named := from.replicas[key{f.GetGroup(), f.GetFrom()}]
-	if !named || incarnation != f.GetIncarnation() {
+	who, named := from.replicas[key{f.GetGroup(), f.GetFrom()}]
+	if !named || who.incarnation != f.GetIncarnation() {
 		t.drop(from, f, dropUnknownSender)
 		return
 	}
 	g := t.registry.Load().groups[key{f.GetGroup(), f.GetTo()}]
 	if g == nil {
 		t.drop(from, f, dropUnknownReceiver)
+		return
+	}
+	if who.backend != g.local.Backend {
+		t.mixed(f, who.backend, g.local.Backend)
 		return
 	}
 	if reason, bad := g.fault(from, f); bad {
@@ -189,6 +205,20 @@ func (t *Transport) deliver(from *caller, f *pb.PeerFrame) {
 	}
 	t.counters.framesReceived.Add(1)
 	t.counters.bytesReceived.Add(uint64(len(f.GetPayload())))
+}
+
+// mixed drops a frame of a replica whose group is replicated by something else there than here.
+func (t *Transport) mixed(f *pb.PeerFrame, there, here string) {
+	t.notices.warn("a replica of this group has another backend: a group keeps the one it began with, so one of the two was not made for it",
+		"group", f.GetGroup(), "from", f.GetFrom(), "to", f.GetTo(), "there", backendName(there), "here", backendName(here))
+	t.counters.drop(dropBackend, 1)
+}
+
+func backendName(name string) string {
+	if name == "" {
+		return "vr"
+	}
+	return brief(name)
 }
 
 // drop counts a frame that is not delivered, and complains of what no correct peer sends. Where a receiver is missing it

@@ -24,6 +24,9 @@ type Local struct {
 	// Detours are replicas of the group that this node reaches elsewhere than everyone else, through a proxy or over a
 	// network of its own, whatever Reach says of them and whatever they say of themselves. Never changed.
 	Detours map[uint32]string
+	// Backend is what replicates the group; "": Viewstamped Replication. It goes into the handshake, and replicas of the
+	// same group with another one do not hear each other. At most 255 bytes.
+	Backend string
 }
 
 // key names a replica of any group.
@@ -86,6 +89,9 @@ func (t *Transport) Group(local Local, peers map[uint32]string) (*Group, error) 
 	if local.Replica == 0 {
 		return nil, fmt.Errorf("%w: replica 0 of group %d", ErrOptions, local.Group)
 	}
+	if len(local.Backend) > backendBytesMax {
+		return nil, fmt.Errorf("%w: a backend's name of %d bytes", ErrOptions, len(local.Backend))
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	groups := maps.Clone(t.registry.Load().groups)
@@ -126,7 +132,7 @@ func (t *Transport) register(groups map[key]*Group) {
 	})
 	for _, name := range names {
 		hello.Replicas = append(hello.Replicas, &pb.PeerReplica{
-			Group: name.group, Replica: name.replica, Incarnation: groups[name].local.Incarnation,
+			Group: name.group, Replica: name.replica, Incarnation: groups[name].local.Incarnation, Backend: groups[name].local.Backend,
 		})
 	}
 	t.registry.Store(&registry{groups: groups, hello: hello})
