@@ -1,0 +1,175 @@
+package replicationtest
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/viewline/viewline/replication"
+)
+
+// errNoWay is why a checkpoint cannot be fetched from a replica that is not reached.
+var errNoWay = errors.New("replicationtest: no way there")
+
+// heldMax bounds the messages that are held up for one replica; later ones are lost.
+const heldMax = 1 << 14
+
+// OpenFunc opens a checkpoint for a peer.
+type OpenFunc = func(from replication.ReplicaID, request replication.CheckpointRequest) (header []byte, chunks replication.ChunkReader, err error)
+
+// Network joins the replicas of one group within a process. A message is delivered while it is sent, or lost, or held up.
+type Network struct {
+	mu    sync.Mutex // guards what follows
+	ends  map[replication.ReplicaID]*End
+	cuts  map[[2]replication.ReplicaID]bool // from, to
+	holds map[replication.ReplicaID][]held
+}
+
+// held is a message that is held up.
+type held struct {
+	from, to replication.ReplicaID
+	payload  []byte
+}
+
+func newNetwork() *Network {
+	return &Network{
+		ends: map[replication.ReplicaID]*End{}, cuts: map[[2]replication.ReplicaID]bool{}, holds: map[replication.ReplicaID][]held{},
+	}
+}
+
+// join returns a replica's end, a new one each time.
+func (n *Network) join(id replication.ReplicaID) *End {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := &End{network: n, id: id}
+	n.ends[id] = e
+	return e
+}
+
+// cut loses every message from one replica to another.
+func (n *Network) cut(from, to replication.ReplicaID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cuts[[2]replication.ReplicaID{from, to}] = true
+}
+
+// isolate cuts a replica off from all others, both ways.
+func (n *Network) isolate(id replication.ReplicaID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for other := range n.ends {
+		n.cuts[[2]replication.ReplicaID{other, id}] = true
+		n.cuts[[2]replication.ReplicaID{id, other}] = true
+	}
+}
+
+// heal undoes every cut.
+func (n *Network) heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.cuts)
+}
+
+// hold holds up what comes from a replica and goes to it.
+func (n *Network) hold(id replication.ReplicaID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.holds[id] = []held{}
+}
+
+// release delivers what was held up, in its order.
+func (n *Network) release(id replication.ReplicaID) {
+	n.mu.Lock()
+	messages := n.holds[id]
+	delete(n.holds, id)
+	ends := make([]*End, len(messages))
+	for i, m := range messages {
+		ends[i] = n.ends[m.to]
+	}
+	n.mu.Unlock()
+	for i, m := range messages {
+		ends[i].deliver(m.from, m.payload)
+	}
+}
+
+// way returns the end that is reached at this moment, or nil.
+func (n *Network) way(from *End, to replication.ReplicaID) *End {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ends[from.id] != from || n.cuts[[2]replication.ReplicaID{from.id, to}] {
+		return nil
+	}
+	return n.ends[to]
+}
+
+// holdsUp keeps a message if one of its ends is held up.
+func (n *Network) holdsUp(from, to replication.ReplicaID, payload []byte) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range []replication.ReplicaID{from, to} {
+		if messages, is := n.holds[id]; is {
+			if len(messages) < heldMax {
+				n.holds[id] = append(messages, held{from: from, to: to, payload: payload})
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// End is one replica's end of the network, in the shape of every backend's transport.
+type End struct {
+	network *Network
+	id      replication.ReplicaID
+
+	mu       sync.RWMutex                                     // held for reading while receiver is being called
+	receiver func(from replication.ReplicaID, payload []byte) // guarded by mu
+	open     OpenFunc                                         // guarded by mu
+}
+
+// Send delivers at once, or never, or when what holds it up is gone.
+func (e *End) Send(to replication.ReplicaID, payload []byte) {
+	if other := e.network.way(e, to); other != nil && !e.network.holdsUp(e.id, to, payload) {
+		other.deliver(e.id, payload)
+	}
+}
+
+func (e *End) deliver(from replication.ReplicaID, payload []byte) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.receiver != nil {
+		e.receiver(from, payload)
+	}
+}
+
+// Reach has nothing to do: everybody is reached.
+func (e *End) Reach(map[replication.ReplicaID]string) {}
+
+// Receive sets the receiver; nil waits for the calls that are under way.
+func (e *End) Receive(deliver func(from replication.ReplicaID, payload []byte)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.receiver = deliver
+}
+
+// ServeCheckpoints sets who opens checkpoints for others.
+func (e *End) ServeCheckpoints(open OpenFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.open = open
+}
+
+// FetchCheckpoint has the other replica open its checkpoint.
+func (e *End) FetchCheckpoint(_ context.Context, from replication.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
+	other := e.network.way(e, from)
+	if other == nil {
+		return nil, nil, errNoWay
+	}
+	other.mu.RLock()
+	open := other.open
+	other.mu.RUnlock()
+	if open == nil {
+		return nil, nil, errNoWay
+	}
+	return open(e.id, request)
+}
