@@ -129,12 +129,15 @@ func (r *Replica) keepForWitnesses(keep CheckpointMeta) CheckpointMeta {
 // never had, active members have of which one is in every quorum: it may go on from anything. One that may have lost what
 // it acknowledged needs what is above the floor again: it goes on from where this log begins, which is at or below the
 // floor, or a checkpoint that the other active member had too. In a group of an even number a quorum without the witness is
-// large enough in any case. Not ok: the epoch of that place is not known here.
+// large enough in any case. Not ok: the epoch of that place is not known here, after a restart; then the one of the active
+// members answers whose checkpoint is the least.
 func (r *Replica) position(lost bool) (CheckpointMeta, bool) {
 	base := r.log.base
 	switch {
 	case !lost, len(r.membership.Members)%2 == 0, base.Op == r.checkpoint.Op, r.config.Omit.Has(RuleWitnessBase):
 		return r.checkpoint, true
+	case r.checkpoint.Op <= r.floor:
+		return r.checkpoint, true // all active members have one at or above it
 	case base.Op < r.membership.Op:
 		return base, base.Membership != "" || r.membership.Epoch == 1
 	case r.membership.Epoch > 0:

@@ -158,6 +158,33 @@ func TestAWitnessThatLostSomethingNeedsIt(t *testing.T) {
 }
 
 // The log is kept for an active member that does not get on, and bounded by what is not proposed.
+// After a restart the epoch of the place where a log begins may not be known, in a later epoch than the second: a witness that
+// lost something is not kept waiting for the next checkpoint, which an idle group never makes. It goes on from one that all
+// active members have.
+func TestAWitnessThatLostSomethingNeedsNoTrafficInALaterEpoch(t *testing.T) {
+	log := []Entry{}
+	for op := OpNumber(1); op <= 8; op++ {
+		previous := Hash(0)
+		if op > 1 {
+			previous = log[op-2].Hash
+		}
+		log = append(log, Chained(previous, op, 2, []byte("a")))
+	}
+	m := Membership{Epoch: 2, Op: 5, View: 3, Hash: log[4].Hash, Members: witnessed(), Previous: []ReplicaID{1, 2, 3}, LargestID: 3}
+	newest := CheckpointMeta{Op: 6, View: 2, Hash: log[5].Hash, Membership: m.Encode()}
+	b := newBench(t, 1, Restored{})
+	b.config.FirstWitness = 3
+	b.restart(Restored{
+		HardState: HardState{View: 3, LastNormalView: 3, Commit: 8, Membership: m.Encode()}, Checkpoint: newest, Entries: log[2:],
+	})
+	ask := Message{Kind: KindGetState, From: 3, Epoch: 2, View: 3, First: 1, Nonce: 7, Agree: true}
+	require.Empty(t, of(b.step(ask), KindNewState), "whether the other one has that checkpoint is not known yet")
+	b.step(Message{Kind: KindCommit, From: 2, Epoch: 2, View: 3, Op: 8, Commit: 8, Kept: 5, Round: 1})
+	require.Empty(t, of(b.step(ask), KindNewState), "it has an earlier one, and answers itself")
+	b.step(Message{Kind: KindCommit, From: 2, Epoch: 2, View: 3, Op: 8, Commit: 8, Kept: 6, Round: 2})
+	require.Equal(t, newest, of(b.step(ask), KindNewState)[0].Checkpoint)
+}
+
 func TestTheLogThatIsKeptIsBounded(t *testing.T) {
 	b := beside2(t)
 	b.Replica.config.RetainedBytesMax = 3
