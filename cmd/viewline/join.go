@@ -18,7 +18,8 @@ on. Start the node then: it catches up and takes part in nothing, until viewline
   viewline init --join 2 --address 10.0.0.9:7101
 
 --replica N is for a member whose disk was lost or replaced: the directory becomes that of a later life of it, which the
-group lets in by viewline member replace. Without it the newcomer gets an id that was never used.`
+group lets in by viewline member replace. Without it the newcomer gets the next number that was never used; two newcomers
+that are set up before either is a member need numbers of their own.`
 
 // joinFlags are what init says of a newcomer.
 type joinFlags struct {
@@ -31,7 +32,7 @@ func (f *joinFlags) add(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.group, "join", "", "set up a newcomer to this group: a shard's number, or coordinator (VIEWLINE_JOIN)")
 	flags.StringVar(&f.address, "address", "", "where the newcomer listens and is reached, HOST:PORT (VIEWLINE_ADDRESS)")
-	flags.Uint32Var(&f.replica, "replica", 0, "the member that has lost its data and comes back; 0: a new one (VIEWLINE_REPLICA)")
+	flags.Uint32Var(&f.replica, "replica", 0, "its number: a new one, or that of a member which has lost its data; 0: the next (VIEWLINE_REPLICA)")
 	flags.BoolVar(&f.witness, "witness", false, "the newcomer keeps the log, and has no state (VIEWLINE_WITNESS)")
 	flags.StringVar(&f.directory, "directory", "", "the newcomer's directory; default: the node's name, here (VIEWLINE_DIRECTORY)")
 }

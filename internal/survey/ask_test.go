@@ -26,6 +26,11 @@ func (a *admin) NodeStatus(context.Context, *pb.NodeStatusRequest) (*pb.NodeStat
 	return &pb.NodeStatusResponse{Cluster: []byte{0xab, 1}, Version: "1.2", Replicas: a.replicas, CpuSeconds: 3}, nil
 }
 
+// Membership is that of a node that hosts no replica of the group.
+func (a *admin) Membership(context.Context, *pb.MembershipRequest) (*pb.MembershipResponse, error) {
+	return &pb.MembershipResponse{Error: &pb.Error{Code: pb.Code_CODE_UNKNOWN_GROUP}}, nil
+}
+
 func serve(t *testing.T, replicas ...*pb.ReplicaStatus) string {
 	t.Helper()
 	return (&admin{replicas: replicas}).serve(t)

@@ -114,8 +114,8 @@ func (c *attempt) plan(ctx context.Context, group Group, changing *Changing) (er
 	}
 	newcomers := make([]Membership, len(changing.Add))
 	for i, address := range changing.Add {
-		if newcomers[i], err = AskMembership(ctx, group.ID, address, c.options.Dial...); err != nil {
-			return fmt.Errorf("%w: a newcomer's node has to run, and be set up with viewline init --join: %w", ErrChange, err)
+		if newcomers[i], err = c.meet(ctx, group.ID, address); err != nil {
+			return err
 		}
 	}
 	next, err := changing.plan(&c.before.Membership, newcomers)
@@ -128,6 +128,28 @@ func (c *attempt) plan(ctx context.Context, group Group, changing *Changing) (er
 	primary, _ := c.before.Member(c.before.Primary)
 	c.primary = primary.Address
 	return nil
+}
+
+// meet asks a newcomer's node who it is. It may have been started a moment ago.
+func (c *attempt) meet(ctx context.Context, group uint32, address string) (self Membership, err error) {
+	err = c.until(ctx, later, func(ctx context.Context) (verdict, error) {
+		self, err = AskMembership(ctx, group, address, c.options.Dial...)
+		switch {
+		case err == nil:
+			return never, nil
+		case errors.Is(err, ErrNoReplica), errors.Is(err, ErrUnchangeable):
+			return never, fmt.Errorf("%w: %w: set its node up with viewline init --join", ErrChange, err)
+		}
+		err = fmt.Errorf("%w: a newcomer's node has to run, and be set up with viewline init --join: %w", ErrNotChanged, err)
+		if c.options.DryRun {
+			return never, err
+		}
+		if c.options.Progress != nil {
+			c.options.Progress(nil, err)
+		}
+		return later, err
+	})
+	return self, err
 }
 
 // until has a step made again for as long as its verdict is no worse than the worst that is put up with.
@@ -212,8 +234,10 @@ func (c *attempt) ask(ctx context.Context, dryRun bool) (verdict, error) {
 		}
 		return elsewhere, err
 	default:
-		if then, moved := c.look(ctx); errors.Is(moved, ErrMoved) || errors.Is(moved, errBegun) {
-			return then, moved
+		// Where the epoch has moved on, that is why, and it is found out before anything is said.
+		if then, missed := c.look(ctx); missed != nil {
+			c.primary = ""
+			return then, missed
 		}
 		return never, fmt.Errorf("%w: %s", ErrChange, refusal.GetMessage())
 	}

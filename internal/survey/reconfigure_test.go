@@ -233,10 +233,20 @@ func TestChangesThatAreNotAskedFor(t *testing.T) {
 	twin := &groupNode{group: g, self: &pb.GroupMember{Replica: 4, Incarnation: 8}}
 	twin.self.Address = serveAdmin(t, twin)
 	for name, add := range map[string][]string{
-		"of another cluster": {foreign}, "two with one id": {newcomer, twin.self.GetAddress()}, "a member": {g.members[0].GetAddress()}, "nobody": {unused(t)},
+		"of another cluster": {foreign}, "two with one id": {newcomer, twin.self.GetAddress()}, "a member": {g.members[0].GetAddress()},
+		"of other groups": {serve(t)},
 	} {
 		_, err := ChangeMembers(t.Context(), g.original, Changing{Add: add}, ChangeOptions{})
 		require.ErrorIs(t, err, ErrChange, name)
+	}
+	for _, dryRun := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := ChangeMembers(ctx, g.original, Changing{Add: []string{unused(t)}}, ChangeOptions{
+			DryRun: dryRun, Progress: func([]ReplicaReport, error) { cancel() }, // it is waited for, if it may come
+		})
+		cancel()
+		require.ErrorIs(t, err, ErrNotChanged)
+		require.ErrorContains(t, err, "has to run")
 	}
 	_, err := ChangeMembers(t.Context(), Group{ID: 2, Members: g.original.Members}, Changing{Add: []string{newcomer}}, ChangeOptions{})
 	require.ErrorIs(t, err, ErrNoReplica)
