@@ -63,13 +63,8 @@ func (c *Cluster) RenewNode(ctx context.Context, group, replica uint32) error {
 
 func (c *Cluster) addNode(ctx context.Context, options JoinOptions) (replica uint32, err error) {
 	if options.Address == "" {
-		listener, err := listenLocally()
-		if err != nil {
+		if options.Address, err = FreeAddress(); err != nil {
 			return 0, err
-		}
-		options.Address = listener.Addr().String()
-		if err := listener.Close(); err != nil {
-			return 0, fmt.Errorf("cluster: %w", err)
 		}
 	}
 	options.Groups, options.Parent = c.Groups(), c.layout.Directory

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,4 +74,32 @@ func requireSameStates(t *testing.T, c *cluster.Cluster, replicas int) {
 		}
 		return nil
 	}))
+}
+
+// Of changes that are made from the same members one happens, and the others are told so.
+func TestChangesAtOnce(t *testing.T) {
+	c := clustertest.Start(t, cluster.Options{Coordinators: 1, Shards: 1, Replicas: 5})
+	group := c.Groups()[1]
+	errs := make([]error, 3)
+	var changing sync.WaitGroup
+	for i := range errs {
+		changing.Go(func() {
+			_, errs[i] = survey.ChangeMembers(within(t), group, survey.Changing{Remove: []uint32{uint32(i + 1)}}, survey.ChangeOptions{})
+		})
+	}
+	changing.Wait()
+	happened := 0
+	for _, err := range errs {
+		if err == nil {
+			happened++
+			continue
+		}
+		require.ErrorIs(t, err, survey.ErrMoved)
+		require.ErrorIs(t, err, survey.ErrNotChanged)
+	}
+	require.Positive(t, happened)
+	found, err := survey.AwaitMembers(within(t), group)
+	require.NoError(t, err)
+	require.EqualValues(t, happened, found.Epoch)
+	require.Len(t, found.Members, 5-happened)
 }
