@@ -25,33 +25,47 @@ func (r *Router) learn(primaries []*pb.Primary) {
 	r.release(released)
 }
 
-// adopt takes a map if it is newer.
+// adopt takes a map if it is newer. From one that is not it takes the members that have changed since: a coordinator that
+// was forced to start from what it had may have lost some versions, and counts them again.
 func (r *Router) adopt(m *Map) {
 	r.mu.Lock()
-	if old := r.current.Load(); old != nil && old.Version >= m.Version || r.closed {
+	if r.closed {
 		r.mu.Unlock()
 		return
 	}
+	old := r.current.Load()
+	newer := old == nil || old.Version < m.Version
 	var released []*pending
 	for id, known := range m.groups {
 		g := r.groups[id]
-		if g == nil {
+		switch {
+		case g == nil && newer:
 			g = &groupState{}
 			r.groups[id] = g
+		case g == nil || !newer && known.epoch <= g.epoch:
+			continue
 		}
 		released = append(released, g.become(known)...)
 	}
+	if newer {
+		released = append(released, r.dropGroups(m)...)
+		r.current.Store(m)
+	}
+	r.name()
+	r.mu.Unlock()
+	r.once.Do(func() { close(r.arrived) })
+	r.release(released)
+}
+
+// dropGroups forgets the groups that a map does not have. The caller holds the lock.
+func (r *Router) dropGroups(m *Map) (released []*pending) {
 	for id, g := range r.groups {
 		if m.groups[id] == nil {
 			released = append(released, g.parked...)
 			delete(r.groups, id)
 		}
 	}
-	r.current.Store(m)
-	r.name()
-	r.mu.Unlock()
-	r.once.Do(func() { close(r.arrived) })
-	r.release(released)
+	return released
 }
 
 // adoptCoordinator takes the coordinator's own members, which may be of a later epoch than the map's: who has left the

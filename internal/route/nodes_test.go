@@ -67,6 +67,19 @@ func TestNodesOfNobodyAreClosed(t *testing.T) {
 	require.Equal(t, []string{"u", "z"}, r.known())
 }
 
+// TestMembersOfALaterEpochCount, whatever the version of the map that names them; all else in it is by the version.
+func TestMembersOfALaterEpochCount(t *testing.T) {
+	r := unconnected(t)
+	newest := mapOf(t, 9, 2, "x", "y")
+	r.adopt(newest)
+	r.adopt(mapOf(t, 7, 1, "a", "b"))
+	r.adopt(mapOf(t, 9, 2, "a", "b"))
+	require.Equal(t, []string{"x", "y"}, r.groups[1].members)
+	r.adopt(mapOf(t, 8, 3, "z"))
+	require.Equal(t, []string{"z"}, r.groups[1].members)
+	require.Same(t, newest, r.Map())
+}
+
 // TestNodesAreBoundedForYears: more addresses than a Router ever knows at one time may come and go.
 func TestNodesAreBoundedForYears(t *testing.T) {
 	r := unconnected(t)
