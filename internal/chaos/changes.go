@@ -108,9 +108,7 @@ func (r *run) wipeFault(group uint32) fault {
 	var c *changing
 	var wiped process.Node
 	hurt := func(ctx context.Context, group uint32) (hurt []process.Node, err error) {
-		if wiped, err = r.anyone(ctx, group); err != nil {
-			return nil, err
-		}
+		wiped = r.draw(r.cluster.Nodes(group)) // a witness too
 		lost := r.home(wiped)
 		if r.random.IntN(2) == 0 {
 			lost = filepath.Join(lost, "data") // and not the file beside it
