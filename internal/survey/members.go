@@ -216,7 +216,7 @@ func (f *finding) newest() (newest Membership, err error) {
 		if newest.Members != nil && m.Cluster != newest.Cluster {
 			return Membership{}, fmt.Errorf("%w: %s is of cluster %s, %s is of %s", ErrClusters, address, m.Cluster, newest.Self.Address, newest.Cluster)
 		}
-		if newest.Members == nil || m.Epoch > newest.Epoch || m.Epoch == newest.Epoch && m.Self.Replica < newest.Self.Replica {
+		if newest.Members == nil || m.newer(&newest) {
 			newest = m
 		}
 	}
@@ -233,6 +233,25 @@ func (f *finding) newest() (newest Membership, err error) {
 		}
 	}
 	return newest, nil
+}
+
+// newer reports whether a membership is to be believed rather than another. Of one epoch it is what a member of it says: who
+// joins knows of the first epoch only whom it was told to ask, which an earlier life of itself is not among.
+func (m *Membership) newer(other *Membership) bool {
+	switch {
+	case m.Epoch != other.Epoch:
+		return m.Epoch > other.Epoch
+	case m.fromMember() != other.fromMember():
+		return m.fromMember()
+	default:
+		return m.Self.Replica < other.Self.Replica
+	}
+}
+
+// fromMember reports whether who says so is a member, in this life.
+func (m *Membership) fromMember() bool {
+	member, present := m.Member(m.Self.Replica)
+	return present && member.Incarnation == m.Self.Incarnation
 }
 
 // nobody says why nobody answered that is of the group.
