@@ -6,8 +6,8 @@
 //
 // Everything else is the cluster's: Primary names who serves a group (0 the coordinator, from 1 on the shards), Transfer
 // makes another replica that, Kill, Drain and Restart end and start one of its nodes, Pause and Resume make it hang,
-// Cut, Partition, Isolate and Heal are for the network between its replicas, AwaitWhole waits until all have caught
-// up. TestProgramThroughFaults of this package is an example.
+// Cut, Partition, Isolate and Heal are for the network between its replicas, AddNode, RenewNode and ChangeMembers change the
+// members of its groups, AwaitWhole waits until all have caught up. TestProgramThroughFaults of this package is an example.
 //
 // Tests of any program that uses viewline may import it. Its functions must be called from the test's goroutine.
 package clustertest

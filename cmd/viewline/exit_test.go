@@ -17,6 +17,7 @@ import (
 	"github.com/viewline/viewline/internal/chaos"
 	"github.com/viewline/viewline/internal/node"
 	"github.com/viewline/viewline/internal/script"
+	"github.com/viewline/viewline/internal/survey"
 	"github.com/viewline/viewline/internal/tree"
 	"github.com/viewline/viewline/txn"
 )
@@ -65,6 +66,13 @@ func TestJudge(t *testing.T) {
 		{tree.ErrSource, exitUsage, "run it again"},
 		{tree.ErrName, exitUsage, "--name"},
 		{node.ErrOptions, exitUsage, ""},
+		{survey.ErrChangeUnknown, exitUnknown, "viewline member list"},
+		{fmt.Errorf("%w: %w", survey.ErrChangeUnknown, survey.ErrMoved), exitUnknown, "viewline member list"},
+		{fmt.Errorf("%w: %w", survey.ErrNotChanged, survey.ErrMoved), exitRefused, "run it again"},
+		{survey.ErrNotChanged, exitUnavailable, "nothing was changed"},
+		{survey.ErrChange, exitRefused, ""},
+		{survey.ErrNoPrimary, exitUnavailable, "viewline status"},
+		{cluster.ErrJoin, exitRefused, ""},
 	} {
 		wrapped := c.err
 		if c.err != nil {

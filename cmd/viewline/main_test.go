@@ -118,6 +118,10 @@ func TestRefusesPlaintext(t *testing.T) {
 		require.Equal(t, exitRefused, got.code, got.err)
 		require.Contains(t, got.err, "--insecure")
 	}
+	got := execute(t, "", "member", "add", "--group", "1", "10.0.0.1:7001", "--coordinators", "127.0.0.1:1")
+	require.Equal(t, exitRefused, got.code, got.err)
+	require.Contains(t, got.err, "--insecure")
+	require.Equal(t, exitUsage, execute(t, "", "member", "add", "--group", "1", "nowhere").code)
 }
 
 func TestNodeConfigPrecedence(t *testing.T) {

@@ -202,6 +202,9 @@ func (a *app) changeMembers(ctx context.Context, name string, changing survey.Ch
 			err = interrupted(ctx, err, "nothing was changed")
 		}
 	}()
+	if err := a.secure(changing.Add...); err != nil {
+		return err
+	}
 	limited, cancel := a.limited(ctx)
 	defer cancel()
 	groups, err := a.pick(limited, name)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,15 +158,17 @@ func (a *app) clerkOptions() clerk.Options {
 	return clerk.Options{Coordinators: a.coordinators, Insecure: a.insecure}
 }
 
-// secure checks the coordinator's addresses. The error is errInsecure when --insecure would make them right.
-func (a *app) secure() error {
+// secure checks the coordinator's addresses, and others that are to be talked to. The error is errInsecure when --insecure
+// would make them right.
+func (a *app) secure(others ...string) error {
 	options := a.clerkOptions()
+	options.Coordinators = slices.Concat(options.Coordinators, others)
 	err := options.Validate()
 	if err == nil {
 		return nil
 	}
 	if options.Insecure = true; options.Validate() == nil {
-		return fmt.Errorf("%w to %s: not all of it is on loopback", errInsecure, strings.Join(a.coordinators, ","))
+		return fmt.Errorf("%w to %s: not all of it is on loopback", errInsecure, strings.Join(options.Coordinators, ","))
 	}
 	return err
 }
