@@ -136,3 +136,75 @@ func requireForced(t *testing.T, c *process.Cluster, layout *cluster.Layout) {
 	}
 	require.Equal(t, 2, forced)
 }
+
+// One replica of a shard was replaced, and then all crash: the directories say who the members are. The one that has left,
+// whose directory is still there and whole, is given too, and left alone.
+func TestForceAfterTheMembersHaveChanged(t *testing.T) {
+	c, layout := startIn(t, "async", "wal", 3)
+	connected, err := clerk.Dial(within(t), clerk.Options{Coordinators: c.Coordinators()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, connected.Close()) })
+	w := write(t, connected)
+	w.more(t)
+	leaver := process.Node{Group: 1, Replica: 1}
+	newcomer := replace(t, c, layout, leaver)
+	require.NoError(t, c.Terminate(within(t), leaver))
+	for w.count() <= 120 {
+		w.more(t)
+	}
+	w.end()
+	all(t, c, func(node process.Node) error { return c.Terminate(within(t), node) })
+	all(t, c, c.Restart)
+	require.NoError(t, c.AwaitWhole(within(t)))
+	since := []string{"since/0"}
+	require.NoError(t, connected.Put(within(t), since[0], []byte(since[0])))
+	all(t, c, c.Kill)
+
+	paths := append(pathsOf(c, layout), filepath.Join(layout.Directory, leaver.String()))
+	require.Len(t, paths, 4)
+	for n, needed := range []bool{true, false} {
+		plan, err := cluster.PlanForce(paths)
+		require.NoError(t, err)
+		require.Equal(t, needed, plan.Needed, "run %d", n)
+		require.EqualValues(t, 1, plan.Epoch)
+		require.Equal(t, 3, plan.Members)
+		last := plan.Replicas[3]
+		require.Equal(t, leaver.Replica, last.Replica)
+		require.True(t, last.Whole && !last.Member && !last.Chosen, "%+v", last)
+		require.NoError(t, errors.Join(plan.Execute(time.Now()), plan.Close()))
+	}
+	all(t, c, c.Restart)
+	require.NoError(t, c.AwaitWhole(within(t)))
+	requireAll(t, connected, w.acknowledged)
+	t.Logf("%d of the last moments are lost", countLost(t, connected, since))
+	require.NoError(t, connected.Put(within(t), "late", []byte("late")))
+	requireEqualStates(t, c)
+	requireForced(t, c, layout)
+	require.NoFileExists(t, filepath.Join(layout.Directory, leaver.String(), "data", "FORCED"))
+	require.NoError(t, c.Kill(newcomer))
+	require.NoError(t, connected.Put(within(t), "later", []byte("later")))
+}
+
+// replace has a newcomer take a node's place, and returns it.
+func replace(t *testing.T, c *process.Cluster, layout *cluster.Layout, leaver process.Node) process.Node {
+	t.Helper()
+	address, err := cluster.FreeAddress()
+	require.NoError(t, err)
+	joined, err := cluster.Join(within(t), cluster.JoinOptions{Groups: c.Groups(), Group: leaver.Group, Address: address, Parent: layout.Directory})
+	require.NoError(t, err)
+	newcomer, err := c.Adopt(joined.Node)
+	require.NoError(t, err)
+	var changed survey.Changed
+	require.NoError(t, survey.Poll(within(t), func() (err error) { // it takes a moment to listen
+		changing := survey.Changing{Add: []string{address}, Remove: []uint32{leaver.Replica}}
+		changed, err = survey.ChangeMembers(t.Context(), c.Groups()[leaver.Group], changing, survey.ChangeOptions{})
+		return err
+	}))
+	var members []cluster.GroupMember
+	for _, m := range changed.Members {
+		members = append(members, cluster.GroupMember{Replica: m.Replica, Address: m.Address, Witness: m.Witness})
+	}
+	c.SetMembers(leaver.Group, members)
+	require.NoError(t, c.AwaitWhole(within(t)))
+	return newcomer
+}
