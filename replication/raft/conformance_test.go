@@ -36,7 +36,7 @@ func newStores(t *testing.T, n int, durability raft.Durability) *stores {
 
 // Open opens a replica on its directory.
 func (s *stores) Open(o replicationtest.Options) (replication.Replicator, error) {
-	storage, err := raft.OpenStorage(s.directories[o.Self-1], s.durability)
+	storage, err := raft.OpenUnsynced(s.directories[o.Self-1], s.durability)
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ func newForgetful(t *testing.T) *forgetful {
 
 func (g *forgetful) start(i int) {
 	g.t.Helper()
-	storage, err := raft.OpenStorage(g.directories[i], raft.DurabilityMemory)
+	storage, err := raft.OpenUnsynced(g.directories[i], raft.DurabilityMemory)
 	require.NoError(g.t, err)
 	id := replication.ReplicaID(i + 1)
 	g.machines[i] = &words{}

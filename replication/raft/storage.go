@@ -46,10 +46,11 @@ func boltOptions() *bbolt.Options {
 	return &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
 }
 
-func openBolt(directory string) (bolt *raftboltdb.BoltStore, err error) {
+// openBolt opens raft.db. unsynced is for tests that only end processes, on machines whose disks are busy.
+func openBolt(directory string, unsynced bool) (bolt *raftboltdb.BoltStore, err error) {
 	path := filepath.Join(directory, databaseName)
 	err = protect(func() error {
-		bolt, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions()})
+		bolt, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: boltOptions(), NoSync: unsynced})
 		return err
 	})
 	switch {
@@ -83,7 +84,7 @@ func Create(directory string, durability Durability) error {
 	} else if len(whole) > 0 {
 		return fmt.Errorf("%w: %s holds a snapshot", ErrExists, directory)
 	}
-	bolt, err := openBolt(directory)
+	bolt, err := openBolt(directory, false)
 	if err != nil {
 		return err
 	}
@@ -104,6 +105,10 @@ func Create(directory string, durability Durability) error {
 // OpenStorage opens what Create made. Errors are ErrNoStorage, ErrLocked, ErrDamaged, and ErrOptions for another
 // durability than it was made for.
 func OpenStorage(directory string, durability Durability) (*Storage, error) {
+	return openStorage(directory, durability, false)
+}
+
+func openStorage(directory string, durability Durability, unsynced bool) (*Storage, error) {
 	m, err := readMark(directory)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, explainAbsence(directory)
@@ -117,7 +122,7 @@ func OpenStorage(directory string, durability Durability) (*Storage, error) {
 		return nil, fmt.Errorf("%w: %s: %w; a replica that has lost its log stays out of its group", ErrDamaged, databaseName, err)
 	}
 	s := &Storage{directory: directory, mark: m}
-	if s.bolt, err = openBolt(directory); err != nil {
+	if s.bolt, err = openBolt(directory, unsynced); err != nil {
 		return nil, err
 	}
 	s.stable = s.bolt

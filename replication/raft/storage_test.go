@@ -95,7 +95,7 @@ func TestALogThatIsGone(t *testing.T) {
 	_, err = OpenStorage(directory, DurabilitySync)
 	require.Error(t, err)
 	require.NoError(t, os.Remove(filepath.Join(directory, databaseName)))
-	empty, err := openBolt(directory)
+	empty, err := openBolt(directory, false)
 	require.NoError(t, err)
 	require.NoError(t, empty.Close())
 	storage = reopened(t, directory, DurabilitySync)
