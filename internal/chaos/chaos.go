@@ -20,8 +20,8 @@ import (
 // Times to wait before something counts as failed.
 const (
 	startTimeout  = 30 * time.Second
-	commitTimeout = 30 * time.Second
-	wholeTimeout  = 60 * time.Second
+	commitTimeout = time.Minute
+	wholeTimeout  = 2 * time.Minute
 	changeTimeout = 2 * time.Minute
 	probeTimeout  = 2 * time.Minute
 	endTimeout    = 20 * time.Second
