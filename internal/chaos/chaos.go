@@ -20,7 +20,7 @@ import (
 // Times to wait before something counts as failed.
 const (
 	startTimeout  = 30 * time.Second
-	commitTimeout = time.Minute
+	commitTimeout = 40 * time.Second
 	wholeTimeout  = 2 * time.Minute
 	changeTimeout = 2 * time.Minute
 	probeTimeout  = 2 * time.Minute

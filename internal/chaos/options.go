@@ -78,7 +78,7 @@ var (
 	// ErrMembers: the members of a group were not changed in time, or are not those that they were to be, or one that has
 	// left answered.
 	ErrMembers = errors.New("chaos: members")
-	// ErrStuck: nothing was committed for a minute after a fault.
+	// ErrStuck: nothing was committed for 40 s after a fault.
 	ErrStuck = errors.New("chaos: no commit after a fault")
 )
 
