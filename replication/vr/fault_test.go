@@ -238,7 +238,11 @@ func TestFailedWriteStopsTheReplica(t *testing.T) {
 			err := replication.Propose(t.Context(), g.replicas[leader], view, []byte("x")).Err
 			require.ErrorIs(t, err, replication.ErrClosed)
 			require.ErrorIs(t, err, storage.ErrInjected)
-			require.False(t, (<-g.replicas[leader].Events()).Leading)
+			for event := range g.replicas[leader].Events() {
+				if !event.Leading {
+					break // the one before it may not have been read
+				}
+			}
 			g.mustCommitSomething(leader)
 			g.stop(leader)
 			g.start(leader)
