@@ -1,6 +1,10 @@
 package group
 
-import "github.com/viewline/viewline/replication/vr/core"
+import (
+	"slices"
+
+	"github.com/viewline/viewline/replication/vr/core"
+)
 
 // calm is the third phase, of some seeds: a group that works, in which one backup may miss its primary, has to
 // stay in its view. What a single replica cannot hear must not stop the others.
@@ -18,9 +22,10 @@ const (
 	calmTimeouts = 4
 )
 
-// beginCalm decides whether this seed goes on. A message from before the healing could still name a later
-// view, so that a seed in which one is under way does not; nor one in which a replica waits for the end of a lease that
-// it granted, to follow such a message.
+// beginCalm decides whether this seed goes on. A message from before the healing could still name a later view, so that a
+// seed in which one is under way does not; nor one in which a replica waits for the end of a lease that it granted, to
+// follow such a message; nor one in which a replica was left behind in a later view, by a majority that is over: where it
+// is heard, the group follows it once.
 func (s *simulation) beginCalm() bool {
 	if !s.client.random.chance(calmPermille) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
 		return false
@@ -33,11 +38,12 @@ func (s *simulation) beginCalm() bool {
 			s.liveness.calm.primary = h
 		}
 	}
-	if s.liveness.calm.primary == nil {
+	primary := s.liveness.calm.primary
+	if primary == nil || slices.ContainsFunc(s.hosts, func(h *host) bool { return h.running() && h.status.View > primary.status.View }) {
 		return false
 	}
 	s.covered.count(EventCalm)
-	s.liveness.calm.begun, s.liveness.calm.view = true, s.liveness.calm.primary.status.View
+	s.liveness.calm.begun, s.liveness.calm.view = true, primary.status.View
 	s.liveness.calm.until = s.now + instant(calmTimeouts*s.mixture.limits.config.ViewChangeTicksMax)*momentsPerTick
 	s.trace(nil, "everything is finished; now nothing may change")
 	if len(s.liveness.core) > s.checks.newest().quorum() && !s.oneIsSlow() {

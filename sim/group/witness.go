@@ -54,32 +54,34 @@ func (s *simulation) takeBase(h *host, wanted *core.FetchCheckpoint) {
 	s.enqueue(h, input{kind: inputInstalled, transfer: number, to: wanted.From})
 }
 
-// witnessed checks what a witness leaves out of its log: of the active members of its epoch so many have all of that in
-// their own storage that one is in every quorum. It may be behind, so that any epoch since will do.
+// witnessed checks what a witness leaves out of its log: of the active members of an epoch so many have all of that in
+// their own storage that one is in every quorum. It may be behind, so that any epoch since will do, its own or not. So does
+// the one before, as long as those are there that the epoch leaves behind: they go when it has begun on as many.
 func (c *checks) witnessed(h *host, op core.OpNumber) {
 	if c.s.options.OutcomesOnly || h.replica.Standing().Status == core.StatusTransitioning {
 		return // one that is no member yet has promised nothing
 	}
-	asked := false
-	for i := int(c.epochAt(op + 1).epoch); i < len(c.epochs); i++ {
-		group := &c.epochs[i]
-		if !group.has(h) {
-			continue
-		}
-		if asked = true; c.below(group, op) > len(group.members)-group.quorum() {
+	first := int(c.epochAt(op + 1).epoch)
+	if !slices.ContainsFunc(c.epochs[first:], func(group epochRecord) bool { return group.has(h) }) {
+		return
+	}
+	for i := max(first-1, 0); i < len(c.epochs); i++ {
+		if group := &c.epochs[i]; c.below(group, op) > len(group.members)-group.quorum() {
 			return
 		}
 	}
-	if asked {
-		c.s.violated(claimWitness, "r%d goes on from %d, and too few active members have what is below", h.id, op)
-	}
+	c.s.violated(claimWitness, "r%d goes on from %d, and too few active members have what is below", h.id, op)
 }
 
-// below counts the active members of a group that have everything up to an op-number, or may have had it.
+// below counts the active members of a group that have everything up to an op-number, or may have had it, and have not
+// gone.
 func (c *checks) below(group *epochRecord, op core.OpNumber) int {
 	have := 0
 	for _, h := range c.s.hosts {
-		if group.has(h) && !h.witness && (h.lossy || h.disk.durableTo() >= op) || group.lacks(h) {
+		if h.witness || h.gone || h.status.Status == core.StatusLeft {
+			continue
+		}
+		if group.has(h) && (h.lossy || h.disk.durableTo() >= op) || group.lacks(h) {
 			have++
 		}
 	}
