@@ -115,6 +115,64 @@ func (VRKind) EnumDescriptor() ([]byte, []int) {
 	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{0}
 }
 
+type RaftKind int32
+
+const (
+	RaftKind_RAFT_KIND_UNSPECIFIED      RaftKind = 0
+	RaftKind_RAFT_KIND_APPEND_ENTRIES   RaftKind = 1
+	RaftKind_RAFT_KIND_REQUEST_VOTE     RaftKind = 2
+	RaftKind_RAFT_KIND_PRE_VOTE         RaftKind = 3
+	RaftKind_RAFT_KIND_INSTALL_SNAPSHOT RaftKind = 4
+	RaftKind_RAFT_KIND_TIMEOUT_NOW      RaftKind = 5
+)
+
+// Enum value maps for RaftKind.
+var (
+	RaftKind_name = map[int32]string{
+		0: "RAFT_KIND_UNSPECIFIED",
+		1: "RAFT_KIND_APPEND_ENTRIES",
+		2: "RAFT_KIND_REQUEST_VOTE",
+		3: "RAFT_KIND_PRE_VOTE",
+		4: "RAFT_KIND_INSTALL_SNAPSHOT",
+		5: "RAFT_KIND_TIMEOUT_NOW",
+	}
+	RaftKind_value = map[string]int32{
+		"RAFT_KIND_UNSPECIFIED":      0,
+		"RAFT_KIND_APPEND_ENTRIES":   1,
+		"RAFT_KIND_REQUEST_VOTE":     2,
+		"RAFT_KIND_PRE_VOTE":         3,
+		"RAFT_KIND_INSTALL_SNAPSHOT": 4,
+		"RAFT_KIND_TIMEOUT_NOW":      5,
+	}
+)
+
+func (x RaftKind) Enum() *RaftKind {
+	p := new(RaftKind)
+	*p = x
+	return p
+}
+
+func (x RaftKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RaftKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_viewline_v1_replication_proto_enumTypes[1].Descriptor()
+}
+
+func (RaftKind) Type() protoreflect.EnumType {
+	return &file_viewline_v1_replication_proto_enumTypes[1]
+}
+
+func (x RaftKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RaftKind.Descriptor instead.
+func (RaftKind) EnumDescriptor() ([]byte, []int) {
+	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{1}
+}
+
 type ExchangeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Hello         *PeerHello             `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"` // in the first message only
@@ -356,7 +414,7 @@ type PeerFrame struct {
 	To            uint32                 `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
 	Incarnation   uint64                 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"` // of the sender
 	Checksum      uint32                 `protobuf:"varint,5,opt,name=checksum,proto3" json:"checksum,omitempty"`       // CRC-32C of group, from, to (4 bytes each), incarnation (8), little-endian, and payload
-	Payload       []byte                 `protobuf:"bytes,6,opt,name=payload,proto3" json:"payload,omitempty"`          // the backend's own message: for VR a VRMessage
+	Payload       []byte                 `protobuf:"bytes,6,opt,name=payload,proto3" json:"payload,omitempty"`          // the backend's own message: for VR a VRMessage, for Raft a RaftMessage
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1027,6 +1085,233 @@ func (x *VRCheckpoint) GetMembership() []byte {
 	return nil
 }
 
+// RaftEntry is one entry of a Raft log.
+type RaftEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	Type          uint32                 `protobuf:"varint,2,opt,name=type,proto3" json:"type,omitempty"` // as hashicorp/raft numbers them: 0 a command, 1 a no-op, 4 a barrier, 5 a configuration
+	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Extensions    []byte                 `protobuf:"bytes,4,opt,name=extensions,proto3" json:"extensions,omitempty"` // of a command: what viewline says of it (docs/FORMATS.md)
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaftEntry) Reset() {
+	*x = RaftEntry{}
+	mi := &file_viewline_v1_replication_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaftEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaftEntry) ProtoMessage() {}
+
+func (x *RaftEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_replication_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaftEntry.ProtoReflect.Descriptor instead.
+func (*RaftEntry) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RaftEntry) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *RaftEntry) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *RaftEntry) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *RaftEntry) GetExtensions() []byte {
+	if x != nil {
+		return x.Extensions
+	}
+	return nil
+}
+
+// RaftMessage is a call between two replicas of a group that Raft replicates, or the answer to one. Who speaks is in the
+// PeerFrame and nowhere else.
+type RaftMessage struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Kind               RaftKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=viewline.v1.RaftKind" json:"kind,omitempty"`
+	Answer             bool                   `protobuf:"varint,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	Call               uint64                 `protobuf:"varint,3,opt,name=call,proto3" json:"call,omitempty"`  // which call an answer is to; a caller counts from a random number
+	Error              string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"` // of an answer: why the call failed
+	Term               uint64                 `protobuf:"varint,5,opt,name=term,proto3" json:"term,omitempty"`
+	Index              uint64                 `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`                          // of the entry below entries; of the log's last entry; of the last one in a snapshot
+	IndexTerm          uint64                 `protobuf:"varint,7,opt,name=index_term,json=indexTerm,proto3" json:"index_term,omitempty"` // of the entry at index
+	Entries            []*RaftEntry           `protobuf:"bytes,8,rep,name=entries,proto3" json:"entries,omitempty"`                       // index + 1 and on
+	Commit             uint64                 `protobuf:"varint,9,opt,name=commit,proto3" json:"commit,omitempty"`
+	Agree              bool                   `protobuf:"varint,10,opt,name=agree,proto3" json:"agree,omitempty"` // of an answer: appended, granted, installed
+	NoRetryBackoff     bool                   `protobuf:"varint,11,opt,name=no_retry_backoff,json=noRetryBackoff,proto3" json:"no_retry_backoff,omitempty"`
+	Transfer           bool                   `protobuf:"varint,12,opt,name=transfer,proto3" json:"transfer,omitempty"`          // of a REQUEST_VOTE: the leader has asked for this election
+	Configuration      []byte                 `protobuf:"bytes,13,opt,name=configuration,proto3" json:"configuration,omitempty"` // of a snapshot, as hashicorp/raft encodes it
+	ConfigurationIndex uint64                 `protobuf:"varint,14,opt,name=configuration_index,json=configurationIndex,proto3" json:"configuration_index,omitempty"`
+	Size               uint64                 `protobuf:"varint,15,opt,name=size,proto3" json:"size,omitempty"` // of a snapshot in bytes, which a FetchCheckpoint fetches
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *RaftMessage) Reset() {
+	*x = RaftMessage{}
+	mi := &file_viewline_v1_replication_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaftMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaftMessage) ProtoMessage() {}
+
+func (x *RaftMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_replication_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaftMessage.ProtoReflect.Descriptor instead.
+func (*RaftMessage) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RaftMessage) GetKind() RaftKind {
+	if x != nil {
+		return x.Kind
+	}
+	return RaftKind_RAFT_KIND_UNSPECIFIED
+}
+
+func (x *RaftMessage) GetAnswer() bool {
+	if x != nil {
+		return x.Answer
+	}
+	return false
+}
+
+func (x *RaftMessage) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *RaftMessage) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetIndexTerm() uint64 {
+	if x != nil {
+		return x.IndexTerm
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetEntries() []*RaftEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *RaftMessage) GetCommit() uint64 {
+	if x != nil {
+		return x.Commit
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetAgree() bool {
+	if x != nil {
+		return x.Agree
+	}
+	return false
+}
+
+func (x *RaftMessage) GetNoRetryBackoff() bool {
+	if x != nil {
+		return x.NoRetryBackoff
+	}
+	return false
+}
+
+func (x *RaftMessage) GetTransfer() bool {
+	if x != nil {
+		return x.Transfer
+	}
+	return false
+}
+
+func (x *RaftMessage) GetConfiguration() []byte {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
+func (x *RaftMessage) GetConfigurationIndex() uint64 {
+	if x != nil {
+		return x.ConfigurationIndex
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 var File_viewline_v1_replication_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_replication_proto_rawDesc = "" +
@@ -1114,7 +1399,32 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x06digest\x18\a \x01(\fR\x06digest\x12\x1e\n" +
 	"\n" +
 	"membership\x18\b \x01(\fR\n" +
-	"membership*\xc2\x03\n" +
+	"membership\"g\n" +
+	"\tRaftEntry\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\rR\x04type\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1e\n" +
+	"\n" +
+	"extensions\x18\x04 \x01(\fR\n" +
+	"extensions\"\xd4\x03\n" +
+	"\vRaftMessage\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.viewline.v1.RaftKindR\x04kind\x12\x16\n" +
+	"\x06answer\x18\x02 \x01(\bR\x06answer\x12\x12\n" +
+	"\x04call\x18\x03 \x01(\x04R\x04call\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x12\n" +
+	"\x04term\x18\x05 \x01(\x04R\x04term\x12\x14\n" +
+	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x1d\n" +
+	"\n" +
+	"index_term\x18\a \x01(\x04R\tindexTerm\x120\n" +
+	"\aentries\x18\b \x03(\v2\x16.viewline.v1.RaftEntryR\aentries\x12\x16\n" +
+	"\x06commit\x18\t \x01(\x04R\x06commit\x12\x14\n" +
+	"\x05agree\x18\n" +
+	" \x01(\bR\x05agree\x12(\n" +
+	"\x10no_retry_backoff\x18\v \x01(\bR\x0enoRetryBackoff\x12\x1a\n" +
+	"\btransfer\x18\f \x01(\bR\btransfer\x12$\n" +
+	"\rconfiguration\x18\r \x01(\fR\rconfiguration\x12/\n" +
+	"\x13configuration_index\x18\x0e \x01(\x04R\x12configurationIndex\x12\x12\n" +
+	"\x04size\x18\x0f \x01(\x04R\x04size*\xc2\x03\n" +
 	"\x06VRKind\x12\x17\n" +
 	"\x13VR_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fVR_KIND_PREPARE\x10\x01\x12\x16\n" +
@@ -1134,7 +1444,14 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x13VR_KIND_START_EPOCH\x10\x0e\x12\x19\n" +
 	"\x15VR_KIND_EPOCH_STARTED\x10\x0f\x12\x19\n" +
 	"\x15VR_KIND_GET_COMMITTED\x10\x10\x12\x19\n" +
-	"\x15VR_KIND_NEW_COMMITTED\x10\x112\xba\x01\n" +
+	"\x15VR_KIND_NEW_COMMITTED\x10\x11*\xb2\x01\n" +
+	"\bRaftKind\x12\x19\n" +
+	"\x15RAFT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18RAFT_KIND_APPEND_ENTRIES\x10\x01\x12\x1a\n" +
+	"\x16RAFT_KIND_REQUEST_VOTE\x10\x02\x12\x16\n" +
+	"\x12RAFT_KIND_PRE_VOTE\x10\x03\x12\x1e\n" +
+	"\x1aRAFT_KIND_INSTALL_SNAPSHOT\x10\x04\x12\x19\n" +
+	"\x15RAFT_KIND_TIMEOUT_NOW\x10\x052\xba\x01\n" +
 	"\vPeerService\x12K\n" +
 	"\bExchange\x12\x1c.viewline.v1.ExchangeRequest\x1a\x1d.viewline.v1.ExchangeResponse(\x010\x01\x12^\n" +
 	"\x0fFetchCheckpoint\x12#.viewline.v1.FetchCheckpointRequest\x1a$.viewline.v1.FetchCheckpointResponse0\x01B;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"
@@ -1151,36 +1468,41 @@ func file_viewline_v1_replication_proto_rawDescGZIP() []byte {
 	return file_viewline_v1_replication_proto_rawDescData
 }
 
-var file_viewline_v1_replication_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_viewline_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_viewline_v1_replication_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_viewline_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_viewline_v1_replication_proto_goTypes = []any{
 	(VRKind)(0),                     // 0: viewline.v1.VRKind
-	(*ExchangeRequest)(nil),         // 1: viewline.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),        // 2: viewline.v1.ExchangeResponse
-	(*PeerHello)(nil),               // 3: viewline.v1.PeerHello
-	(*PeerReplica)(nil),             // 4: viewline.v1.PeerReplica
-	(*PeerFrame)(nil),               // 5: viewline.v1.PeerFrame
-	(*FetchCheckpointRequest)(nil),  // 6: viewline.v1.FetchCheckpointRequest
-	(*FetchCheckpointResponse)(nil), // 7: viewline.v1.FetchCheckpointResponse
-	(*VREntry)(nil),                 // 8: viewline.v1.VREntry
-	(*VRMessage)(nil),               // 9: viewline.v1.VRMessage
-	(*VRCheckpoint)(nil),            // 10: viewline.v1.VRCheckpoint
+	(RaftKind)(0),                   // 1: viewline.v1.RaftKind
+	(*ExchangeRequest)(nil),         // 2: viewline.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),        // 3: viewline.v1.ExchangeResponse
+	(*PeerHello)(nil),               // 4: viewline.v1.PeerHello
+	(*PeerReplica)(nil),             // 5: viewline.v1.PeerReplica
+	(*PeerFrame)(nil),               // 6: viewline.v1.PeerFrame
+	(*FetchCheckpointRequest)(nil),  // 7: viewline.v1.FetchCheckpointRequest
+	(*FetchCheckpointResponse)(nil), // 8: viewline.v1.FetchCheckpointResponse
+	(*VREntry)(nil),                 // 9: viewline.v1.VREntry
+	(*VRMessage)(nil),               // 10: viewline.v1.VRMessage
+	(*VRCheckpoint)(nil),            // 11: viewline.v1.VRCheckpoint
+	(*RaftEntry)(nil),               // 12: viewline.v1.RaftEntry
+	(*RaftMessage)(nil),             // 13: viewline.v1.RaftMessage
 }
 var file_viewline_v1_replication_proto_depIdxs = []int32{
-	3, // 0: viewline.v1.ExchangeRequest.hello:type_name -> viewline.v1.PeerHello
-	5, // 1: viewline.v1.ExchangeRequest.frames:type_name -> viewline.v1.PeerFrame
-	4, // 2: viewline.v1.PeerHello.replicas:type_name -> viewline.v1.PeerReplica
-	0, // 3: viewline.v1.VRMessage.kind:type_name -> viewline.v1.VRKind
-	8, // 4: viewline.v1.VRMessage.entries:type_name -> viewline.v1.VREntry
-	1, // 5: viewline.v1.PeerService.Exchange:input_type -> viewline.v1.ExchangeRequest
-	6, // 6: viewline.v1.PeerService.FetchCheckpoint:input_type -> viewline.v1.FetchCheckpointRequest
-	2, // 7: viewline.v1.PeerService.Exchange:output_type -> viewline.v1.ExchangeResponse
-	7, // 8: viewline.v1.PeerService.FetchCheckpoint:output_type -> viewline.v1.FetchCheckpointResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	4,  // 0: viewline.v1.ExchangeRequest.hello:type_name -> viewline.v1.PeerHello
+	6,  // 1: viewline.v1.ExchangeRequest.frames:type_name -> viewline.v1.PeerFrame
+	5,  // 2: viewline.v1.PeerHello.replicas:type_name -> viewline.v1.PeerReplica
+	0,  // 3: viewline.v1.VRMessage.kind:type_name -> viewline.v1.VRKind
+	9,  // 4: viewline.v1.VRMessage.entries:type_name -> viewline.v1.VREntry
+	1,  // 5: viewline.v1.RaftMessage.kind:type_name -> viewline.v1.RaftKind
+	12, // 6: viewline.v1.RaftMessage.entries:type_name -> viewline.v1.RaftEntry
+	2,  // 7: viewline.v1.PeerService.Exchange:input_type -> viewline.v1.ExchangeRequest
+	7,  // 8: viewline.v1.PeerService.FetchCheckpoint:input_type -> viewline.v1.FetchCheckpointRequest
+	3,  // 9: viewline.v1.PeerService.Exchange:output_type -> viewline.v1.ExchangeResponse
+	8,  // 10: viewline.v1.PeerService.FetchCheckpoint:output_type -> viewline.v1.FetchCheckpointResponse
+	9,  // [9:11] is the sub-list for method output_type
+	7,  // [7:9] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_viewline_v1_replication_proto_init() }
@@ -1193,8 +1515,8 @@ func file_viewline_v1_replication_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viewline_v1_replication_proto_rawDesc), len(file_viewline_v1_replication_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   10,
+			NumEnums:      2,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,109 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+
+	"github.com/viewline/viewline/replication"
+)
+
+// handoverPoll is how often a replica that has lost its leadership looks who has it now.
+const handoverPoll = 2 * time.Millisecond
+
+// TransferPrimary implements replication.PrimaryTransferer. hashicorp/raft would leave operations without a certain
+// answer when it hands over; so it is asked when all have theirs.
+func (r *Replica) TransferPrimary(ctx context.Context, to replication.ReplicaID) error {
+	view := replication.ViewNumber(r.leading.Load())
+	if err := r.leads(view); err != nil {
+		return err
+	}
+	if to == r.options.Self {
+		return nil // it has the role already
+	}
+	if err := r.enter(); err != nil {
+		return err
+	}
+	defer r.running.Done()
+	if !r.handing.CompareAndSwap(false, true) {
+		return replication.ErrTransferUnderWay
+	}
+	defer r.handing.Store(false)
+	to, err := r.heir(to)
+	if err != nil {
+		return err
+	}
+	defer r.queue.resume()
+	patience := time.NewTimer(4 * r.options.ViewChangeTimeout)
+	defer patience.Stop()
+	select {
+	case <-r.queue.hold():
+	case <-patience.C:
+		return fmt.Errorf("%w: operations have no outcome yet", replication.ErrBehind)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-r.stopping:
+		return r.closedError()
+	}
+	if err := r.transferred(r.raft.LeadershipTransferToServer(serverID(to), serverAddress(to)).Error()); err != nil {
+		return err
+	}
+	return r.awaitHeir(ctx, view, to)
+}
+
+// heir is who is to lead: whom the caller named, or the one who was heard last.
+func (r *Replica) heir(to replication.ReplicaID) (replication.ReplicaID, error) {
+	members := voters(r.raft.GetConfiguration().Configuration())
+	others := slices.DeleteFunc(members, func(id replication.ReplicaID) bool { return id == r.options.Self })
+	switch {
+	case to != 0 && !slices.Contains(others, to), len(others) == 0:
+		return 0, fmt.Errorf("%w: %d", replication.ErrNoMember, to)
+	case to != 0:
+		return to, nil
+	}
+	return r.rounds.heardLast(others), nil
+}
+
+// transferred says what became of the library's transfer.
+func (r *Replica) transferred(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, hraft.ErrLeadershipTransferInProgress), errors.Is(err, hraft.ErrEnqueueTimeout):
+		return replication.ErrTransferUnderWay
+	case errors.Is(err, hraft.ErrNotLeader), errors.Is(err, hraft.ErrLeadershipLost):
+		return r.notPrimary()
+	}
+	if ended := r.ended(); ended != nil {
+		return ended
+	}
+	return fmt.Errorf("%w: %w", replication.ErrBehind, err)
+}
+
+// awaitHeir waits until somebody leads in a later view.
+func (r *Replica) awaitHeir(ctx context.Context, view replication.ViewNumber, to replication.ReplicaID) error {
+	poll := time.NewTicker(handoverPoll)
+	defer poll.Stop()
+	for {
+		_, leader := r.raft.LeaderWithID()
+		term := replication.ViewNumber(r.raft.CurrentTerm())
+		switch id := replicaID(leader); {
+		case term <= view || id == 0 || r.leading.Load() == uint64(view):
+		case id == to:
+			return nil
+		default:
+			return &replication.NotPrimaryError{View: term, Primary: id}
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", replication.ErrOutcomeUnknown, context.Cause(ctx))
+		case <-r.stopping:
+			return fmt.Errorf("%w: %w", replication.ErrOutcomeUnknown, r.closedError())
+		}
+	}
+}
