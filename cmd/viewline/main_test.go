@@ -48,6 +48,8 @@ func TestUsageErrors(t *testing.T) {
 	for _, c := range []struct {
 		line, says string
 	}{
+		{"member add --group 1 4 127.0.0.1:1", `the address of the node is "4", need HOST:PORT`},
+		{"member replace --group 1 3 127.0.0.1:99999", `the address of the node is "127.0.0.1:99999", need HOST:PORT`},
 		{"get", "0 arguments do not fit; usage: viewline get OID..."},
 		{"put a", "1 arguments do not fit; usage: viewline put OID VALUE|-"},
 		{"get a --timeout -1s", "need 0 or more"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,7 +143,9 @@ func (a *app) memberChange(use, short string, args cobra.PositionalArgs, read fu
 
 func (a *app) memberAddCommand() *cobra.Command {
 	return a.memberChange("add --group GROUP ADDRESS...", "Make the nodes at these addresses members", cobra.MinimumNArgs(1),
-		func(arguments []string) (survey.Changing, error) { return survey.Changing{Add: arguments}, nil })
+		func(arguments []string) (survey.Changing, error) {
+			return survey.Changing{Add: arguments}, checkAddresses(arguments)
+		})
 }
 
 func (a *app) memberRemoveCommand() *cobra.Command {
@@ -157,8 +160,22 @@ func (a *app) memberReplaceCommand() *cobra.Command {
 	return a.memberChange("replace --group GROUP REPLICA ADDRESS", "Put the node at an address in a replica's place, or a later life of it", cobra.ExactArgs(2),
 		func(arguments []string) (survey.Changing, error) {
 			replicas, err := parseReplicas(arguments[:1])
+			if err == nil {
+				err = checkAddresses(arguments[1:])
+			}
 			return survey.Changing{Add: arguments[1:], Remove: replicas, Return: true}, err
 		})
+}
+
+// checkAddresses refuses what is no address of a node.
+func checkAddresses(arguments []string) error {
+	for _, argument := range arguments {
+		host, port, err := net.SplitHostPort(argument)
+		if number, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || number == 0 {
+			return usagef("the address of the node is %q, need HOST:PORT", argument)
+		}
+	}
+	return nil
 }
 
 func parseReplicas(arguments []string) ([]uint32, error) {
