@@ -7,7 +7,7 @@ TOOLS := $(CURDIR)/bin
 SEEDS ?= 500000
 FUZZ ?= 20000x
 
-.PHONY: help build test race lint generate generate-check fuzz sim chaos bench
+.PHONY: help build test race lint generate generate-check fuzz sim chaos bench bench-peers
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,3 +47,6 @@ chaos: ## kill, stop and divide real processes under load
 
 bench: ## the benchmark matrix, with its baseline
 	scripts/bench.sh
+
+bench-peers: ## one group of lni/dragonboat, to be compared with `viewline bench replication`
+	cd bench/peers && go run ./dragonboat
