@@ -22,26 +22,16 @@ const (
 	calmTimeouts = 4
 )
 
-// beginCalm decides whether this seed goes on. A message from before the healing could still name a later view, so that a
-// seed in which one is under way does not; nor one in which a replica waits for the end of a lease that it granted, to
-// follow such a message; nor one in which a replica was left behind in a later view, by a majority that is over: where it
-// is heard, the group follows it once.
+// beginCalm decides whether this seed goes on.
 func (s *simulation) beginCalm() bool {
-	if !s.client.random.chance(calmPermille) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
+	if !s.client.random.chance(calmPermille) || s.checks.violation != nil {
 		return false
 	}
-	for _, h := range s.liveness.core {
-		if h.status.Awaited > h.status.View {
-			return false
-		}
-		if h.status.Leading {
-			s.liveness.calm.primary = h
-		}
-	}
-	primary := s.liveness.calm.primary
-	if primary == nil || slices.ContainsFunc(s.hosts, func(h *host) bool { return h.running() && h.status.View > primary.status.View }) {
+	primary := s.unchallenged()
+	if primary == nil {
 		return false
 	}
+	s.liveness.calm.primary = primary
 	s.covered.count(EventCalm)
 	s.liveness.calm.begun, s.liveness.calm.view = true, primary.status.View
 	s.liveness.calm.until = s.now + instant(calmTimeouts*s.mixture.limits.config.ViewChangeTicksMax)*momentsPerTick
@@ -50,6 +40,28 @@ func (s *simulation) beginCalm() bool {
 		s.disturb()
 	}
 	return true
+}
+
+// unchallenged is the primary of a group that works, if nothing is left that takes the group to another view: a message
+// from before the healing that could still name one; a replica that waits for the end of a lease which it granted, to follow
+// such a message; one that was left behind in a later view, by a majority that is over: where it is heard, the group follows
+// it once.
+func (s *simulation) unchallenged() (primary *host) {
+	if s.network.sentBefore(s.liveness.since) {
+		return nil
+	}
+	for _, h := range s.liveness.core {
+		if h.status.Awaited > h.status.View {
+			return nil
+		}
+		if h.status.Leading {
+			primary = h
+		}
+	}
+	if primary == nil || slices.ContainsFunc(s.hosts, func(h *host) bool { return h.running() && h.status.View > primary.status.View }) {
+		return nil
+	}
+	return primary
 }
 
 // disturb keeps the primary's messages from one of its backups; the others are a quorum without it.

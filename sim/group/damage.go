@@ -46,7 +46,7 @@ func (s *simulation) spoil(h *host) {
 	if s.mixture.durability != core.DurabilitySync {
 		h.disk.left = h.disk.clone(h.disk.left.entries) // at a start they are the same
 	}
-	h.spoiled, h.lossy, h.lostIn = true, true, epochOf(h.disk.promised().Membership)
+	h.spoiled, h.bereft, h.lossy, h.lostIn = true, true, true, epochOf(h.disk.promised().Membership)
 	s.trace(h, "finds entry %d and checkpoint %d damaged", h.disk.entryFrom, h.disk.checkpointAt)
 }
 

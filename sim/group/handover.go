@@ -1,8 +1,6 @@
 package group
 
 import (
-	"slices"
-
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
@@ -99,8 +97,7 @@ func (s *simulation) beginSmooth() bool {
 	if s.oneIsSlow() {
 		return false // it may be asked to take the role, and cannot keep it
 	}
-	leads := slices.ContainsFunc(s.liveness.core, func(h *host) bool { return h.status.Leading })
-	if len(withState(s.liveness.core)) < 2 || !leads || !s.client.random.chance(s.mixture.handover.smooth) || s.network.sentBefore(s.liveness.since) || s.checks.violation != nil {
+	if len(withState(s.liveness.core)) < 2 || s.unchallenged() == nil || !s.client.random.chance(s.mixture.handover.smooth) || s.checks.violation != nil {
 		return false
 	}
 	s.covered.count(EventSmooth)

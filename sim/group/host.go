@@ -214,11 +214,16 @@ func (s *simulation) mayLose(h *host) bool {
 func (s *simulation) lossyOf(group *epochRecord, but *host) int {
 	count := 0
 	for _, h := range s.hosts {
-		if h != but && ((h.lossy || s.slowest(h)) && group.has(h) || group.lacks(h) || s.unbegun(group, h)) {
+		if h != but && s.mayLack(group, h) {
 			count++
 		}
 	}
 	return count
+}
+
+// mayLack reports whether a replica counts among the f of a group.
+func (s *simulation) mayLack(group *epochRecord, h *host) bool {
+	return (h.lossy || s.slowest(h)) && group.has(h) || group.lacks(h) || s.unbegun(group, h)
 }
 
 // lossy counts those of the newest epoch.
@@ -260,6 +265,7 @@ func (s *simulation) crash(h *host, restart bool) bool {
 	if h.disk.lossy() {
 		h.lossy, h.lostIn = true, epochOf(h.disk.hardState.Membership)
 	}
+	h.bereft = h.bereft || s.mixture.durability != core.DurabilitySync
 	if h.creating {
 		s.covered.count(EventCrashDuringCheckpoint)
 	}

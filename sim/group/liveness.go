@@ -98,7 +98,7 @@ func (s *simulation) sustained(order []*host, healed int) int {
 func (s *simulation) goesOn(group *epochRecord, healed []*host) bool {
 	there := 0
 	for _, h := range healed {
-		if group.has(h) && !h.lossy && !s.slowest(h) {
+		if group.has(h) && !s.mayLack(group, h) {
 			there++
 		}
 	}

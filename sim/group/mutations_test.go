@@ -105,6 +105,7 @@ func mutants() []mutant {
 		{name: "RuleActivesKeep", rule: core.RuleActivesKeep, witness: true, lossy: true, directed: "TestActiveMembersKeepTheirLogsForAWitness"},
 		{name: "RuleActivesBegin", rule: core.RuleActivesBegin, witness: true, directed: "TestWhoLeavesWaitsForActiveMembers"},
 		{name: "RuleActivesReady", rule: core.RuleActivesReady, witness: true, directed: "TestAWitnessJoins"},
+		{name: "RuleFloorStands", rule: core.RuleFloorStands, witness: true, directed: "TestTheFloorStandsWhileMembersChange"},
 	}
 }
 

@@ -41,10 +41,11 @@ func (s *simulation) strikeMembers() {
 	}
 	for _, h := range s.hosts {
 		if h.running() && h.status.Status == core.StatusLeft && r.chance(rates.leave) && !h.paused {
+			if h.busy {
+				continue // what it has left for is told when that is done
+			}
 			if h.other != nil && s.checks.newest().lacks(h) {
-				if !h.busy {
-					s.stop(h, true) // it is another life that the group needs
-				}
+				s.stop(h, true) // it is another life that the group needs
 				continue
 			}
 			s.covered.count(EventLeftShutDown)
@@ -179,6 +180,11 @@ func (s *simulation) reconfigure(h *host, in *input) {
 		s.covered.count(EventReconfigurationDry)
 	default:
 		s.coverChange(h, before, in.members)
+		for i := range in.members {
+			if other := s.hosts[in.members[i].ID-1]; other.running() && other.status.Op >= h.status.Checkpoint.Op {
+				other.bereft = false // it is ready
+			}
+		}
 		op := h.replica.Status().Op
 		meta, _ := h.replica.MetaAt(op)
 		s.checks.pending = append(s.checks.pending, pendingEpoch{epoch: h.status.Epoch + 1, op: op, hash: meta.Hash, members: idsOf(in.members), lives: lives(in.members)})

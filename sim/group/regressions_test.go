@@ -56,11 +56,19 @@ func TestSeedsOverSlowLinks(t *testing.T) {
 	}
 }
 
-// TestClaimsThatWereTooStrict plays seeds in which nothing is wrong and a claim said so, with everything that they draw: what
-// a witness dropped those have whom the epoch left behind, or the only member of the next; and a deaf replica in a view that
-// a majority had wanted, which the group follows once.
+// TestSeedsWithAWitness plays the seed that found bug 23, with everything that it draws: it fails without the rule.
+func TestSeedsWithAWitness(t *testing.T) {
+	const seed = 60095312
+	require.Nil(t, Run(Options{Seed: seed}).Violation)
+	broken := Run(Options{Seed: seed, Omit: omit.Of(core.RuleFloorStands)}).Violation
+	require.NotNil(t, broken, "the seed does not find it any more: look for another")
+	require.Equal(t, claimProgress, broken.Claim)
+}
+
+// TestClaimsThatWereTooStrict plays seeds in which nothing is wrong and a claim said so, with everything that they draw
+// (docs/BUGS.md tells what they were).
 func TestClaimsThatWereTooStrict(t *testing.T) {
-	for _, seed := range []uint64{40030720, 40040449, 40185098} {
+	for _, seed := range []uint64{40030720, 40040449, 40185098, 60129130, 61064407, 61157442, 62020894, 62090119} {
 		require.Nil(t, Run(Options{Seed: seed}).Violation, "seed %d", seed)
 	}
 }

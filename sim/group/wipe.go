@@ -27,6 +27,8 @@ type lifeState struct {
 	lostIn core.EpochNumber
 	// spoiled: its disk was damaged or lost, in this life or before it.
 	spoiled bool
+	// bereft: since it was ready to become a member it may have lost what it had learnt.
+	bereft bool
 	// joins: it was started as a newcomer, and told these members.
 	joins bool
 	told  []core.ReplicaID

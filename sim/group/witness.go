@@ -151,10 +151,10 @@ func (s *simulation) mayLeave() bool {
 	return len(withState(s.present())) >= min(newest.quorum(), active)
 }
 
-// unbegun reports whether a newcomer to a group with a witness is not in its epoch yet, where a crash may take what it
-// has learnt: without a state of its own the witness cannot teach it again, so that it counts among the f.
+// unbegun reports whether a newcomer to a group with a witness is not in its epoch yet, where a crash or a damaged disk may
+// have taken what it has learnt: without a state of its own the witness cannot teach it again, so that it counts among the f.
 func (s *simulation) unbegun(group *epochRecord, h *host) bool {
-	if s.mixture.durability == core.DurabilitySync || group.epoch == 0 || h.witness || !group.has(h) {
+	if !h.bereft || group.epoch == 0 || h.witness || !group.has(h) {
 		return false
 	}
 	witness := slices.ContainsFunc(group.members, func(id core.ReplicaID) bool { return s.hosts[id-1].witness })

@@ -123,4 +123,7 @@ const (
 	RuleActivesBegin
 	// RuleActivesReady: beside new witnesses, active members are ready of which one is in every quorum.
 	RuleActivesReady
+	// RuleFloorStands: while a RECONFIGURATION is not committed, and until all active members of the epoch that it begins have
+	// told a checkpoint of that epoch, a witness drops nothing that newcomers may lack.
+	RuleFloorStands
 )

@@ -69,8 +69,13 @@ func (r *Replica) setActive(m *Membership) {
 	}
 }
 
-// raiseFloor has the primary find out what all active members have told.
+// raiseFloor has the primary find out what all active members have told. When a RECONFIGURATION is on its way the floor
+// stands: those who join were ready up to the checkpoint of that moment, and what is above it they may have to get from the
+// witness.
 func (r *Replica) raiseFloor() {
+	if r.endsEpoch() && !r.config.Omit.Has(RuleFloorStands) {
+		return
+	}
 	least := min(r.checkpoint.Op, r.commit)
 	for i := range r.primary.backups {
 		if b := &r.primary.backups[i]; !r.membership.IsWitness(b.id) {
@@ -129,18 +134,26 @@ func (r *Replica) keepForWitnesses(keep CheckpointMeta) CheckpointMeta {
 // never had, active members have of which one is in every quorum: it may go on from anything. One that may have lost what
 // it acknowledged needs what is above the floor again: it goes on from where this log begins, which is at or below the
 // floor, or a checkpoint that the other active member had too. In a group of an even number a quorum without the witness is
-// large enough in any case. Not ok: the epoch of that place is not known here, after a restart; then the one of the active
-// members answers whose checkpoint is the least.
+// large enough in any case, for what this epoch has committed.
+//
+// Not ok: the epoch of that place is not known here, after a restart; then the one of the active members answers whose
+// checkpoint is the least. A witness that lost nothing is not kept waiting for that.
 func (r *Replica) position(lost bool) (CheckpointMeta, bool) {
-	base := r.log.base
+	base, ends, young := r.log.base, r.endsEpoch(), r.floor < r.membership.Op
+	if r.config.Omit.Has(RuleFloorStands) {
+		ends, young = false, false
+	}
+	even := len(r.membership.Members)%2 == 0 && !young
 	switch {
-	case !lost, len(r.membership.Members)%2 == 0, base.Op == r.checkpoint.Op, r.config.Omit.Has(RuleWitnessBase):
+	case !ends && (!lost || even), base.Op == r.checkpoint.Op, r.config.Omit.Has(RuleWitnessBase):
 		return r.checkpoint, true
 	case r.checkpoint.Op <= r.floor:
 		return r.checkpoint, true // all active members have one at or above it
-	case base.Op < r.membership.Op:
-		return base, base.Membership != "" || r.membership.Epoch == 1
-	case r.membership.Epoch > 0:
+	case r.membership.Epoch == 0, r.membership.Epoch == 1 && base.Op < r.membership.Op:
+		return base, true
+	case base.Op < r.membership.Op && base.Membership == "":
+		return r.checkpoint, !lost
+	case base.Op >= r.membership.Op:
 		base.Membership = r.record
 	}
 	return base, true

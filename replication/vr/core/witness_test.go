@@ -157,7 +157,6 @@ func TestAWitnessThatLostSomethingNeedsIt(t *testing.T) {
 	require.Empty(t, of(w.step(Message{Kind: KindGetCommitted, From: 4, First: 1, Nonce: 7}), KindNewCommitted))
 }
 
-// The log is kept for an active member that does not get on, and bounded by what is not proposed.
 // After a restart the epoch of the place where a log begins may not be known, in a later epoch than the second: a witness that
 // lost something is not kept waiting for the next checkpoint, which an idle group never makes. It goes on from one that all
 // active members have.
@@ -185,6 +184,38 @@ func TestAWitnessThatLostSomethingNeedsNoTrafficInALaterEpoch(t *testing.T) {
 	require.Equal(t, newest, of(b.step(ask), KindNewState)[0].Checkpoint)
 }
 
+// A newcomer is ready up to the checkpoint of the moment in which the change is proposed. What is above it the group may have
+// committed with the witness, which keeps it until all active members of the new epoch have told a checkpoint of theirs.
+func TestTheFloorStandsWhileMembersChange(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		rules, kept := []omit.Rule{}, OpNumber(2)
+		if broken {
+			rules, kept = []omit.Rule{RuleFloorStands}, 6
+		}
+		b := beside2(t, rules...)
+		b.commits(6)
+		b.checkpoint(2)
+		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 2})
+		b.ticks(5)
+		b.step(Message{Kind: KindGetCommitted, From: 4, Op: 2})
+		_, err := b.Reconfigure(append(witnessed(), membersOf(4)...), false)
+		require.NoError(t, err)
+		b.act()
+		b.checkpoint(4)
+		b.checkpoint(6)
+		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 6})
+		require.Equal(t, kept, of(b.ticks(5), KindCommit)[0].Kept)
+		ask := Message{Kind: KindGetState, From: 3, View: 1, First: 1, Nonce: 7}
+		require.Equal(t, kept, of(b.step(ask), KindNewState)[0].Checkpoint.Op, "it never had what is above")
+
+		b.step(Message{Kind: KindPrepareOK, From: 3, View: 1, Op: 7})
+		require.Equal(t, EpochNumber(1), b.Status().Epoch)
+		ask = Message{Kind: KindGetCommitted, From: 3, First: 1, Nonce: 8}
+		require.Equal(t, kept, of(b.step(ask), KindNewCommitted)[0].Checkpoint.Op, "it may have lost what is above")
+	}
+}
+
+// The log is kept for an active member that does not get on, and bounded by what is not proposed.
 func TestTheLogThatIsKeptIsBounded(t *testing.T) {
 	b := beside2(t)
 	b.Replica.config.RetainedBytesMax = 3
