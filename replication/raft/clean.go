@@ -13,7 +13,7 @@ const cleanBatch = 512
 
 // saveClean writes everything that a replica in memory has, when it ends and lacks nothing.
 func (s *Storage) saveClean() error {
-	if s.mark.durability != DurabilityMemory || s.lost {
+	if s.mark.durability != DurabilityMemory || s.lost || s.mark.life == lifeJoining {
 		return nil
 	}
 	disk := &fileKeeper{directory: s.directory, storage: s}

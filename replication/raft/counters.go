@@ -1,12 +1,19 @@
 package raft
 
-import "sync/atomic"
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/viewline/viewline/replication"
+)
 
 // counters are totals since Open, by the names that the other backend has for the same.
 type counters struct {
 	messagesSent, bytesSent, messagesReceived, bytesReceived      atomic.Uint64
 	messagesRefused, messagesDropped                              atomic.Uint64
 	elections, operationsApplied, overloads                       atomic.Uint64
+	epochsEntered, reconfigurationsRefused                        atomic.Uint64
+	reconfigurationsDone, reconfigurationsUnknown                 atomic.Uint64
 	checkpoints, checkpointBytes                                  atomic.Uint64
 	checkpointServes, checkpointServeBytes                        atomic.Uint64
 	fetchesBegun, fetches, fetchesFailed, fetchBytes, readsRounds atomic.Uint64
@@ -37,8 +44,24 @@ func (c *counters) all() map[string]uint64 {
 		{"checkpoint_fetches_failed", &c.fetchesFailed},
 		{"checkpoint_fetch_bytes", &c.fetchBytes},
 		{"reads.round", &c.readsRounds},
+		{"epochs_entered", &c.epochsEntered},
+		{"reconfigurations.refused", &c.reconfigurationsRefused},
+		{"reconfigurations.done", &c.reconfigurationsDone},
+		{"reconfigurations.unknown", &c.reconfigurationsUnknown},
 	} {
 		values[count.name] = count.value.Load()
 	}
 	return values
+}
+
+// reconfigured counts how a change of the members ended.
+func (c *counters) reconfigured(err error) {
+	switch {
+	case err == nil:
+		c.reconfigurationsDone.Add(1)
+	case errors.Is(err, replication.ErrOutcomeUnknown):
+		c.reconfigurationsUnknown.Add(1)
+	default:
+		c.reconfigurationsRefused.Add(1)
+	}
 }

@@ -27,7 +27,8 @@
 //	Leading               elected, and a barrier of the term is committed and applied: so is all that was inherited
 //	checkpoint            snapshot, with the log back to the one before it
 //	Applied (Status)      handed to the state machine, which may still be at it
-//	Epoch (Status)        0: the members are those that the group began with
+//	Epoch (Status)        changes of the members so far; the library's configuration follows them
+//	Members (Status)      those of the epoch, whether they vote already or not
 //	recovering            of durability memory, and did not end with Close (below)
 //	view-change           a candidate, or knows no leader
 //
@@ -53,8 +54,28 @@
 //
 // # Members
 //
-// The members are those that the group begins with. replication.Reconfigurer is not there yet, and neither are witnesses:
-// a replica that lost its storage stays out.
+// Reconfigure begins the next epoch with any number of other members at once, the primary among them, as in replication/vr:
+// newcomers run first, with Joining, ids above every id that was ever a member's and the ids of some members to ask; one that
+// has lost its storage comes back, on a new one, as a later Incarnation. Errors, report and dry run are those of
+// replication.Reconfigurer. What differs:
+//
+//   - The epoch begins with a command in the log, for all members in one step. hashicorp/raft changes one server at a time: the
+//     leader, whoever that is, brings its configuration to the members step by step (steps.go), and Reconfigure waits for
+//     that a little when the epoch has begun. Until then a new member says transitioning in Status, and one that is to go
+//     leaving; when all are normal or left, as many may fail as the new members allow. Before, more may be needed.
+//   - A primary that stays goes on in its view, and takes operations meanwhile. One that leaves refuses them from the moment
+//     that the epoch begins, and has another member lead before anything else.
+//   - Who is dead and is to go is removed first; who is alive and is to go, when all new members have the log and vote.
+//     Where one of those is lost in between, another change can name others.
+//   - A newcomer that asks gets the log as a server that does not vote, which takes an entry in the log, and another one when it
+//     has asked no more for 10 ViewChangeTimeouts.
+//   - There are no witnesses (ErrMembership says so).
+//   - A replica of durability memory that the group began with alone, and that did not end with Close, is not opened though the
+//     group has grown since (ErrForgotten): it comes back as a later incarnation.
+//
+// Each life of a replica is a server of its own to hashicorp/raft, so that nothing which one has acknowledged or promised
+// counts for another; and a replica votes for candidates whom it does not know yet (electorate.go), which that library refuses,
+// so that one which was away while the others were replaced is of use to them.
 //
 // # Durability
 //

@@ -9,22 +9,28 @@ import (
 	"github.com/viewline/viewline/replication"
 )
 
-// extensionVersion is the first byte of what viewline writes into a command's Extensions; the view in which it was
-// proposed follows, as 8 bytes in little-endian.
-const extensionVersion = 1
+// What viewline writes into a command's Extensions is one byte of these, and the view in which it was proposed, as 8 bytes in
+// little-endian.
+const (
+	// extensionOperation: the command is an operation.
+	extensionOperation = 1
+	// extensionMembers: it begins an epoch.
+	extensionMembers = 2
+)
 
 const extensionBytes = 9
 
-func extension(view replication.ViewNumber) []byte {
-	return binary.LittleEndian.AppendUint64(append(make([]byte, 0, extensionBytes), extensionVersion), uint64(view))
+func extension(view replication.ViewNumber) []byte { return extensionOf(extensionOperation, view) }
+
+func extensionOf(kind byte, view replication.ViewNumber) []byte {
+	return binary.LittleEndian.AppendUint64(append(make([]byte, 0, extensionBytes), kind), uint64(view))
 }
 
 // inItsView reports whether a command stands in the log under the term that it was proposed in. hashicorp/raft takes a
 // command whenever it leads, also when it has lost the leadership in between and got it back; whoever proposed it under
 // the first must not see it done under the second. Every replica decides it alike, since it goes by the log alone.
 func inItsView(log *hraft.Log) bool {
-	return len(log.Extensions) == extensionBytes && log.Extensions[0] == extensionVersion &&
-		binary.LittleEndian.Uint64(log.Extensions[1:]) == log.Term
+	return len(log.Extensions) == extensionBytes && binary.LittleEndian.Uint64(log.Extensions[1:]) == log.Term
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -29,6 +29,7 @@ var (
 	errStateMachine = errors.New("raft: state machine broke its contract")
 	errNoAnswer     = errors.New("raft: no answer in time")
 	errCut          = errors.New("raft: replica is stopping")
+	errIncarnation  = errors.New("raft: message for another life of this replica")
 	errMalformed    = errors.New("raft: malformed message")
 	// errSuperseded: there is a later snapshot than the one that was written.
 	errSuperseded = errors.New("raft: a later snapshot was installed")

@@ -16,10 +16,15 @@ import (
 // TestFormats holds the bytes of docs/FORMATS.md.
 func TestFormats(t *testing.T) {
 	require.Equal(t, "010700000000000000", hex.EncodeToString(extension(7)))
+	require.Equal(t, "020700000000000000", hex.EncodeToString(extensionOf(extensionMembers, 7)))
+	members := &membership{index: 9, term: 7}
+	members.Epoch, members.LargestID = 2, 4
+	members.Members = []replication.Member{{ID: 1}, {ID: 4, Incarnation: 1, Address: "a:1"}}
+	require.Equal(t, "0802120208011209080410011a03613a31180420092807", hex.EncodeToString(members.encode()))
 	sealed := seal(&hraft.Log{Index: 3, Term: 7, Type: hraft.LogCommand, Data: []byte("data"), Extensions: extension(7)})
 	require.Equal(t, "01070000000000000045d2b6f8", hex.EncodeToString(sealed.Extensions))
-	m := mark{durability: DurabilityMemory, life: lifeClean, cluster: [16]byte{1}, group: 7, replica: 2}
-	require.Equal(t, "viewline raft\nformat 1\ndurability memory\nlife clean\ncluster 01000000000000000000000000000000\ngroup 7\nreplica 2\nchecksum 993408a4\n", string(m.encode()))
+	m := mark{durability: DurabilityMemory, life: lifeClean, cluster: [16]byte{1}, group: 7, replica: 2, incarnation: 1}
+	require.Equal(t, "viewline raft\nformat 2\ndurability memory\nlife clean\ncluster 01000000000000000000000000000000\ngroup 7\nreplica 2\nincarnation 1\nchecksum 21f27993\n", string(m.encode()))
 	require.Equal(t, uint32(0x839065f0), chunkChecksum(1, []byte("chunk")))
 	require.Equal(t, "0500000000000000", hex.EncodeToString(callToken(5)))
 

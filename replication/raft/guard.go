@@ -77,6 +77,16 @@ func (g *guard) LastIndex() (uint64, error) {
 	return g.last, nil
 }
 
+// end is index and term of the newest entry, of the log or of the newest snapshot.
+func (g *guard) end() (index, term uint64) {
+	index, term = g.stores.snapshots.end()
+	var entry hraft.Log
+	if _, last := g.bounds(); last >= index && last > 0 && g.GetLog(last, &entry) == nil {
+		return last, entry.Term
+	}
+	return index, term
+}
+
 func (g *guard) bounds() (first, last uint64) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -141,6 +151,9 @@ func (g *guard) StoreLogs(logs []*hraft.Log) error {
 		if err := g.remove(first, last); err != nil {
 			return err
 		}
+	}
+	if err := g.stores.arrives(); err != nil {
+		return g.failed("mark the storage", err)
 	}
 	stored := logs
 	if g.stores.sealed {

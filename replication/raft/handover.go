@@ -33,10 +33,21 @@ func (r *Replica) TransferPrimary(ctx context.Context, to replication.ReplicaID)
 		return replication.ErrTransferUnderWay
 	}
 	defer r.handing.Store(false)
-	to, err := r.heir(to)
+	if r.changing.Load() {
+		return replication.ErrReconfiguring
+	}
+	heir, err := r.heir(to)
 	if err != nil {
 		return err
 	}
+	if err := r.handTo(ctx, heir); err != nil {
+		return err
+	}
+	return r.awaitHeir(ctx, view, heir.id)
+}
+
+// handTo has a server lead, when every operation has its outcome.
+func (r *Replica) handTo(ctx context.Context, heir peer) error {
 	defer r.queue.resume()
 	patience := time.NewTimer(4 * r.options.ViewChangeTimeout)
 	defer patience.Stop()
@@ -49,23 +60,27 @@ func (r *Replica) TransferPrimary(ctx context.Context, to replication.ReplicaID)
 	case <-r.stopping:
 		return r.closedError()
 	}
-	if err := r.transferred(r.raft.LeadershipTransferToServer(serverID(to), serverAddress(to)).Error()); err != nil {
-		return err
-	}
-	return r.awaitHeir(ctx, view, to)
+	return r.transferred(r.raft.LeadershipTransferToServer(heir.server(), heir.address()).Error())
 }
 
-// heir is who is to lead: whom the caller named, or the one who was heard last.
-func (r *Replica) heir(to replication.ReplicaID) (replication.ReplicaID, error) {
-	members := voters(r.raft.GetConfiguration().Configuration())
-	others := slices.DeleteFunc(members, func(id replication.ReplicaID) bool { return id == r.options.Self })
-	switch {
-	case to != 0 && !slices.Contains(others, to), len(others) == 0:
-		return 0, fmt.Errorf("%w: %d", replication.ErrNoMember, to)
-	case to != 0:
-		return to, nil
+// heir is who is to lead: whom the caller named, or the one who was heard last. A member that does not vote yet cannot.
+func (r *Replica) heir(to replication.ReplicaID) (peer, error) {
+	members := r.machine.members.Load()
+	others := slices.DeleteFunc(voters(r.raft.GetConfiguration().Configuration()), func(id hraft.ServerID) bool {
+		return id == r.options.self().server() || !members.has(peerOf(id))
+	})
+	if to == 0 && len(others) > 0 {
+		return peerOf(r.rounds.heardLast(others)), nil
 	}
-	return r.rounds.heardLast(others), nil
+	member, found := members.member(to)
+	switch heir := memberPeer(member); {
+	case !found || to == r.options.Self:
+		return peer{}, fmt.Errorf("%w: %d", replication.ErrNoMember, to)
+	case !slices.Contains(others, heir.server()):
+		return peer{}, fmt.Errorf("%w: replica %d does not vote yet", replication.ErrBehind, to)
+	default:
+		return heir, nil
+	}
 }
 
 // transferred says what became of the library's transfer.

@@ -5,12 +5,11 @@ import (
 	"sync"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
-	"github.com/viewline/viewline/replication"
 )
 
 // incoming is a call of another replica.
 type incoming struct {
-	from    replication.ReplicaID
+	from    peer
 	message *pb.RaftMessage
 	bytes   int
 }

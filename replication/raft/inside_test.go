@@ -26,7 +26,9 @@ func entries(first, last uint64, bytes int) []*hraft.Log {
 }
 
 func newTestMachine(inner replication.StateMachine) *machine {
-	return &machine{inner: inner, counters: &counters{}, fail: func(error) {}, due: func() {}, every: 1000, bytes: 1 << 30}
+	m := &machine{inner: inner, counters: &counters{}, fail: func(error) {}, due: func() {}, every: 1000, bytes: 1 << 30, changed: func() {}}
+	m.members.Store(firstMembership(three()))
+	return m
 }
 
 // TestACommandOfAnotherTermHasNoEffect: the library took it after it had lost its leadership and got it back.
@@ -122,32 +124,32 @@ func TestEntryCacheAgainstAMap(t *testing.T) {
 // TestAnswersToEarlierQuestionsAreNoNews: a read is answered by what was sent after it, by a majority of the members, and
 // by nobody else.
 func TestAnswersToEarlierQuestionsAreNoNews(t *testing.T) {
-	members := []replication.ReplicaID{1, 2, 3, 4, 5}
+	members := []hraft.ServerID{"1", "2", "3", "4", "5"}
 	r := newRounds(2)
 	before := r.now()
 	require.NoError(t, r.add(7, func(error) {}))
-	r.acknowledged(2, 7, before)
-	r.acknowledged(3, 7, before)
-	r.acknowledged(4, 7, before)
-	require.Empty(t, r.verified(members, 1), "they answer what was sent before")
+	r.acknowledged("2", 7, before)
+	r.acknowledged("3", 7, before)
+	r.acknowledged("4", 7, before)
+	require.Empty(t, r.verified(members, "1"), "they answer what was sent before")
 	after := r.now()
-	r.acknowledged(2, 7, after)
-	r.acknowledged(9, 7, after)
-	r.acknowledged(8, 7, after)
-	require.Empty(t, r.verified(members, 1), "those are no members")
-	r.acknowledged(3, 6, after)
-	require.Empty(t, r.verified(members, 1), "that is another term")
-	r.acknowledged(3, 7, after)
-	reads := r.verified(members, 1)
+	r.acknowledged("2", 7, after)
+	r.acknowledged("9", 7, after)
+	r.acknowledged("8", 7, after)
+	require.Empty(t, r.verified(members, "1"), "those are no members")
+	r.acknowledged("3", 6, after)
+	require.Empty(t, r.verified(members, "1"), "that is another term")
+	r.acknowledged("3", 7, after)
+	reads := r.verified(members, "1")
 	require.Len(t, reads, 1)
 	require.EqualValues(t, 7, reads[0].view)
 	// A read that comes later needs another round, and one of another view is not answered by this one.
 	require.NoError(t, r.add(8, func(error) {}))
-	require.Empty(t, r.verified(members, 1))
+	require.Empty(t, r.verified(members, "1"))
 	later := r.now()
-	r.acknowledged(2, 7, later)
-	r.acknowledged(3, 7, later)
-	require.Empty(t, r.verified(members, 1))
+	r.acknowledged("2", 7, later)
+	r.acknowledged("3", 7, later)
+	require.Empty(t, r.verified(members, "1"))
 	require.Len(t, r.take(9), 1)
 	require.NoError(t, r.add(9, nil))
 	require.NoError(t, r.add(9, nil))
@@ -173,10 +175,10 @@ func TestMessagesThatTheLibraryWouldNotSurvive(t *testing.T) {
 		"a snapshot that is too large":            {Kind: pb.RaftKind_RAFT_KIND_INSTALL_SNAPSHOT, Configuration: good, Size: 1 << 63},
 		"too many entries":                        {Kind: pb.RaftKind_RAFT_KIND_APPEND_ENTRIES, Term: 1, Entries: make([]*pb.RaftEntry, batchEntriesMax+1)},
 	} {
-		_, err := command(2, message)
+		_, err := command(peer{id: 2}, message)
 		require.ErrorIs(t, err, errMalformed, name)
 	}
-	_, err := command(2, entry(func(*pb.RaftEntry) {}))
+	_, err := command(peer{id: 2}, entry(func(*pb.RaftEntry) {}))
 	require.NoError(t, err)
 	for _, payload := range [][]byte{{0xff}, {}, mustMarshal(t, &pb.RaftMessage{Kind: 77})} {
 		_, err := decode(payload)
@@ -203,7 +205,7 @@ func FuzzMessages(f *testing.F) {
 		if err != nil {
 			return
 		}
-		made, err := command(3, m)
+		made, err := command(peer{id: 3}, m)
 		if err != nil {
 			return
 		}

@@ -17,6 +17,10 @@ func (r *Replica) watch() {
 			if leader {
 				r.beginLeading()
 			}
+		case <-r.deposed:
+			if !r.isMember() {
+				r.stopLeading()
+			}
 		case <-r.stopping:
 			r.stopLeading()
 			return
@@ -33,6 +37,11 @@ func (r *Replica) beginLeading() {
 	}
 	if r.raft.State() != hraft.Leader || r.raft.CurrentTerm() != term || r.machine.brokenBy() != nil {
 		return
+	}
+	r.settledTerm.Store(term)
+	r.look()
+	if !r.isMember() {
+		return // it has a member lead instead
 	}
 	r.setLeading(replication.ViewNumber(term))
 	r.options.Logger.Info("replica leads", "group", r.options.Group, "replica", r.options.Self, "view", term)
@@ -73,9 +82,17 @@ func (r *Replica) leads(view replication.ViewNumber) error {
 	return r.notPrimary()
 }
 
-// notPrimary says who is, as far as is known here. A leader that does not lead yet, or whose library has not told of the
-// end yet, is nobody.
+// notPrimary says who is, as far as is known here, or that this replica is no member.
 func (r *Replica) notPrimary() error {
+	refusal := r.whoLeads()
+	if r.isMember() {
+		return refusal
+	}
+	return &replication.NotMemberError{NotPrimaryError: *refusal, Membership: r.Membership()}
+}
+
+// whoLeads is what is known here. A leader that does not lead yet, or whose library has not told of the end yet, is nobody.
+func (r *Replica) whoLeads() *replication.NotPrimaryError {
 	_, id := r.raft.LeaderWithID()
 	primary := replicaID(id)
 	if primary == r.options.Self {

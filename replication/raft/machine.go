@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,9 @@ import (
 	"github.com/viewline/viewline/replication"
 )
 
-// stateVersion is the first byte of a snapshot's state; the state machine's own bytes follow.
-const stateVersion = 1
+// stateVersion is the first byte of a snapshot's state; the members follow, after their length in 4 bytes in little-endian,
+// and then the state machine's own bytes.
+const stateVersion = 2
 
 // outcome is what the machine tells who proposed a command.
 type outcome struct {
@@ -21,6 +23,8 @@ type outcome struct {
 	stale bool
 	// failed is why it may not have been applied here.
 	failed error
+	// began: it began an epoch.
+	began bool
 }
 
 // machine is the hraft.FSM of a state machine. When that breaks its contract nothing more is applied.
@@ -34,6 +38,14 @@ type machine struct {
 	failed             atomic.Pointer[error]
 	applied            atomic.Uint64 // index of the last entry that came
 	sinceEvery, sinceB uint64        // what was applied since the last snapshot; of the library's goroutine
+
+	// members are those of the newest epoch that is applied; changed is told of each.
+	members atomic.Pointer[membership]
+	changed func()
+	// configuration is the library's newest that is committed, as far as is known here; nil: none is.
+	configuration atomic.Pointer[hraft.Configuration]
+	// restoring is the configuration of the snapshot that is being restored.
+	restoring func() *hraft.Configuration
 }
 
 var _ hraft.BatchingFSM = (*machine)(nil)
@@ -66,8 +78,8 @@ func (m *machine) ApplyBatch(logs []*hraft.Log) []any {
 				end++
 			}
 			m.run(logs[begin:end], results[begin:end])
-		} else if logs[begin].Type == hraft.LogCommand {
-			results[begin] = outcome{stale: true, failed: m.brokenBy()}
+		} else {
+			results[begin] = m.other(logs[begin])
 		}
 		begin = end
 	}
@@ -82,7 +94,50 @@ func (m *machine) ApplyBatch(logs []*hraft.Log) []any {
 }
 
 // isCommand: the entry is an operation, and of the view that it stands in.
-func isCommand(log *hraft.Log) bool { return log.Type == hraft.LogCommand && inItsView(log) }
+func isCommand(log *hraft.Log) bool {
+	return log.Type == hraft.LogCommand && inItsView(log) && log.Extensions[0] == extensionOperation
+}
+
+// other applies an entry that is no operation, or has no effect.
+func (m *machine) other(log *hraft.Log) any {
+	switch {
+	case log.Type == hraft.LogConfiguration:
+		if configuration, err := decodeConfiguration(log.Data); err == nil {
+			m.configured(configuration)
+		}
+		return nil
+	case log.Type != hraft.LogCommand:
+		return nil
+	case m.brokenBy() != nil:
+		return outcome{failed: m.brokenBy()}
+	case inItsView(log) && log.Extensions[0] == extensionMembers:
+		return m.begin(log)
+	default:
+		return outcome{stale: true}
+	}
+}
+
+// configured notes a configuration that is committed. The first one of a log says who the group began with.
+func (m *machine) configured(configuration hraft.Configuration) {
+	m.configuration.Store(&configuration)
+	if !m.members.Load().known() {
+		m.members.Store(firstOf(configuration))
+	}
+	m.changed()
+}
+
+// begin begins an epoch, if it is the one after the present: every replica decides that alike.
+func (m *machine) begin(log *hraft.Log) any {
+	next, err := decodeMembership(log.Data)
+	if err != nil || next.Epoch != m.members.Load().Epoch+1 {
+		return outcome{stale: true}
+	}
+	next.index, next.term = log.Index, log.Term
+	m.members.Store(next)
+	m.counters.epochsEntered.Add(1)
+	m.changed()
+	return outcome{began: true}
+}
 
 // run applies one run of commands.
 func (m *machine) run(logs []*hraft.Log, results []any) {
@@ -122,18 +177,21 @@ func (m *machine) Snapshot() (hraft.FSMSnapshot, error) {
 		return nil, m.broken(fmt.Errorf("%w: snapshot: %w", errStateMachine, err))
 	}
 	m.sinceEvery, m.sinceB = 0, 0
-	return &captured{machine: m, inner: inner}, nil
+	return &captured{machine: m, inner: inner, members: m.members.Load()}, nil
 }
 
 // captured is a state that is to be written.
 type captured struct {
 	machine *machine
 	inner   replication.Snapshot
+	members *membership
 }
 
 // Persist writes it. An error of the state machine ends the replica; one of the disk is the disk's affair.
 func (c *captured) Persist(to hraft.SnapshotSink) error {
-	_, err := to.Write([]byte{stateVersion})
+	members := c.members.encode()
+	head := binary.LittleEndian.AppendUint32([]byte{stateVersion}, uint32(len(members)))
+	_, err := to.Write(append(head, members...))
 	if err == nil {
 		_, err = c.inner.WriteTo(to)
 	}
@@ -160,9 +218,9 @@ func (m *machine) Restore(from io.ReadCloser) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	var version [1]byte
-	if _, err := io.ReadFull(from, version[:]); err != nil || version[0] != stateVersion {
-		return m.broken(fmt.Errorf("%w: a state of version %d (%w)", ErrDamaged, version[0], err))
+	members, err := readMembers(from)
+	if err != nil {
+		return m.broken(fmt.Errorf("%w: %w", ErrDamaged, err))
 	}
 	if err := m.inner.Restore(from); err != nil {
 		return m.broken(fmt.Errorf("raft: restore the state: %w", err))
@@ -173,5 +231,25 @@ func (m *machine) Restore(from io.ReadCloser) (err error) {
 	} else if rest > 0 {
 		return m.broken(fmt.Errorf("%w: Restore left %d bytes of the state", errStateMachine, rest))
 	}
+	m.members.Store(members)
+	m.configuration.Store(m.restoring())
+	m.changed()
 	return nil
+}
+
+// readMembers reads what a snapshot's state begins with.
+func readMembers(from io.Reader) (*membership, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		return nil, fmt.Errorf("a state of nothing: %w", err)
+	}
+	length := binary.LittleEndian.Uint32(head[1:])
+	if head[0] != stateVersion || length > membersBytesMax {
+		return nil, fmt.Errorf("a state of version %d", head[0])
+	}
+	data := make([]byte, length)
+	if _, err := io.ReadFull(from, data); err != nil {
+		return nil, fmt.Errorf("the members of a state: %w", err)
+	}
+	return decodeMembership(data)
 }

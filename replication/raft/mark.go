@@ -13,7 +13,7 @@ import (
 
 const (
 	markName   = "RAFT"
-	markFormat = 1
+	markFormat = 2
 )
 
 // life is how far a storage is in its own.
@@ -22,6 +22,8 @@ type life uint8
 const (
 	// lifeFresh: no replica has run on it.
 	lifeFresh life = iota
+	// lifeJoining: one runs on it, or did, that has got nothing of its group's log yet.
+	lifeJoining
 	// lifeRunning: one runs on it, or did when it ended.
 	lifeRunning
 	// lifeClean: the replica ended with Close and has written everything; of durability memory only.
@@ -33,6 +35,8 @@ func (l life) String() string {
 	switch l {
 	case lifeFresh:
 		return "fresh"
+	case lifeJoining:
+		return "joining"
 	case lifeRunning:
 		return "running"
 	default:
@@ -47,11 +51,13 @@ type mark struct {
 	cluster    [16]byte
 	group      replication.GroupID
 	replica    replication.ReplicaID // 0: nobody's yet
+	// incarnation is the replica's life that it is of.
+	incarnation uint64
 }
 
 func (m mark) encode() []byte {
-	text := fmt.Sprintf("viewline raft\nformat %d\ndurability %s\nlife %s\ncluster %s\ngroup %d\nreplica %d\n",
-		markFormat, m.durability, m.life, hex.EncodeToString(m.cluster[:]), m.group, m.replica)
+	text := fmt.Sprintf("viewline raft\nformat %d\ndurability %s\nlife %s\ncluster %s\ngroup %d\nreplica %d\nincarnation %d\n",
+		markFormat, m.durability, m.life, hex.EncodeToString(m.cluster[:]), m.group, m.replica, m.incarnation)
 	return fmt.Appendf(nil, "%schecksum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
 
@@ -59,12 +65,13 @@ func (m mark) encode() []byte {
 func decodeMark(data []byte) (mark, error) {
 	var format, group, replica, sum uint32
 	var durability, was, cluster string
-	_, err := fmt.Sscanf(string(data), "viewline raft\nformat %d\ndurability %s\nlife %s\ncluster %s\ngroup %d\nreplica %d\nchecksum %x\n",
-		&format, &durability, &was, &cluster, &group, &replica, &sum)
+	var incarnation uint64
+	_, err := fmt.Sscanf(string(data), "viewline raft\nformat %d\ndurability %s\nlife %s\ncluster %s\ngroup %d\nreplica %d\nincarnation %d\nchecksum %x\n",
+		&format, &durability, &was, &cluster, &group, &replica, &incarnation, &sum)
 	if err != nil {
 		return mark{}, errors.New("not a mark")
 	}
-	m := mark{group: replication.GroupID(group), replica: replication.ReplicaID(replica)}
+	m := mark{group: replication.GroupID(group), replica: replication.ReplicaID(replica), incarnation: incarnation}
 	if m.durability, err = ParseDurability(durability); err != nil {
 		return mark{}, err
 	}

@@ -24,7 +24,7 @@ const restoreTimeout = time.Minute
 
 // offer is a snapshot that another replica was told to fetch, by the number of that call: once, to its end.
 type offer struct {
-	to    replication.ReplicaID
+	to    peer
 	data  io.Reader
 	moved chan struct{} // has a token when it was opened or read
 
@@ -36,11 +36,12 @@ type offer struct {
 
 // InstallSnapshot has a replica fetch a snapshot and make it its state.
 func (t *rpc) InstallSnapshot(id hraft.ServerID, _ hraft.ServerAddress, r *hraft.InstallSnapshotRequest, response *hraft.InstallSnapshotResponse, data io.Reader) error {
-	o := &offer{to: replicaID(id), data: data, moved: make(chan struct{}, 1)}
+	o := &offer{to: peerOf(id), data: data, moved: make(chan struct{}, 1)}
 	t.mu.Lock()
 	t.last++
 	number := t.last
 	c := &call{number: number, to: o.to, kind: pb.RaftKind_RAFT_KIND_INSTALL_SNAPSHOT, answer: make(chan *pb.RaftMessage, 1)}
+	c.opened = t.others[c.to]
 	t.calls[number], t.offers[number] = c, o
 	t.mu.Unlock()
 	defer func() {
@@ -61,6 +62,9 @@ func (t *rpc) InstallSnapshot(id hraft.ServerID, _ hraft.ServerAddress, r *hraft
 	m, err := t.awaitInstalled(c, o)
 	if err != nil {
 		return err
+	}
+	if m.GetAgree() {
+		t.hearing.agreed(id, r.Term, r.LastLogIndex)
 	}
 	*response = hraft.InstallSnapshotResponse{RPCHeader: header(o.to), Term: m.GetTerm(), Success: m.GetAgree()}
 	return nil
@@ -119,7 +123,7 @@ func (t *rpc) openOffer(from replication.ReplicaID, request replication.Checkpoi
 	t.mu.Lock()
 	o := t.offers[binary.LittleEndian.Uint64(request.Resume)]
 	t.mu.Unlock()
-	if o == nil || o.to != from {
+	if o == nil || o.to.id != from {
 		return nil, nil, replication.ErrCheckpointGone
 	}
 	o.mu.Lock()

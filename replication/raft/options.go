@@ -33,8 +33,6 @@ const (
 )
 
 const (
-	// membersMax is as in the other backend.
-	membersMax = 63
 	// batchEntriesMax is hashicorp/raft's own bound.
 	batchEntriesMax = 1024
 )
@@ -45,9 +43,18 @@ type Options struct {
 	Group replication.GroupID
 	// Cluster tells the storages of one cluster from those of another; all zero: they are not told apart.
 	Cluster [16]byte
-	// Self is this replica, one of Members. All replicas of a group have the same Members, 1 to 63.
+	// Incarnation is this replica's life: 0 in the first. Whoever has lost its storage, or has an old copy of it, has
+	// forgotten what it promised: it is opened with a larger one than its group has of it, on a new storage, and takes part
+	// when the group has committed members that name it.
+	Incarnation uint64
+	// Self is this replica, one of Members. All replicas that the group begins with have the same Members, 1 to 63. They
+	// stay as they were when the members change: a replica goes by its log.
 	Self    replication.ReplicaID
 	Members []replication.ReplicaID
+	// Joining: the group exists and this replica is to become a member of it, by Reconfigure. Self is above every id that
+	// was ever a member's, and Members are those to ask, of the present epoch or of one that is still reached. It stays
+	// set when the replica has become a member.
+	Joining bool
 
 	// Transport carries messages to the other members. It may be nil in a group of one.
 	Transport Transport
@@ -109,9 +116,9 @@ func (o Options) Validate() error {
 		return fmt.Errorf("%w: %d members, from 1 to %d are possible", ErrOptions, len(members), membersMax)
 	case members[0] == 0 || len(slices.Compact(slices.Clone(members))) < len(members):
 		return fmt.Errorf("%w: members %v: ids begin at 1 and each is there once", ErrOptions, members)
-	case !slices.Contains(members, o.Self):
+	case o.Self == 0 || !o.joins() && !slices.Contains(members, o.Self):
 		return fmt.Errorf("%w: %d is not among the members %v", ErrOptions, o.Self, members)
-	case o.Transport == nil && len(members) > 1:
+	case o.Transport == nil && (len(members) > 1 || o.joins()):
 		return fmt.Errorf("%w: no Transport in a group of %d", ErrOptions, len(members))
 	case o.Durability >= durabilities:
 		return fmt.Errorf("%w: there is no %v", ErrOptions, o.Durability)
@@ -133,6 +140,11 @@ func (o Options) Validate() error {
 	}
 	return nil
 }
+
+// joins reports whether the group existed when this replica, in this life, was made.
+func (o Options) joins() bool { return o.Joining || o.Incarnation > 0 }
+
+func (o Options) self() peer { return peer{o.Self, o.Incarnation} }
 
 func (o Options) validateNumbers() error {
 	for _, field := range []struct {
@@ -201,7 +213,7 @@ const never = 100 * 365 * 24 * time.Hour
 // this package says when.
 func (o Options) config() *hraft.Config {
 	config := hraft.DefaultConfig()
-	config.LocalID = serverID(o.Self)
+	config.LocalID = o.self().server()
 	config.HeartbeatTimeout = o.ViewChangeTimeout
 	config.ElectionTimeout = o.ViewChangeTimeout
 	config.LeaderLeaseTimeout = o.ViewChangeTimeout

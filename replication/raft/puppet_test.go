@@ -2,6 +2,7 @@ package raft
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"strings"
 	"testing"
@@ -82,7 +83,7 @@ func (p *puppet) call(m *pb.RaftMessage) *pb.RaftMessage {
 // install has replica 1 send a snapshot, as the leader of term 3.
 func (p *puppet) install(index, term uint64, notes ...string) *pb.RaftMessage {
 	p.t.Helper()
-	p.state = append([]byte{stateVersion}, strings.Join(notes, "\n")+"\n"...)
+	p.state = stateOf(notes...)
 	return p.call(&pb.RaftMessage{
 		Kind: pb.RaftKind_RAFT_KIND_INSTALL_SNAPSHOT, Term: 3, Index: index, IndexTerm: term, Size: uint64(len(p.state)),
 		Configuration: hraft.EncodeConfiguration(bootstrap(three())), ConfigurationIndex: 1,
@@ -97,6 +98,13 @@ func (p *puppet) extend(index, term, commit uint64, notes ...string) *pb.RaftMes
 		m.Entries = append(m.Entries, &pb.RaftEntry{Term: 3, Data: []byte(note), Extensions: extension(3)})
 	}
 	return p.call(m)
+}
+
+// stateOf is a snapshot's state, of the group's first members.
+func stateOf(notes ...string) []byte {
+	members := firstMembership(three()).encode()
+	state := append(binary.LittleEndian.AppendUint32([]byte{stateVersion}, uint32(len(members))), members...)
+	return append(state, strings.Join(notes, "\n")+"\n"...)
 }
 
 func three() []replication.ReplicaID { return []replication.ReplicaID{1, 2, 3} }

@@ -51,7 +51,7 @@ func (r *Replica) ask() {
 // answerReads answers the reads that a majority stands behind. The term is looked at afterwards: what it is now it was
 // then, since terms only rise and it was at least that when the read was taken.
 func (r *Replica) answerReads() {
-	reads := r.rounds.verified(voters(r.raft.GetConfiguration().Configuration()), r.options.Self)
+	reads := r.rounds.verified(voters(r.raft.GetConfiguration().Configuration()), r.options.self().server())
 	if len(reads) == 0 {
 		return
 	}

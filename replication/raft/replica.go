@@ -16,6 +16,7 @@ import (
 var (
 	_ replication.Replicator        = (*Replica)(nil)
 	_ replication.PrimaryTransferer = (*Replica)(nil)
+	_ replication.Reconfigurer      = (*Replica)(nil)
 )
 
 // Replica is one replica of a group. Its methods may be called from many goroutines at once.
@@ -33,12 +34,17 @@ type Replica struct {
 	reason    string // why it may lack something, if it does
 
 	leading     atomic.Uint64 // the view that it leads in; 0: none
+	settledTerm atomic.Uint64 // the last term in which it has led with everything applied that it inherited
 	handing     atomic.Bool   // the leadership is being handed over
+	changing    atomic.Bool   // an epoch is proposed whose fate is not known
+	outside     atomic.Pointer[outside]
 	events      chan replication.Event
 	flights     chan taken
 	asking      chan struct{} // has a token when somebody waits to read
 	heard       chan struct{} // has a token when a majority may have been heard
 	snapshotDue chan struct{} // has a token when a snapshot is to be written
+	looking     chan struct{} // has a token when members or configuration may have changed
+	deposed     chan struct{} // has a token when this replica may be no member any more
 
 	stopping chan struct{} // closed when the end begins
 	stopOnce sync.Once
@@ -63,7 +69,7 @@ func Open(options Options) (*Replica, error) {
 	if err := options.Storage.claim(options); err != nil {
 		return nil, err
 	}
-	lost, err := options.Storage.begin(options.Members)
+	lost, err := options.Storage.begin(options)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +77,7 @@ func Open(options Options) (*Replica, error) {
 		options: options, rounds: newRounds(options.ReadsMax), queue: newQueue(options),
 		events: make(chan replication.Event, 1), flights: make(chan taken, flightsMax),
 		asking: make(chan struct{}, 1), heard: make(chan struct{}, 1), snapshotDue: make(chan struct{}, 1),
+		looking: make(chan struct{}, 1), deposed: make(chan struct{}, 1),
 		stopping: make(chan struct{}), stopped: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if lost > 0 {
@@ -91,13 +98,16 @@ func (r *Replica) build() error {
 		return err
 	}
 	store := o.Storage.snapshots
-	store.forgotten, store.fail, store.halted, store.settle = &r.forgotten, r.fail, &r.guard.halted, r.guard.settle
+	store.forgotten, store.fail, store.halted, store.settle, store.arrives = &r.forgotten, r.fail, &r.guard.halted, r.guard.settle, o.Storage.arrives
 	r.machine = &machine{
 		inner: o.StateMachine, counters: &r.counters, fail: r.fail, due: r.wantSnapshot,
 		every: o.CheckpointEvery, bytes: uint64(o.CheckpointBytes),
+		changed: r.membersChanged, restoring: store.newestConfiguration,
 	}
+	r.machine.members.Store(o.firstMembership())
 	r.rounds.tell = r.majorityHeard
 	r.rpc = newRPC(o, r.rounds, &r.forgotten, notice.New(o.Logger), &r.counters)
+	r.rpc.electorate, r.rpc.asked, r.rpc.told = r, r.tell, r.hear
 	var library atomic.Pointer[hraft.Raft]
 	r.rpc.leads = func(term uint64) bool {
 		made := library.Load()
@@ -120,7 +130,8 @@ func (r *Replica) build() error {
 	r.running.Go(r.watch)
 	r.running.Go(r.ask)
 	r.running.Go(r.writeSnapshots)
-	o.Transport.Reach(o.others())
+	o.Transport.Reach(r.contacts())
+	r.running.Go(r.drive)
 	r.rpc.start()
 	go r.end()
 	return nil
@@ -140,17 +151,6 @@ func (r *Replica) announce() {
 	r.options.Logger.Info("replica opened", "group", o.Group, "replica", o.Self, "backend", "raft", "view", r.raft.CurrentTerm(),
 		"checkpoint", o.Storage.snapshots.newestIndex(), "op", r.raft.LastIndex(), "durability", o.Durability.String(), "log", o.Storage.Log(),
 		"lacks", r.reason)
-}
-
-// others are whom the transport is to reach.
-func (o Options) others() map[replication.ReplicaID]string {
-	others := map[replication.ReplicaID]string{}
-	for _, id := range o.Members {
-		if id != o.Self {
-			others[id] = ""
-		}
-	}
-	return others
 }
 
 // majorityHeard is told by rounds of each acknowledgement while somebody waits; it does not block.

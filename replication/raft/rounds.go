@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 
+	hraft "github.com/hashicorp/raft"
+
 	"github.com/viewline/viewline/replication"
 )
 
@@ -21,8 +23,8 @@ type rounds struct {
 	mu      sync.Mutex // guards what follows
 	clock   uint64     // counts reads and sendings
 	term    uint64
-	heard   map[replication.ReplicaID]uint64 // by whom the leader of term is acknowledged: as of which clock
-	waiting []waitingRead                    // oldest first
+	heard   map[hraft.ServerID]uint64 // by whom the leader of term is acknowledged: as of which clock
+	waiting []waitingRead             // oldest first
 	closed  error
 	max     int
 	tell    func() // called, under mu, when somebody who waits may be helped; it does not block
@@ -36,7 +38,7 @@ type waitingRead struct {
 }
 
 func newRounds(maximum int) *rounds {
-	return &rounds{max: maximum, heard: map[replication.ReplicaID]uint64{}, tell: func() {}}
+	return &rounds{max: maximum, heard: map[hraft.ServerID]uint64{}, tell: func() {}}
 }
 
 // now is the time of a sending.
@@ -47,8 +49,8 @@ func (r *rounds) now() uint64 {
 	return r.clock
 }
 
-// acknowledged: a replica was in this term, whose leader this one is, after that time.
-func (r *rounds) acknowledged(from replication.ReplicaID, term, sent uint64) {
+// acknowledged: a server was in this term, whose leader this one is, after that time.
+func (r *rounds) acknowledged(from hraft.ServerID, term, sent uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if term < r.term {
@@ -64,10 +66,10 @@ func (r *rounds) acknowledged(from replication.ReplicaID, term, sent uint64) {
 }
 
 // heardLast is the one of these who has acknowledged this replica last.
-func (r *rounds) heardLast(members []replication.ReplicaID) replication.ReplicaID {
+func (r *rounds) heardLast(members []hraft.ServerID) hraft.ServerID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.MaxFunc(members, func(a, b replication.ReplicaID) int { return cmp.Compare(r.heard[a], r.heard[b]) })
+	return slices.MaxFunc(members, func(a, b hraft.ServerID) int { return cmp.Compare(r.heard[a], r.heard[b]) })
 }
 
 // add takes a read. Its error is certain: done is not called then.
@@ -87,7 +89,7 @@ func (r *rounds) add(view replication.ViewNumber, done func(error)) error {
 
 // verified takes out the reads that a majority of these members stands behind. Whether their view is still this replica's
 // is for the caller to see.
-func (r *rounds) verified(members []replication.ReplicaID, self replication.ReplicaID) []waitingRead {
+func (r *rounds) verified(members []hraft.ServerID, self hraft.ServerID) []waitingRead {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	as := r.majority(members, self)
@@ -101,7 +103,7 @@ func (r *rounds) verified(members []replication.ReplicaID, self replication.Repl
 }
 
 // majority is the latest time after which a majority has acknowledged this replica.
-func (r *rounds) majority(members []replication.ReplicaID, self replication.ReplicaID) uint64 {
+func (r *rounds) majority(members []hraft.ServerID, self hraft.ServerID) uint64 {
 	times := make([]uint64, 0, len(members))
 	for _, id := range members {
 		if id == self {

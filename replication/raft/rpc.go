@@ -25,7 +25,9 @@ const heartbeatsMax = 64
 // the moment that it is cut.
 type rpc struct {
 	options   Options
+	self      peer
 	rounds    *rounds
+	hearing   *hearing
 	forgotten *forgotten
 	notices   *notice.Log
 	counters  *counters
@@ -38,13 +40,20 @@ type rpc struct {
 
 	// leads reports whether this replica is the leader of a term; set before the library runs.
 	leads func(term uint64) bool
+	// electorate is what is known here of who may stand for election; asked and told take an ASK and its answer, and do not
+	// block.
+	electorate  electorate
+	asked, told func(from peer, m *pb.RaftMessage)
 
-	mu     sync.Mutex // guards what follows
-	last   uint64     // the number of the last call
+	opened uint64 // says which time this replica is open
+
+	mu     sync.Mutex      // guards what follows
+	last   uint64          // the number of the last call
+	others map[peer]uint64 // opened, of those who were heard
 	calls  map[uint64]*call
 	offers map[uint64]*offer
 	// missed are those from whom something is waited for, each with a channel that is closed when it comes.
-	missed map[replication.ReplicaID]chan struct{}
+	missed map[peer]chan struct{}
 
 	requests   *inbox
 	heartbeats *inbox
@@ -58,15 +67,16 @@ var (
 // call is one that has no answer yet.
 type call struct {
 	number uint64
-	to     replication.ReplicaID
+	to     peer
+	opened uint64 // its, as far as it was heard before the call; 0: it was not
 	kind   pb.RaftKind
 	answer chan *pb.RaftMessage // has room for it
 }
 
 func newRPC(o Options, r *rounds, f *forgotten, n *notice.Log, c *counters) *rpc {
 	t := &rpc{
-		options: o, rounds: r, forgotten: f, notices: n, counters: c, consumer: make(chan hraft.RPC), last: rand.Uint64(),
-		calls: map[uint64]*call{}, offers: map[uint64]*offer{}, missed: map[replication.ReplicaID]chan struct{}{},
+		options: o, self: o.self(), rounds: r, hearing: newHearing(), opened: rand.Uint64(), others: map[peer]uint64{}, forgotten: f, notices: n, counters: c, consumer: make(chan hraft.RPC), last: rand.Uint64(),
+		calls: map[uint64]*call{}, offers: map[uint64]*offer{}, missed: map[peer]chan struct{}{},
 		requests:   newInbox(o.MessagesMax, o.MessagesBytesMax),
 		heartbeats: newInbox(heartbeatsMax, o.MessagesBytesMax),
 	}
@@ -97,7 +107,7 @@ func (t *rpc) stop() {
 func (t *rpc) Consumer() <-chan hraft.RPC { return t.consumer }
 
 // LocalAddr is this replica's name.
-func (t *rpc) LocalAddr() hraft.ServerAddress { return serverAddress(t.options.Self) }
+func (t *rpc) LocalAddr() hraft.ServerAddress { return t.self.address() }
 
 // EncodePeer is the library's business.
 func (t *rpc) EncodePeer(id hraft.ServerID, _ hraft.ServerAddress) []byte { return []byte(id) }
@@ -113,10 +123,10 @@ func (t *rpc) begin(id hraft.ServerID, m *pb.RaftMessage) (*call, error) {
 	if t.ctx.Err() != nil {
 		return nil, errCut
 	}
-	c := &call{to: replicaID(id), kind: m.GetKind(), answer: make(chan *pb.RaftMessage, 1)}
+	c := &call{to: peerOf(id), kind: m.GetKind(), answer: make(chan *pb.RaftMessage, 1)}
 	t.mu.Lock()
 	t.last++
-	c.number, m.Call = t.last, t.last
+	c.number, m.Call, c.opened = t.last, t.last, t.others[c.to]
 	t.calls[c.number] = c
 	t.mu.Unlock()
 	if err := t.send(c.to, m); err != nil {
@@ -132,7 +142,8 @@ func (t *rpc) end(c *call) {
 	delete(t.calls, c.number)
 }
 
-func (t *rpc) send(to replication.ReplicaID, m *pb.RaftMessage) error {
+func (t *rpc) send(to peer, m *pb.RaftMessage) error {
+	m.Incarnation, m.ToIncarnation, m.Opened = t.self.incarnation, to.incarnation, t.opened
 	payload, err := proto.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("raft: encode: %w", err)
@@ -142,7 +153,7 @@ func (t *rpc) send(to replication.ReplicaID, m *pb.RaftMessage) error {
 	}
 	t.counters.messagesSent.Add(1)
 	t.counters.bytesSent.Add(uint64(len(payload)))
-	t.options.Transport.Send(to, payload)
+	t.options.Transport.Send(to.id, payload)
 	return nil
 }
 
@@ -178,7 +189,7 @@ func (t *rpc) AppendEntries(id hraft.ServerID, _ hraft.ServerAddress, a *hraft.A
 	sent := t.rounds.now()
 	m, err := t.call(id, encodeAppend(a))
 	if errors.Is(err, errNoAnswer) && !isProbe(a) {
-		t.awaitSign(replicaID(id), a.Term)
+		t.awaitSign(peerOf(id), a.Term)
 	}
 	if err != nil {
 		return err
@@ -194,7 +205,7 @@ func isProbe(a *hraft.AppendEntriesRequest) bool {
 
 // awaitSign waits until a replica that has not answered is heard again; heartbeats go on meanwhile. The library would try
 // again by itself, ever less often: after a longer absence it would leave a replica without entries for 10 seconds.
-func (t *rpc) awaitSign(from replication.ReplicaID, term uint64) {
+func (t *rpc) awaitSign(from peer, term uint64) {
 	t.mu.Lock()
 	sign := t.missed[from]
 	if sign == nil {
@@ -215,22 +226,46 @@ func (t *rpc) awaitSign(from replication.ReplicaID, term uint64) {
 	}
 }
 
-// heardFrom ends the waiting for a replica.
-func (t *rpc) heardFrom(from replication.ReplicaID) {
+// heardFrom ends the waiting for a replica, and the calls that it cannot answer any more because it was opened again since.
+func (t *rpc) heardFrom(from peer, opened uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if before, known := t.others[from]; !known || before != opened {
+		t.reopened(from, opened)
+	}
 	if sign := t.missed[from]; sign != nil {
 		close(sign)
 		delete(t.missed, from)
 	}
 }
 
+// reopened needs mu.
+func (t *rpc) reopened(from peer, opened uint64) {
+	if len(t.others) >= heardMax {
+		clear(t.others)
+	}
+	t.others[from] = opened
+	for number, c := range t.calls {
+		switch {
+		case c.to != from:
+		case c.opened == 0:
+			c.opened = opened
+		case c.opened != opened:
+			delete(t.calls, number)
+			c.answer <- &pb.RaftMessage{Error: "raft: it was opened again since"}
+		}
+	}
+}
+
 func (t *rpc) appended(id hraft.ServerID, a *hraft.AppendEntriesRequest, m *pb.RaftMessage, sent uint64, response *hraft.AppendEntriesResponse) {
 	*response = hraft.AppendEntriesResponse{
-		RPCHeader: header(replicaID(id)), Term: m.GetTerm(), LastLog: m.GetIndex(), Success: m.GetAgree(), NoRetryBackoff: m.GetNoRetryBackoff(),
+		RPCHeader: header(peerOf(id)), Term: m.GetTerm(), LastLog: m.GetIndex(), Success: m.GetAgree(), NoRetryBackoff: m.GetNoRetryBackoff(),
 	}
 	if m.GetTerm() == a.Term {
-		t.rounds.acknowledged(replicaID(id), a.Term, sent)
+		t.rounds.acknowledged(id, a.Term, sent)
+		if m.GetAgree() && !isProbe(a) {
+			t.hearing.agreed(id, a.Term, a.PrevLogEntry+uint64(len(a.Entries)))
+		}
 	}
 }
 
@@ -241,9 +276,10 @@ func (t *rpc) RequestVote(id hraft.ServerID, _ hraft.ServerAddress, v *hraft.Req
 	}
 	m, err := t.call(id, &pb.RaftMessage{
 		Kind: pb.RaftKind_RAFT_KIND_REQUEST_VOTE, Term: v.Term, Index: v.LastLogIndex, IndexTerm: v.LastLogTerm, Transfer: v.LeadershipTransfer,
+		Epoch: t.electorate.epoch(),
 	})
 	if err == nil {
-		*response = hraft.RequestVoteResponse{RPCHeader: header(replicaID(id)), Term: m.GetTerm(), Granted: m.GetAgree()}
+		*response = hraft.RequestVoteResponse{RPCHeader: header(peerOf(id)), Term: m.GetTerm(), Granted: m.GetAgree()}
 	}
 	return err
 }
@@ -253,9 +289,11 @@ func (t *rpc) RequestPreVote(id hraft.ServerID, _ hraft.ServerAddress, v *hraft.
 	if t.forgotten.any() {
 		return ErrForgotten
 	}
-	m, err := t.call(id, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_PRE_VOTE, Term: v.Term, Index: v.LastLogIndex, IndexTerm: v.LastLogTerm})
+	m, err := t.call(id, &pb.RaftMessage{
+		Kind: pb.RaftKind_RAFT_KIND_PRE_VOTE, Term: v.Term, Index: v.LastLogIndex, IndexTerm: v.LastLogTerm, Epoch: t.electorate.epoch(),
+	})
 	if err == nil {
-		*response = hraft.RequestPreVoteResponse{RPCHeader: header(replicaID(id)), Term: m.GetTerm(), Granted: m.GetAgree()}
+		*response = hraft.RequestPreVoteResponse{RPCHeader: header(peerOf(id)), Term: m.GetTerm(), Granted: m.GetAgree()}
 	}
 	return err
 }
@@ -264,7 +302,7 @@ func (t *rpc) RequestPreVote(id hraft.ServerID, _ hraft.ServerAddress, v *hraft.
 func (t *rpc) TimeoutNow(id hraft.ServerID, _ hraft.ServerAddress, _ *hraft.TimeoutNowRequest, response *hraft.TimeoutNowResponse) error {
 	_, err := t.call(id, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_TIMEOUT_NOW})
 	if err == nil {
-		*response = hraft.TimeoutNowResponse{RPCHeader: header(replicaID(id))}
+		*response = hraft.TimeoutNowResponse{RPCHeader: header(peerOf(id))}
 	}
 	return err
 }
@@ -281,17 +319,38 @@ func (t *rpc) receive(from replication.ReplicaID, payload []byte) {
 		t.refuse(from, err)
 		return
 	}
-	t.heardFrom(from)
+	sender := peer{from, m.GetIncarnation()}
+	switch {
+	case m.GetKind() == pb.RaftKind_RAFT_KIND_ASK:
+		t.exchange(sender, m)
+		return
+	case m.GetToIncarnation() != t.self.incarnation:
+		t.refuse(from, errIncarnation)
+		return
+	}
+	t.heardFrom(sender, m.GetOpened())
+	t.hearing.note(sender)
 	if m.GetAnswer() {
-		t.answered(from, m)
+		t.answered(sender, m)
 		return
 	}
 	box := t.requests
 	if isHeartbeat(m) {
 		box = t.heartbeats
 	}
-	if !box.put(incoming{from: from, message: m, bytes: len(payload)}) {
+	if !box.put(incoming{from: sender, message: m, bytes: len(payload)}) {
 		t.counters.messagesDropped.Add(1)
+	}
+}
+
+// exchange takes an ASK, or the answer to one.
+func (t *rpc) exchange(from peer, m *pb.RaftMessage) {
+	switch {
+	case !m.GetAnswer():
+		t.hearing.note(from)
+		t.asked(from, m)
+	case m.GetToIncarnation() == t.self.incarnation:
+		t.told(from, m)
 	}
 }
 
@@ -301,7 +360,7 @@ func (t *rpc) refuse(from replication.ReplicaID, err error) {
 }
 
 // answered gives an answer to who waits for it; late ones are for nobody.
-func (t *rpc) answered(from replication.ReplicaID, m *pb.RaftMessage) {
+func (t *rpc) answered(from peer, m *pb.RaftMessage) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.calls[m.GetCall()]
@@ -325,6 +384,10 @@ func (t *rpc) serve(box *inbox, handle func(incoming)) {
 
 // handle has hashicorp/raft answer a call.
 func (t *rpc) handle(in incoming) {
+	if answer := t.preVote(in); answer != nil {
+		_ = t.send(in.from, answer) // there will be another one
+		return
+	}
 	call, end, err := t.prepare(in)
 	if err != nil {
 		_ = t.send(in.from, encodeResponse(in.message, nil, err)) // who asks waits no longer than it would without
@@ -348,7 +411,7 @@ func (t *rpc) handle(in incoming) {
 // prepare makes a call out of a message; end lets go what it holds.
 func (t *rpc) prepare(in incoming) (call hraft.RPC, end func(), err error) {
 	if call.Command, err = command(in.from, in.message); err != nil {
-		t.refuse(in.from, err)
+		t.refuse(in.from.id, err)
 		return call, nil, err
 	}
 	store := t.options.Storage.snapshots
@@ -359,12 +422,13 @@ func (t *rpc) prepare(in incoming) (call hraft.RPC, end func(), err error) {
 		if t.forgotten.any() {
 			return call, nil, ErrForgotten
 		}
+		t.admit(in, call.Command)
 	case pb.RaftKind_RAFT_KIND_INSTALL_SNAPSHOT:
 		if in.message.GetIndex() <= store.newestIndex() {
 			call.Command = haveIt(in.from, in.message)
 			return call, func() {}, nil
 		}
-		fetch, err := t.fetch(in.from, in.message)
+		fetch, err := t.fetch(in.from.id, in.message)
 		if err != nil {
 			return call, nil, err
 		}
@@ -383,7 +447,7 @@ func (t *rpc) handleHeartbeat(in incoming) {
 	}
 	command, err := command(in.from, in.message)
 	if err != nil {
-		t.refuse(in.from, err)
+		t.refuse(in.from.id, err)
 		return
 	}
 	answers := make(chan hraft.RPCResponse, 1)

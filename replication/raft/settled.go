@@ -4,7 +4,6 @@ import (
 	hraft "github.com/hashicorp/raft"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
-	"github.com/viewline/viewline/replication"
 )
 
 // What a snapshot ends with is committed, and so is everything below it. Raft makes two things of it (§7 of the paper, and
@@ -68,6 +67,6 @@ func (s *snapshots) leaveOut(command any) {
 
 // haveIt is what the library is told instead of a snapshot that this replica has, or a later one: somebody leads. Its
 // answer is the one to the snapshot.
-func haveIt(from replication.ReplicaID, m *pb.RaftMessage) *hraft.AppendEntriesRequest {
+func haveIt(from peer, m *pb.RaftMessage) *hraft.AppendEntriesRequest {
 	return &hraft.AppendEntriesRequest{RPCHeader: header(from), Term: m.GetTerm()}
 }

@@ -82,7 +82,7 @@ func TestAReplicaThatEndedBeforeItsLogFollowed(t *testing.T) {
 				ID: snapshotID(end.index, end.term), Index: end.index, Term: end.term, Configuration: bootstrap(three()), ConfigurationIndex: 1,
 				Version: hraft.SnapshotVersionMax,
 			}
-			storage.snapshots.keeper = &memoryKeeper{data: []byte{stateVersion, 'a', '\n'}}
+			storage.snapshots.keeper = &memoryKeeper{data: stateOf("a")}
 			replica, p, machine := follower(t, storage)
 			requireSettled(t, replica, end.index, end.wrong)
 			require.True(t, p.extend(end.index, end.term, end.index+1, "b").GetAgree())
@@ -124,7 +124,7 @@ func TestALaterSnapshotStays(t *testing.T) {
 	g, err := newGuard(storage, 1000, &forgotten{}, func(err error) { t.Error(err) })
 	require.NoError(t, err)
 	s := storage.snapshots
-	s.forgotten, s.fail, s.halted, s.settle = g.forgotten, g.fail, &g.halted, g.settle
+	s.forgotten, s.fail, s.halted, s.settle, s.arrives = g.forgotten, g.fail, &g.halted, g.settle, storage.arrives
 	create := func(index, term uint64) hraft.SnapshotSink {
 		made, err := s.Create(hraft.SnapshotVersionMax, index, term, bootstrap(three()), 1, nil)
 		require.NoError(t, err)
@@ -181,7 +181,7 @@ func TestCommitGoesNoFurtherThanTheMessage(t *testing.T) {
 	require.True(t, p.extend(3, 1, 5).GetAgree())
 	require.True(t, p.extend(3, 1, 5, "a").GetAgree())
 	requireNotes(t, machine, "its own", "its own", "a")
-	made, err := command(1, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_APPEND_ENTRIES, Term: 3, Index: 7, IndexTerm: 2, Commit: 9, Entries: []*pb.RaftEntry{{Term: 3}}})
+	made, err := command(peer{id: 1}, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_APPEND_ENTRIES, Term: 3, Index: 7, IndexTerm: 2, Commit: 9, Entries: []*pb.RaftEntry{{Term: 3}}})
 	require.NoError(t, err)
 	require.EqualValues(t, 8, made.(*hraft.AppendEntriesRequest).LeaderCommitIndex)
 }

@@ -19,6 +19,8 @@ type snapshots struct {
 	halted    *atomic.Bool
 	// settle is told of each new one, and of the newest at the beginning.
 	settle func(index, term uint64) error
+	// arrives is called before anything is kept (Storage.arrives).
+	arrives func() error
 
 	mu       sync.Mutex          // guards what follows
 	newest   *hraft.SnapshotMeta // nil: there is none
@@ -55,6 +57,17 @@ func (s *snapshots) end() (index, term uint64) {
 		return 0, 0
 	}
 	return s.newest.Index, s.newest.Term
+}
+
+// newestConfiguration is that of the newest snapshot.
+func (s *snapshots) newestConfiguration() *hraft.Configuration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.newest == nil {
+		return nil
+	}
+	configuration := s.newest.Configuration.Clone()
+	return &configuration
 }
 
 // indexes are those of the newest snapshot and of the one before it.
@@ -167,6 +180,10 @@ func (s *snapshots) take(d draft, meta hraft.SnapshotMeta) error {
 	if s.newest != nil && s.newest.Index >= meta.Index {
 		d.drop()
 		return errSuperseded
+	}
+	if err := s.arrives(); err != nil {
+		d.drop()
+		return s.failed(err)
 	}
 	if err := d.commit(); err != nil {
 		return s.failed(err)

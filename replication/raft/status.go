@@ -10,11 +10,12 @@ import (
 func (r *Replica) Status() replication.Status {
 	o := r.options
 	_, leader := r.raft.LeaderWithID()
+	members := r.Membership()
 	status := replication.Status{
 		Group: o.Group, Replica: o.Self, Protocol: r.protocol(replicaID(leader)),
 		View: replication.ViewNumber(r.raft.CurrentTerm()), Primary: replicaID(leader),
 		Op: replication.OpNumber(r.raft.LastIndex()), Commit: replication.OpNumber(r.raft.CommitIndex()), Applied: replication.OpNumber(r.raft.AppliedIndex()),
-		Checkpoint: replication.OpNumber(o.Storage.snapshots.newestIndex()), Members: voters(r.raft.GetConfiguration().Configuration()),
+		Checkpoint: replication.OpNumber(o.Storage.snapshots.newestIndex()), Epoch: members.Epoch, Members: idsOf(members),
 		Backend: "raft", Durability: o.Durability.String(), Log: o.Storage.Log(), Failure: r.failed(), Counters: r.counters.all(),
 	}
 	if view := replication.ViewNumber(r.leading.Load()); view != 0 {
@@ -37,6 +38,10 @@ func (r *Replica) protocol(leader replication.ReplicaID) string {
 		return "stopped"
 	case r.forgotten.any():
 		return "recovering"
+	case !r.isMember():
+		return r.outsiderProtocol()
+	case !r.votes():
+		return "transitioning" // a member that does not vote yet
 	case r.handing.Load():
 		return "transferring"
 	case r.raft.State() == hraft.Candidate || leader == 0:
@@ -44,4 +49,8 @@ func (r *Replica) protocol(leader replication.ReplicaID) string {
 	default:
 		return "normal"
 	}
+}
+
+func idsOf(members replication.Membership) []replication.ReplicaID {
+	return (&membership{Membership: members}).ids()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type Storage struct {
 	sealed    bool // entries have their checksum in logs
 	inMemory  bool // logs and snapshots are
 	syncs     atomic.Uint64
+	arriving  sync.Mutex // held while the mark may change beside others
 }
 
 // boltOptions are those of raft.db. NoFreelistSync: the list of free pages is not written with each transaction, and
@@ -183,13 +185,13 @@ func (s *Storage) claim(o Options) error {
 		return fmt.Errorf("%w: Durability is %v, the Storage is made for %v", ErrOptions, o.Durability, s.mark.durability)
 	}
 	want := s.mark
-	want.cluster, want.group, want.replica = o.Cluster, o.Group, o.Self
+	want.cluster, want.group, want.replica, want.incarnation = o.Cluster, o.Group, o.Self, o.Incarnation
 	if s.mark.replica == 0 {
 		return s.setMark(want)
 	}
 	if have := s.mark; have != want {
-		return fmt.Errorf("%w: it is that of replica %d of group %d in cluster %x, not of replica %d of group %d in cluster %x",
-			ErrOwner, have.replica, have.group, have.cluster, o.Self, o.Group, o.Cluster)
+		return fmt.Errorf("%w: it is that of replica %d (incarnation %d) of group %d in cluster %x, not of replica %d (incarnation %d) of group %d in cluster %x",
+			ErrOwner, have.replica, have.incarnation, have.group, have.cluster, o.Self, o.Incarnation, o.Group, o.Cluster)
 	}
 	return nil
 }
@@ -248,22 +250,26 @@ func (s *Storage) Close() error {
 
 // begin makes the storage ready for a replica to run on it, and returns up to which term it may lack what it
 // acknowledged; 0: it lacks nothing.
-func (s *Storage) begin(members []replication.ReplicaID) (lost uint64, err error) {
+func (s *Storage) begin(o Options) (lost uint64, err error) {
 	last, err := s.logs.LastIndex()
 	if err != nil {
 		return 0, fmt.Errorf("raft: read the log: %w", err)
 	}
 	blank := last == 0 && s.snapshots.newest == nil
 	switch {
+	case s.mark.life == lifeFresh && o.joins():
+		return 0, s.setLife(lifeJoining)
+	case s.mark.life == lifeJoining:
+		return 0, nil
 	case s.mark.life == lifeFresh:
 		if blank {
-			err = s.bootstrap(members)
+			err = s.bootstrap(o.Members)
 		}
 		return 0, errors.Join(err, s.setLife(lifeRunning))
 	case s.mark.life == lifeClean:
 		return 0, s.setLife(lifeRunning)
 	case s.mark.durability == DurabilityMemory:
-		return s.beginForgotten(members)
+		return s.beginForgotten(o)
 	case blank:
 		return 0, fmt.Errorf("%w: the log is empty, and was not: a replica that has lost its log stays out of its group", ErrDamaged)
 	}
@@ -275,6 +281,16 @@ func (s *Storage) begin(members []replication.ReplicaID) (lost uint64, err error
 		return 0, fmt.Errorf("%w: the log begins at %d and the newest snapshot ends at %d", ErrDamaged, first, below)
 	}
 	return 0, nil
+}
+
+// arrives notes, before anything of the group's log is kept here, that this replica does not come with nothing any more.
+func (s *Storage) arrives() error {
+	s.arriving.Lock()
+	defer s.arriving.Unlock()
+	if s.mark.life != lifeJoining {
+		return nil
+	}
+	return s.setLife(lifeRunning)
 }
 
 // bootstrap writes what every log begins with: who the members are. It may be repeated.
@@ -296,8 +312,8 @@ func (s *Storage) bootstrap(members []replication.ReplicaID) error {
 }
 
 // beginForgotten has a replica that has lost its log begin with a larger term (forgotten).
-func (s *Storage) beginForgotten(members []replication.ReplicaID) (uint64, error) {
-	if len(members) == 1 {
+func (s *Storage) beginForgotten(o Options) (uint64, error) {
+	if len(o.Members) == 1 && !o.joins() {
 		return 0, fmt.Errorf("%w: a group of one of durability memory did not end with Close", ErrForgotten)
 	}
 	term, err := s.stable.GetUint64([]byte(keyCurrentTerm))

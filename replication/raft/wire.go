@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/viewline/viewline/proto/viewline/v1"
-	"github.com/viewline/viewline/replication"
 )
 
 // messageOverhead is what a message and each of its entries take beside their bytes, at most.
@@ -18,8 +17,8 @@ const (
 
 // header is how hashicorp/raft names a replica in what it says. It is made where a message is received, of what the
 // transport knows, so that nobody speaks for another.
-func header(from replication.ReplicaID) hraft.RPCHeader {
-	return hraft.RPCHeader{ProtocolVersion: hraft.ProtocolVersionMax, ID: []byte(serverID(from)), Addr: []byte(serverAddress(from))}
+func header(from peer) hraft.RPCHeader {
+	return hraft.RPCHeader{ProtocolVersion: hraft.ProtocolVersionMax, ID: []byte(from.server()), Addr: []byte(from.address())}
 }
 
 // encodeAppend is a message of entries, or a heartbeat without any.
@@ -61,14 +60,14 @@ func decode(payload []byte) (*pb.RaftMessage, error) {
 	if err := proto.Unmarshal(payload, m); err != nil {
 		return nil, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if m.GetKind() < pb.RaftKind_RAFT_KIND_APPEND_ENTRIES || m.GetKind() > pb.RaftKind_RAFT_KIND_TIMEOUT_NOW {
+	if m.GetKind() < pb.RaftKind_RAFT_KIND_APPEND_ENTRIES || m.GetKind() > pb.RaftKind_RAFT_KIND_ASK {
 		return nil, fmt.Errorf("%w: kind %d", errMalformed, m.GetKind())
 	}
 	return m, nil
 }
 
 // command makes of a call what hashicorp/raft takes. It refuses what that library would not survive.
-func command(from replication.ReplicaID, m *pb.RaftMessage) (any, error) {
+func command(from peer, m *pb.RaftMessage) (any, error) {
 	switch m.GetKind() {
 	case pb.RaftKind_RAFT_KIND_APPEND_ENTRIES:
 		return decodeAppend(from, m)
@@ -96,7 +95,7 @@ func command(from replication.ReplicaID, m *pb.RaftMessage) (any, error) {
 	}
 }
 
-func decodeAppend(from replication.ReplicaID, m *pb.RaftMessage) (any, error) {
+func decodeAppend(from peer, m *pb.RaftMessage) (any, error) {
 	a := &hraft.AppendEntriesRequest{
 		RPCHeader: header(from), Term: m.GetTerm(), PrevLogEntry: m.GetIndex(), PrevLogTerm: m.GetIndexTerm(),
 		LeaderCommitIndex: min(m.GetCommit(), m.GetIndex()+uint64(len(m.GetEntries()))),

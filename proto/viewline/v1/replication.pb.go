@@ -124,6 +124,7 @@ const (
 	RaftKind_RAFT_KIND_PRE_VOTE         RaftKind = 3
 	RaftKind_RAFT_KIND_INSTALL_SNAPSHOT RaftKind = 4
 	RaftKind_RAFT_KIND_TIMEOUT_NOW      RaftKind = 5
+	RaftKind_RAFT_KIND_ASK              RaftKind = 6 // who the members are; from one who is none of them
 )
 
 // Enum value maps for RaftKind.
@@ -135,6 +136,7 @@ var (
 		3: "RAFT_KIND_PRE_VOTE",
 		4: "RAFT_KIND_INSTALL_SNAPSHOT",
 		5: "RAFT_KIND_TIMEOUT_NOW",
+		6: "RAFT_KIND_ASK",
 	}
 	RaftKind_value = map[string]int32{
 		"RAFT_KIND_UNSPECIFIED":      0,
@@ -143,6 +145,7 @@ var (
 		"RAFT_KIND_PRE_VOTE":         3,
 		"RAFT_KIND_INSTALL_SNAPSHOT": 4,
 		"RAFT_KIND_TIMEOUT_NOW":      5,
+		"RAFT_KIND_ASK":              6,
 	}
 )
 
@@ -1085,6 +1088,144 @@ func (x *VRCheckpoint) GetMembership() []byte {
 	return nil
 }
 
+// RaftMember is one member of a group that Raft replicates.
+type RaftMember struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Incarnation   uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Address       string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"` // empty: each knows it by its own configuration
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaftMember) Reset() {
+	*x = RaftMember{}
+	mi := &file_viewline_v1_replication_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaftMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaftMember) ProtoMessage() {}
+
+func (x *RaftMember) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_replication_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaftMember.ProtoReflect.Descriptor instead.
+func (*RaftMember) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RaftMember) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *RaftMember) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *RaftMember) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+// RaftMembership is the members of one epoch: in a command that begins it, in the state of a snapshot, in an answer.
+type RaftMembership struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Members       []*RaftMember          `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"` // ascending
+	LargestId     uint32                 `protobuf:"varint,3,opt,name=largest_id,json=largestId,proto3" json:"largest_id,omitempty"`
+	Index         uint64                 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"` // of the command that began it; 0 in the command itself, and for the first
+	IndexTerm     uint64                 `protobuf:"varint,5,opt,name=index_term,json=indexTerm,proto3" json:"index_term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaftMembership) Reset() {
+	*x = RaftMembership{}
+	mi := &file_viewline_v1_replication_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaftMembership) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaftMembership) ProtoMessage() {}
+
+func (x *RaftMembership) ProtoReflect() protoreflect.Message {
+	mi := &file_viewline_v1_replication_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaftMembership.ProtoReflect.Descriptor instead.
+func (*RaftMembership) Descriptor() ([]byte, []int) {
+	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RaftMembership) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RaftMembership) GetMembers() []*RaftMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *RaftMembership) GetLargestId() uint32 {
+	if x != nil {
+		return x.LargestId
+	}
+	return 0
+}
+
+func (x *RaftMembership) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *RaftMembership) GetIndexTerm() uint64 {
+	if x != nil {
+		return x.IndexTerm
+	}
+	return 0
+}
+
 // RaftEntry is one entry of a Raft log.
 type RaftEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1098,7 +1239,7 @@ type RaftEntry struct {
 
 func (x *RaftEntry) Reset() {
 	*x = RaftEntry{}
-	mi := &file_viewline_v1_replication_proto_msgTypes[10]
+	mi := &file_viewline_v1_replication_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1251,7 @@ func (x *RaftEntry) String() string {
 func (*RaftEntry) ProtoMessage() {}
 
 func (x *RaftEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_viewline_v1_replication_proto_msgTypes[10]
+	mi := &file_viewline_v1_replication_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1264,7 @@ func (x *RaftEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftEntry.ProtoReflect.Descriptor instead.
 func (*RaftEntry) Descriptor() ([]byte, []int) {
-	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{10}
+	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RaftEntry) GetTerm() uint64 {
@@ -1172,14 +1313,19 @@ type RaftMessage struct {
 	Transfer           bool                   `protobuf:"varint,12,opt,name=transfer,proto3" json:"transfer,omitempty"`          // of a REQUEST_VOTE: the leader has asked for this election
 	Configuration      []byte                 `protobuf:"bytes,13,opt,name=configuration,proto3" json:"configuration,omitempty"` // of a snapshot, as hashicorp/raft encodes it
 	ConfigurationIndex uint64                 `protobuf:"varint,14,opt,name=configuration_index,json=configurationIndex,proto3" json:"configuration_index,omitempty"`
-	Size               uint64                 `protobuf:"varint,15,opt,name=size,proto3" json:"size,omitempty"` // of a snapshot in bytes, which a FetchCheckpoint fetches
+	Size               uint64                 `protobuf:"varint,15,opt,name=size,proto3" json:"size,omitempty"`                                        // of a snapshot in bytes, which a FetchCheckpoint fetches
+	Incarnation        uint64                 `protobuf:"varint,16,opt,name=incarnation,proto3" json:"incarnation,omitempty"`                          // of the sender
+	ToIncarnation      uint64                 `protobuf:"varint,17,opt,name=to_incarnation,json=toIncarnation,proto3" json:"to_incarnation,omitempty"` // of the life that it is for; any for an ASK
+	Membership         *RaftMembership        `protobuf:"bytes,18,opt,name=membership,proto3" json:"membership,omitempty"`                             // of an answer to an ASK
+	Epoch              uint64                 `protobuf:"varint,19,opt,name=epoch,proto3" json:"epoch,omitempty"`                                      // of who asks for a vote
+	Opened             uint64                 `protobuf:"fixed64,20,opt,name=opened,proto3" json:"opened,omitempty"`                                   // drawn by the sender each time it is opened: what was asked of it before has no answer
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *RaftMessage) Reset() {
 	*x = RaftMessage{}
-	mi := &file_viewline_v1_replication_proto_msgTypes[11]
+	mi := &file_viewline_v1_replication_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1337,7 @@ func (x *RaftMessage) String() string {
 func (*RaftMessage) ProtoMessage() {}
 
 func (x *RaftMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_viewline_v1_replication_proto_msgTypes[11]
+	mi := &file_viewline_v1_replication_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1350,7 @@ func (x *RaftMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaftMessage.ProtoReflect.Descriptor instead.
 func (*RaftMessage) Descriptor() ([]byte, []int) {
-	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{11}
+	return file_viewline_v1_replication_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RaftMessage) GetKind() RaftKind {
@@ -1312,6 +1458,41 @@ func (x *RaftMessage) GetSize() uint64 {
 	return 0
 }
 
+func (x *RaftMessage) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetToIncarnation() uint64 {
+	if x != nil {
+		return x.ToIncarnation
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetMembership() *RaftMembership {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+func (x *RaftMessage) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RaftMessage) GetOpened() uint64 {
+	if x != nil {
+		return x.Opened
+	}
+	return 0
+}
+
 var File_viewline_v1_replication_proto protoreflect.FileDescriptor
 
 const file_viewline_v1_replication_proto_rawDesc = "" +
@@ -1399,14 +1580,27 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x06digest\x18\a \x01(\fR\x06digest\x12\x1e\n" +
 	"\n" +
 	"membership\x18\b \x01(\fR\n" +
-	"membership\"g\n" +
+	"membership\"X\n" +
+	"\n" +
+	"RaftMember\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"\xad\x01\n" +
+	"\x0eRaftMembership\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x121\n" +
+	"\amembers\x18\x02 \x03(\v2\x17.viewline.v1.RaftMemberR\amembers\x12\x1d\n" +
+	"\n" +
+	"largest_id\x18\x03 \x01(\rR\tlargestId\x12\x14\n" +
+	"\x05index\x18\x04 \x01(\x04R\x05index\x12\x1d\n" +
+	"\n" +
+	"index_term\x18\x05 \x01(\x04R\tindexTerm\"g\n" +
 	"\tRaftEntry\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\rR\x04type\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1e\n" +
 	"\n" +
 	"extensions\x18\x04 \x01(\fR\n" +
-	"extensions\"\xd4\x03\n" +
+	"extensions\"\x88\x05\n" +
 	"\vRaftMessage\x12)\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x15.viewline.v1.RaftKindR\x04kind\x12\x16\n" +
 	"\x06answer\x18\x02 \x01(\bR\x06answer\x12\x12\n" +
@@ -1424,7 +1618,14 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\btransfer\x18\f \x01(\bR\btransfer\x12$\n" +
 	"\rconfiguration\x18\r \x01(\fR\rconfiguration\x12/\n" +
 	"\x13configuration_index\x18\x0e \x01(\x04R\x12configurationIndex\x12\x12\n" +
-	"\x04size\x18\x0f \x01(\x04R\x04size*\xc2\x03\n" +
+	"\x04size\x18\x0f \x01(\x04R\x04size\x12 \n" +
+	"\vincarnation\x18\x10 \x01(\x04R\vincarnation\x12%\n" +
+	"\x0eto_incarnation\x18\x11 \x01(\x04R\rtoIncarnation\x12;\n" +
+	"\n" +
+	"membership\x18\x12 \x01(\v2\x1b.viewline.v1.RaftMembershipR\n" +
+	"membership\x12\x14\n" +
+	"\x05epoch\x18\x13 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06opened\x18\x14 \x01(\x06R\x06opened*\xc2\x03\n" +
 	"\x06VRKind\x12\x17\n" +
 	"\x13VR_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fVR_KIND_PREPARE\x10\x01\x12\x16\n" +
@@ -1444,14 +1645,15 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x13VR_KIND_START_EPOCH\x10\x0e\x12\x19\n" +
 	"\x15VR_KIND_EPOCH_STARTED\x10\x0f\x12\x19\n" +
 	"\x15VR_KIND_GET_COMMITTED\x10\x10\x12\x19\n" +
-	"\x15VR_KIND_NEW_COMMITTED\x10\x11*\xb2\x01\n" +
+	"\x15VR_KIND_NEW_COMMITTED\x10\x11*\xc5\x01\n" +
 	"\bRaftKind\x12\x19\n" +
 	"\x15RAFT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18RAFT_KIND_APPEND_ENTRIES\x10\x01\x12\x1a\n" +
 	"\x16RAFT_KIND_REQUEST_VOTE\x10\x02\x12\x16\n" +
 	"\x12RAFT_KIND_PRE_VOTE\x10\x03\x12\x1e\n" +
 	"\x1aRAFT_KIND_INSTALL_SNAPSHOT\x10\x04\x12\x19\n" +
-	"\x15RAFT_KIND_TIMEOUT_NOW\x10\x052\xba\x01\n" +
+	"\x15RAFT_KIND_TIMEOUT_NOW\x10\x05\x12\x11\n" +
+	"\rRAFT_KIND_ASK\x10\x062\xba\x01\n" +
 	"\vPeerService\x12K\n" +
 	"\bExchange\x12\x1c.viewline.v1.ExchangeRequest\x1a\x1d.viewline.v1.ExchangeResponse(\x010\x01\x12^\n" +
 	"\x0fFetchCheckpoint\x12#.viewline.v1.FetchCheckpointRequest\x1a$.viewline.v1.FetchCheckpointResponse0\x01B;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"
@@ -1469,7 +1671,7 @@ func file_viewline_v1_replication_proto_rawDescGZIP() []byte {
 }
 
 var file_viewline_v1_replication_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_viewline_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_viewline_v1_replication_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_viewline_v1_replication_proto_goTypes = []any{
 	(VRKind)(0),                     // 0: viewline.v1.VRKind
 	(RaftKind)(0),                   // 1: viewline.v1.RaftKind
@@ -1483,8 +1685,10 @@ var file_viewline_v1_replication_proto_goTypes = []any{
 	(*VREntry)(nil),                 // 9: viewline.v1.VREntry
 	(*VRMessage)(nil),               // 10: viewline.v1.VRMessage
 	(*VRCheckpoint)(nil),            // 11: viewline.v1.VRCheckpoint
-	(*RaftEntry)(nil),               // 12: viewline.v1.RaftEntry
-	(*RaftMessage)(nil),             // 13: viewline.v1.RaftMessage
+	(*RaftMember)(nil),              // 12: viewline.v1.RaftMember
+	(*RaftMembership)(nil),          // 13: viewline.v1.RaftMembership
+	(*RaftEntry)(nil),               // 14: viewline.v1.RaftEntry
+	(*RaftMessage)(nil),             // 15: viewline.v1.RaftMessage
 }
 var file_viewline_v1_replication_proto_depIdxs = []int32{
 	4,  // 0: viewline.v1.ExchangeRequest.hello:type_name -> viewline.v1.PeerHello
@@ -1492,17 +1696,19 @@ var file_viewline_v1_replication_proto_depIdxs = []int32{
 	5,  // 2: viewline.v1.PeerHello.replicas:type_name -> viewline.v1.PeerReplica
 	0,  // 3: viewline.v1.VRMessage.kind:type_name -> viewline.v1.VRKind
 	9,  // 4: viewline.v1.VRMessage.entries:type_name -> viewline.v1.VREntry
-	1,  // 5: viewline.v1.RaftMessage.kind:type_name -> viewline.v1.RaftKind
-	12, // 6: viewline.v1.RaftMessage.entries:type_name -> viewline.v1.RaftEntry
-	2,  // 7: viewline.v1.PeerService.Exchange:input_type -> viewline.v1.ExchangeRequest
-	7,  // 8: viewline.v1.PeerService.FetchCheckpoint:input_type -> viewline.v1.FetchCheckpointRequest
-	3,  // 9: viewline.v1.PeerService.Exchange:output_type -> viewline.v1.ExchangeResponse
-	8,  // 10: viewline.v1.PeerService.FetchCheckpoint:output_type -> viewline.v1.FetchCheckpointResponse
-	9,  // [9:11] is the sub-list for method output_type
-	7,  // [7:9] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	12, // 5: viewline.v1.RaftMembership.members:type_name -> viewline.v1.RaftMember
+	1,  // 6: viewline.v1.RaftMessage.kind:type_name -> viewline.v1.RaftKind
+	14, // 7: viewline.v1.RaftMessage.entries:type_name -> viewline.v1.RaftEntry
+	13, // 8: viewline.v1.RaftMessage.membership:type_name -> viewline.v1.RaftMembership
+	2,  // 9: viewline.v1.PeerService.Exchange:input_type -> viewline.v1.ExchangeRequest
+	7,  // 10: viewline.v1.PeerService.FetchCheckpoint:input_type -> viewline.v1.FetchCheckpointRequest
+	3,  // 11: viewline.v1.PeerService.Exchange:output_type -> viewline.v1.ExchangeResponse
+	8,  // 12: viewline.v1.PeerService.FetchCheckpoint:output_type -> viewline.v1.FetchCheckpointResponse
+	11, // [11:13] is the sub-list for method output_type
+	9,  // [9:11] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_viewline_v1_replication_proto_init() }
@@ -1516,7 +1722,7 @@ func file_viewline_v1_replication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_viewline_v1_replication_proto_rawDesc), len(file_viewline_v1_replication_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
