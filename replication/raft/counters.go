@@ -1,67 +1,264 @@
 package raft
 
 import (
-	"errors"
+	"math/bits"
+	"strings"
 	"sync/atomic"
+	"time"
 
+	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/replication"
 )
 
-// counters are totals since Open, by the names that the other backend has for the same.
+// counters are totals since Open, by the names that the other backend has for the same. The fsyncs are the storage's. Nothing
+// here takes a lock or allocates until somebody asks.
 type counters struct {
-	messagesSent, bytesSent, messagesReceived, bytesReceived      atomic.Uint64
-	messagesRefused, messagesDropped                              atomic.Uint64
-	elections, operationsApplied, overloads                       atomic.Uint64
-	epochsEntered, reconfigurationsRefused                        atomic.Uint64
-	reconfigurationsDone, reconfigurationsUnknown                 atomic.Uint64
-	checkpoints, checkpointBytes                                  atomic.Uint64
-	checkpointServes, checkpointServeBytes                        atomic.Uint64
-	fetchesBegun, fetches, fetchesFailed, fetchBytes, readsRounds atomic.Uint64
+	sent, received                   kindCounts
+	refusedMalformed, refusedLife    atomic.Uint64
+	messagesDropped                  atomic.Uint64
+	viewChanges                      [viewChangeReasons]atomic.Uint64
+	entriesPersisted                 atomic.Uint64
+	durableWrites                    latencies
+	operationsApplied, overloads     atomic.Uint64
+	epochsEntered                    atomic.Uint64
+	reconfigurations                 [changeOutcomes]atomic.Uint64
+	handovers                        [outcomes]atomic.Uint64
+	checkpointsBegun, checkpoints    atomic.Uint64
+	checkpointBytes                  atomic.Uint64
+	serves, serveBytes               atomic.Uint64
+	fetchesBegun, fetches            atomic.Uint64
+	fetchesFailed, fetchBytes        atomic.Uint64
+	fetchDone, fetchTotal            atomic.Uint64 // of the one that is under way; 0 of 0 when none is
+	readsByRound                     atomic.Uint64
+	termHeard, commitHeard, lastTerm atomic.Uint64 // the largest ones
+	asked                            atomic.Bool   // the leader has asked for an election that is not begun yet
+}
+
+// changeOutcome is how a change of the members or a handover ended that this replica was asked for.
+type changeOutcome uint8
+
+const (
+	outcomeRefused changeOutcome = iota
+	outcomeDone
+	outcomeOvertaken
+	outcomeUnknown
+	changeOutcomes
+	// These are of handovers only.
+	outcomeBehind = iota - 1
+	outcomeCancelled
+	outcomes
+)
+
+// String returns the outcome as a label.
+func (o changeOutcome) String() string {
+	return [outcomes]string{"refused", "done", "overtaken", "unknown", "behind", "cancelled"}[o]
+}
+
+// viewChangeReason is why a replica went to a later term.
+type viewChangeReason uint8
+
+const (
+	// primaryLost: it stands for election.
+	primaryLost viewChangeReason = iota
+	// higherView: another replica was in that term already.
+	higherView
+	// handedOver: it stands because the leader has asked it to.
+	handedOver
+	// firstView: there was none before.
+	firstView
+	viewChangeReasons
+)
+
+// String returns the reason as a label.
+func (r viewChangeReason) String() string {
+	return [viewChangeReasons]string{"primary_lost", "higher_view", "handover", "first_view"}[r]
+}
+
+// entersTerm is told of each term that the library keeps.
+func (c *counters) entersTerm(term uint64) {
+	before := c.lastTerm.Swap(term)
+	reason := primaryLost
+	switch {
+	case term <= before:
+		return
+	case before <= 1: // 1 is where the log begins
+		reason = firstView
+	case term <= c.termHeard.Load():
+		reason = higherView
+	case c.asked.Load():
+		reason = handedOver
+	}
+	c.asked.Store(false)
+	c.viewChanges[reason].Add(1)
+}
+
+// hears notes what a message tells of terms and commits. A pre-vote names a term that nobody is in.
+func (c *counters) hears(m *pb.RaftMessage) {
+	switch m.GetKind() {
+	case pb.RaftKind_RAFT_KIND_PRE_VOTE, pb.RaftKind_RAFT_KIND_ASK:
+	case pb.RaftKind_RAFT_KIND_TIMEOUT_NOW:
+		c.asked.Store(!m.GetAnswer())
+	default:
+		raise(&c.termHeard, m.GetTerm())
+		raise(&c.commitHeard, m.GetCommit())
+	}
+}
+
+func raise(largest *atomic.Uint64, value uint64) {
+	for before := largest.Load(); before < value && !largest.CompareAndSwap(before, value); before = largest.Load() {
+	}
 }
 
 // all are the totals of Status.
 func (c *counters) all() map[string]uint64 {
-	values := map[string]uint64{}
+	sent, bytesSent := c.sent.total()
+	received, bytesReceived := c.received.total()
+	viewChanges := uint64(0)
+	for reason := range c.viewChanges {
+		viewChanges += c.viewChanges[reason].Load()
+	}
+	return map[string]uint64{
+		"messages_sent":                sent,
+		"messages_received":            received,
+		"bytes_sent":                   bytesSent,
+		"bytes_received":               bytesReceived,
+		"messages_refused":             c.refusedMalformed.Load() + c.refusedLife.Load(),
+		"messages_dropped":             c.messagesDropped.Load(),
+		"view_changes":                 viewChanges,
+		"entries_persisted":            c.entriesPersisted.Load(),
+		"operations_applied":           c.operationsApplied.Load(),
+		"checkpoints":                  c.checkpoints.Load(),
+		"checkpoint_fetches":           c.fetches.Load(),
+		"checkpoint_fetch_done_bytes":  c.fetchDone.Load(),
+		"checkpoint_fetch_total_bytes": c.fetchTotal.Load(),
+		"overloads":                    c.overloads.Load(),
+	}
+}
+
+// describe adds what Status does not have.
+func (c *counters) describe(values map[string]uint64) {
 	for _, count := range []struct {
 		name  string
 		value *atomic.Uint64
 	}{
-		{"messages_sent", &c.messagesSent},
-		{"messages_received", &c.messagesReceived},
-		{"bytes_sent", &c.bytesSent},
-		{"bytes_received", &c.bytesReceived},
-		{"messages_refused", &c.messagesRefused},
-		{"messages_dropped", &c.messagesDropped},
-		{"view_changes", &c.elections},
-		{"operations_applied", &c.operationsApplied},
-		{"overloads", &c.overloads},
-		{"checkpoints", &c.checkpoints},
+		{"messages_refused.malformed", &c.refusedMalformed},
+		{"messages_refused.stale_incarnation", &c.refusedLife},
+		{"checkpoints_begun", &c.checkpointsBegun},
 		{"checkpoint_bytes", &c.checkpointBytes},
-		{"checkpoint_serves", &c.checkpointServes},
-		{"checkpoint_serve_bytes", &c.checkpointServeBytes},
+		{"checkpoint_serves", &c.serves},
+		{"checkpoint_serve_bytes", &c.serveBytes},
 		{"checkpoint_fetches_begun", &c.fetchesBegun},
-		{"checkpoint_fetches", &c.fetches},
 		{"checkpoint_fetches_failed", &c.fetchesFailed},
 		{"checkpoint_fetch_bytes", &c.fetchBytes},
-		{"reads.round", &c.readsRounds},
+		{"reads.round", &c.readsByRound},
 		{"epochs_entered", &c.epochsEntered},
-		{"reconfigurations.refused", &c.reconfigurationsRefused},
-		{"reconfigurations.done", &c.reconfigurationsDone},
-		{"reconfigurations.unknown", &c.reconfigurationsUnknown},
 	} {
 		values[count.name] = count.value.Load()
 	}
-	return values
+	for reason := range viewChangeReasons {
+		values["view_changes."+reason.String()] = c.viewChanges[reason].Load()
+	}
+	for outcome := range changeOutcomes {
+		values["reconfigurations."+outcome.String()] = c.reconfigurations[outcome].Load()
+	}
+	for outcome := range changeOutcome(outcomes) {
+		values["handovers."+outcome.String()] = c.handovers[outcome].Load()
+	}
+	c.sent.describe(values, "sent")
+	c.received.describe(values, "received")
 }
 
-// reconfigured counts how a change of the members ended.
-func (c *counters) reconfigured(err error) {
-	switch {
-	case err == nil:
-		c.reconfigurationsDone.Add(1)
-	case errors.Is(err, replication.ErrOutcomeUnknown):
-		c.reconfigurationsUnknown.Add(1)
-	default:
-		c.reconfigurationsRefused.Add(1)
+// Measure implements replication.Measurer.
+func (r *Replica) Measure() replication.Measures {
+	c := &r.counters
+	values := c.all()
+	c.describe(values)
+	values["fsyncs"] = r.options.Storage.Syncs()
+	values["queue_operations"], values["queue_operation_bytes"] = r.queue.load()
+	values["queue_reads"] = r.rounds.load()
+	messages, bytes := r.rpc.requests.load()
+	heartbeats, more := r.rpc.heartbeats.load()
+	values["queue_messages"], values["queue_message_bytes"] = messages+heartbeats, bytes+more
+	values["epoch"], values["learners"] = r.Membership().Epoch, r.rpc.hearing.askers()
+	applied := r.raft.AppliedIndex()
+	heard := max(c.commitHeard.Load(), r.raft.CommitIndex(), applied)
+	values["commit_heard"], values["lag"] = heard, heard-applied
+	return replication.Measures{Values: values, Histograms: map[string]replication.Histogram{"durable_write_seconds": c.durableWrites.histogram()}}
+}
+
+// kinds are those of messages, from 0 for what is not known.
+const kinds = pb.RaftKind_RAFT_KIND_ASK + 1
+
+// kindCounts count messages and their bytes by kind, calls and their answers.
+type kindCounts [kinds]struct{ calls, answers counted }
+
+type counted struct{ messages, bytes atomic.Uint64 }
+
+func (c *kindCounts) add(m *pb.RaftMessage, bytes int) {
+	kind := m.GetKind()
+	if kind < 0 || kind >= kinds {
+		kind = 0
 	}
+	of := &c[kind].calls
+	if m.GetAnswer() {
+		of = &c[kind].answers
+	}
+	of.messages.Add(1)
+	of.bytes.Add(uint64(bytes))
+}
+
+func (c *kindCounts) total() (messages, bytes uint64) {
+	for kind := range c {
+		for _, of := range []*counted{&c[kind].calls, &c[kind].answers} {
+			messages += of.messages.Load()
+			bytes += of.bytes.Load()
+		}
+	}
+	return messages, bytes
+}
+
+func (c *kindCounts) describe(values map[string]uint64, direction string) {
+	for kind := range c {
+		name := "unknown"
+		if kind > 0 {
+			name = strings.TrimPrefix(pb.RaftKind(kind).String(), "RAFT_KIND_")
+		}
+		values["messages_"+direction+"."+name] = c[kind].calls.messages.Load()
+		values["bytes_"+direction+"."+name] = c[kind].calls.bytes.Load()
+		values["messages_"+direction+"."+name+"_ANSWER"] = c[kind].answers.messages.Load()
+		values["bytes_"+direction+"."+name+"_ANSWER"] = c[kind].answers.bytes.Load()
+	}
+}
+
+// The buckets of latencies are those of the other backend: up to 0.1 ms, and each up to twice the one before, to 3.3 s.
+const (
+	latencyBucketMin = 100 * time.Microsecond
+	latencyBuckets   = 16
+)
+
+// latencies are a histogram of durations.
+type latencies struct {
+	counts      [latencyBuckets + 1]atomic.Uint64
+	nanoseconds atomic.Uint64
+}
+
+func (l *latencies) add(d time.Duration) {
+	d = max(d, 0)
+	l.counts[latencyBucket(d)].Add(1)
+	l.nanoseconds.Add(uint64(d))
+}
+
+func latencyBucket(d time.Duration) int {
+	return min(bits.Len64(uint64(max(d, 1)-1)/uint64(latencyBucketMin)), latencyBuckets)
+}
+
+func (l *latencies) histogram() replication.Histogram {
+	h := replication.Histogram{Sum: time.Duration(l.nanoseconds.Load()).Seconds()}
+	for i := range l.counts {
+		h.Counts = append(h.Counts, l.counts[i].Load())
+		if i < latencyBuckets {
+			h.Bounds = append(h.Bounds, (latencyBucketMin << i).Seconds())
+		}
+	}
+	return h
 }

@@ -16,7 +16,8 @@
 //
 // Package rafttest runs a group in one process, for tests. replication/sessions works on top, unchanged. What a state
 // machine has to keep to is in the manual of replication/vr, and is the same; Apply, Snapshot and Restore run on one
-// goroutine of the library, and heartbeats go on meanwhile.
+// goroutine of the library, and heartbeats go on meanwhile. Measure and Status().Counters have the names of the other backend,
+// as far as there is the same here.
 //
 // # Words
 //

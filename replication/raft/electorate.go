@@ -18,6 +18,8 @@ type electorate interface {
 	// epoch is the newest that is applied; outdated reports whether a candidate of an epoch is no member of it any more.
 	epoch() uint64
 	outdated(p peer, epoch uint64) bool
+	// follows reports whether this replica follows a leader in this term.
+	follows(p peer, term uint64) bool
 	// wouldVote answers a pre-vote.
 	wouldVote(m *pb.RaftMessage) (term uint64, granted bool)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	hraft "github.com/hashicorp/raft"
 )
@@ -21,6 +22,7 @@ type guard struct {
 	stores    *Storage
 	fail      func(error) // ends the replica; does not block
 	forgotten *forgotten
+	counters  *counters
 
 	halted atomic.Bool // nothing is written any more
 
@@ -32,8 +34,8 @@ type guard struct {
 }
 
 // newGuard is for stores that nothing else uses any more.
-func newGuard(stores *Storage, cacheBytesMax int, forgotten *forgotten, fail func(error)) (*guard, error) {
-	g := &guard{stores: stores, fail: fail, forgotten: forgotten, cache: entryCache{bytesMax: cacheBytesMax}}
+func newGuard(stores *Storage, cacheBytesMax int, forgotten *forgotten, counters *counters, fail func(error)) (*guard, error) {
+	g := &guard{stores: stores, fail: fail, forgotten: forgotten, counters: counters, cache: entryCache{bytesMax: cacheBytesMax}}
 	err := protect(func() (err error) {
 		if g.first, err = stores.logs.FirstIndex(); err == nil {
 			g.last, err = stores.logs.LastIndex()
@@ -42,6 +44,9 @@ func newGuard(stores *Storage, cacheBytesMax int, forgotten *forgotten, fail fun
 	})
 	if err != nil {
 		return nil, fmt.Errorf("raft: bounds of the log: %w", err)
+	}
+	if term, err := g.GetUint64([]byte(keyCurrentTerm)); err == nil { // there may be none yet
+		counters.lastTerm.Store(term)
 	}
 	return g, nil
 }
@@ -163,8 +168,13 @@ func (g *guard) StoreLogs(logs []*hraft.Log) error {
 		}
 	}
 	g.stores.countWrite(false)
+	begun := time.Now()
 	if err := protect(func() error { return g.stores.logs.StoreLogs(stored) }); err != nil {
 		return g.failed("write the log", err)
+	}
+	g.counters.entriesPersisted.Add(uint64(len(logs)))
+	if g.stores.sealed {
+		g.counters.durableWrites.add(time.Since(begun))
 	}
 	newest := logs[len(logs)-1]
 	g.mu.Lock()
@@ -244,6 +254,7 @@ func (g *guard) Set(key, value []byte) error {
 func (g *guard) SetUint64(key []byte, value uint64) error {
 	err := g.keep(func() error { return g.stores.stable.SetUint64(key, value) })
 	if string(key) == keyCurrentTerm {
+		g.counters.entersTerm(value)
 		return nil
 	}
 	return err

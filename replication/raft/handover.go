@@ -18,32 +18,44 @@ const handoverPoll = 2 * time.Millisecond
 // TransferPrimary implements replication.PrimaryTransferer. hashicorp/raft would leave operations without a certain
 // answer when it hands over; so it is asked when all have theirs.
 func (r *Replica) TransferPrimary(ctx context.Context, to replication.ReplicaID) error {
+	outcome, err := r.transferPrimary(ctx, to)
+	r.counters.handovers[outcome].Add(1)
+	return err
+}
+
+func (r *Replica) transferPrimary(ctx context.Context, to replication.ReplicaID) (changeOutcome, error) {
 	view := replication.ViewNumber(r.leading.Load())
 	if err := r.leads(view); err != nil {
-		return err
+		return outcomeRefused, err
 	}
 	if to == r.options.Self {
-		return nil // it has the role already
+		return outcomeDone, nil // it has the role already
 	}
 	if err := r.enter(); err != nil {
-		return err
+		return outcomeRefused, err
 	}
 	defer r.running.Done()
 	if !r.handing.CompareAndSwap(false, true) {
-		return replication.ErrTransferUnderWay
+		return outcomeRefused, replication.ErrTransferUnderWay
 	}
 	defer r.handing.Store(false)
 	if r.changing.Load() {
-		return replication.ErrReconfiguring
+		return outcomeRefused, replication.ErrReconfiguring
 	}
 	heir, err := r.heir(to)
 	if err != nil {
-		return err
+		return outcomeRefused, err
 	}
-	if err := r.handTo(ctx, heir); err != nil {
-		return err
+	err = r.handTo(ctx, heir)
+	switch {
+	case errors.Is(err, replication.ErrBehind):
+		return outcomeBehind, err
+	case err != nil && context.Cause(ctx) != nil:
+		return outcomeCancelled, err
+	case err == nil:
+		err = r.awaitHeir(ctx, view, heir.id)
 	}
-	return r.awaitHeir(ctx, view, heir.id)
+	return outcomeOf(err), err
 }
 
 // handTo has a server lead, when every operation has its outcome.

@@ -72,6 +72,13 @@ func (h *hearing) newcomers(limit time.Duration, admits func(peer) bool) []peer 
 	return slices.SortedFunc(maps.Keys(h.asked), func(a, b peer) int { return int(a.id) - int(b.id) })
 }
 
+// askers is how many ask to become members.
+func (h *hearing) askers() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return uint64(len(h.asked))
+}
+
 // agreed: a follower's log agrees with its leader's up to an index.
 func (h *hearing) agreed(id hraft.ServerID, term, index uint64) {
 	h.mu.Lock()

@@ -44,6 +44,13 @@ func (b *inbox) put(in incoming) bool {
 	return true
 }
 
+// load is how many calls wait, and their bytes.
+func (b *inbox) load() (calls, bytes uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return uint64(len(b.waiting)), uint64(b.bytes)
+}
+
 // take waits for the oldest; false: ctx has ended.
 func (b *inbox) take(ctx context.Context) (incoming, bool) {
 	for {

@@ -12,7 +12,6 @@ func (r *Replica) watch() {
 	for {
 		select {
 		case leader := <-r.raft.LeaderCh():
-			r.counters.elections.Add(1)
 			r.stopLeading()
 			if leader {
 				r.beginLeading()

@@ -172,6 +172,7 @@ func (m *machine) Snapshot() (hraft.FSMSnapshot, error) {
 	if err := m.brokenBy(); err != nil {
 		return nil, err
 	}
+	m.counters.checkpointsBegun.Add(1)
 	inner, err := m.inner.Snapshot()
 	if err != nil {
 		return nil, m.broken(fmt.Errorf("%w: snapshot: %w", errStateMachine, err))

@@ -51,7 +51,7 @@ func (t *rpc) InstallSnapshot(id hraft.ServerID, _ hraft.ServerAddress, r *hraft
 		t.mu.Unlock()
 		o.close()
 	}()
-	t.counters.checkpointServes.Add(1)
+	t.counters.serves.Add(1)
 	err := t.send(o.to, &pb.RaftMessage{
 		Kind: pb.RaftKind_RAFT_KIND_INSTALL_SNAPSHOT, Call: number, Term: r.Term, Index: r.LastLogIndex, IndexTerm: r.LastLogTerm,
 		Configuration: r.Configuration, ConfigurationIndex: r.ConfigurationIndex, Size: uint64(r.Size),
@@ -163,7 +163,7 @@ func (r *offerReader) Next() (replication.Chunk, error) {
 	}
 	chunk := replication.Chunk{Index: r.next, Checksum: chunkChecksum(r.next, r.room[:n]), Data: r.room[:n]}
 	r.next++
-	r.rpc.counters.checkpointServeBytes.Add(uint64(n))
+	r.rpc.counters.serveBytes.Add(uint64(n))
 	return chunk, nil
 }
 
@@ -191,11 +191,14 @@ func (t *rpc) fetch(from replication.ReplicaID, m *pb.RaftMessage) (*fetched, er
 	idle := time.AfterFunc(t.options.FetchTimeout, cancel)
 	token := callToken(m.GetCall())
 	t.counters.fetchesBegun.Add(1)
+	t.counters.fetchDone.Store(0)
+	t.counters.fetchTotal.Store(m.GetSize())
 	_, chunks, err := t.options.Transport.FetchCheckpoint(ctx, from, replication.CheckpointRequest{Resume: token})
 	if err != nil {
 		idle.Stop()
 		cancel()
 		t.counters.fetchesFailed.Add(1)
+		t.counters.fetchTotal.Store(0)
 		return nil, fmt.Errorf("raft: fetch a snapshot: %w", err)
 	}
 	return &fetched{rpc: t, cancel: cancel, idle: idle, chunks: chunks}, nil
@@ -232,11 +235,14 @@ func (f *fetched) chunk() {
 		f.next++
 		f.rest = chunk.Data
 		f.rpc.counters.fetchBytes.Add(uint64(len(chunk.Data)))
+		f.rpc.counters.fetchDone.Add(uint64(len(chunk.Data)))
 	}
 }
 
 // end lets the other side go.
 func (f *fetched) end() {
+	f.rpc.counters.fetchDone.Store(0)
+	f.rpc.counters.fetchTotal.Store(0)
 	f.idle.Stop()
 	_ = f.chunks.Close() // it was only read
 	f.cancel()

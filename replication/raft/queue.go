@@ -78,6 +78,13 @@ func (q *queue) take(before []proposal) ([]proposal, bool) {
 	}
 }
 
+// load is how many operations wait for their answers, and their bytes.
+func (q *queue) load() (operations, bytes uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return uint64(q.unanswered), uint64(q.bytes)
+}
+
 // answer gives an operation its outcome.
 func (q *queue) answer(p proposal, result replication.Result) {
 	p.done(result)

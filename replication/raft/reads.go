@@ -36,7 +36,6 @@ func (r *Replica) ask() {
 		case <-r.asking:
 			r.answerReads() // alone, there is nobody to ask
 			if r.rounds.isWaiting() {
-				r.counters.readsRounds.Add(1)
 				_ = r.raft.VerifyLeader().Error() // what it says does not count (rounds)
 				r.answerReads()
 			}
@@ -58,6 +57,7 @@ func (r *Replica) answerReads() {
 	term, leader := replication.ViewNumber(r.raft.CurrentTerm()), r.raft.State() == hraft.Leader
 	for _, read := range reads {
 		if leader && read.view == term && r.machine.brokenBy() == nil {
+			r.counters.readsByRound.Add(1)
 			read.done(nil)
 		} else {
 			read.done(r.leadsNoMore(read.view))

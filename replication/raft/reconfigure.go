@@ -21,24 +21,24 @@ const settlePatience = 4
 // Reconfigure implements replication.Reconfigurer. The epoch begins with a command in the log, for all members at once;
 // hashicorp/raft's configuration follows one server at a time (drive.go), and is waited for a little.
 func (r *Replica) Reconfigure(ctx context.Context, change replication.Change) (replication.Report, error) {
-	report, err := r.reconfigure(ctx, change)
+	report, outcome, err := r.reconfigure(ctx, change)
 	if !change.DryRun {
-		r.counters.reconfigured(err)
+		r.counters.reconfigurations[outcome].Add(1)
 	}
 	return report, err
 }
 
-func (r *Replica) reconfigure(ctx context.Context, change replication.Change) (replication.Report, error) {
+func (r *Replica) reconfigure(ctx context.Context, change replication.Change) (replication.Report, changeOutcome, error) {
 	if err := context.Cause(ctx); err != nil {
-		return replication.Report{}, err
+		return replication.Report{}, outcomeRefused, err
 	}
 	if err := r.enter(); err != nil {
-		return replication.Report{}, err
+		return replication.Report{}, outcomeRefused, err
 	}
 	defer r.running.Done()
 	view := replication.ViewNumber(r.leading.Load())
 	if err := r.leads(view); err != nil {
-		return replication.Report{}, err
+		return replication.Report{}, outcomeRefused, err
 	}
 	begun := !change.DryRun && r.changing.CompareAndSwap(false, true)
 	next, report, err := r.consider(change, begun)
@@ -46,7 +46,7 @@ func (r *Replica) reconfigure(ctx context.Context, change replication.Change) (r
 		if begun {
 			r.changing.Store(false)
 		}
-		return report, err
+		return report, outcomeRefused, err
 	}
 	r.options.Logger.Info("reconfiguring", "group", r.options.Group, "replica", r.options.Self, "epoch", next.Epoch, "members", next.ids())
 	fate := make(chan error, 1)
@@ -59,9 +59,21 @@ func (r *Replica) reconfigure(ctx context.Context, change replication.Change) (r
 		if err == nil {
 			r.awaitSettled(ctx, next)
 		}
-		return report, err
+		return report, outcomeOf(err), err
 	case <-ctx.Done():
-		return report, fmt.Errorf("%w: %w", replication.ErrOutcomeUnknown, context.Cause(ctx))
+		return report, outcomeUnknown, fmt.Errorf("%w: %w", replication.ErrOutcomeUnknown, context.Cause(ctx))
+	}
+}
+
+// outcomeOf is how something ended that was begun.
+func outcomeOf(err error) changeOutcome {
+	switch {
+	case err == nil:
+		return outcomeDone
+	case errors.Is(err, replication.ErrOutcomeUnknown):
+		return outcomeUnknown
+	default:
+		return outcomeOvertaken
 	}
 }
 

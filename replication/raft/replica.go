@@ -17,6 +17,7 @@ var (
 	_ replication.Replicator        = (*Replica)(nil)
 	_ replication.PrimaryTransferer = (*Replica)(nil)
 	_ replication.Reconfigurer      = (*Replica)(nil)
+	_ replication.Measurer          = (*Replica)(nil)
 )
 
 // Replica is one replica of a group. Its methods may be called from many goroutines at once.
@@ -94,7 +95,7 @@ func Open(options Options) (*Replica, error) {
 func (r *Replica) build() error {
 	o := r.options
 	var err error
-	if r.guard, err = newGuard(o.Storage, o.EntryCacheBytesMax, &r.forgotten, r.fail); err != nil {
+	if r.guard, err = newGuard(o.Storage, o.EntryCacheBytesMax, &r.forgotten, &r.counters, r.fail); err != nil {
 		return err
 	}
 	store := o.Storage.snapshots

@@ -143,8 +143,11 @@ func (r *rounds) close(why error) []waitingRead {
 	return waiting
 }
 
-func (r *rounds) isWaiting() bool {
+func (r *rounds) isWaiting() bool { return r.load() > 0 }
+
+// load is how many reads wait.
+func (r *rounds) load() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.waiting) > 0
+	return uint64(len(r.waiting))
 }

@@ -32,11 +32,12 @@ type rpc struct {
 	notices   *notice.Log
 	counters  *counters
 
-	ctx       context.Context // ends with cut
-	cutNow    context.CancelFunc
-	running   sync.WaitGroup
-	consumer  chan hraft.RPC
-	heartbeat atomic.Pointer[func(hraft.RPC)]
+	ctx      context.Context // ends with cut
+	cutNow   context.CancelFunc
+	running  sync.WaitGroup
+	consumer chan hraft.RPC
+	busy     atomic.Bool   // the library is at a call
+	engaged  chan struct{} // has a token when it has begun with one
 
 	// leads reports whether this replica is the leader of a term; set before the library runs.
 	leads func(term uint64) bool
@@ -75,7 +76,7 @@ type call struct {
 
 func newRPC(o Options, r *rounds, f *forgotten, n *notice.Log, c *counters) *rpc {
 	t := &rpc{
-		options: o, self: o.self(), rounds: r, hearing: newHearing(), opened: rand.Uint64(), others: map[peer]uint64{}, forgotten: f, notices: n, counters: c, consumer: make(chan hraft.RPC), last: rand.Uint64(),
+		options: o, self: o.self(), rounds: r, hearing: newHearing(), opened: rand.Uint64(), engaged: make(chan struct{}, 1), others: map[peer]uint64{}, forgotten: f, notices: n, counters: c, consumer: make(chan hraft.RPC), last: rand.Uint64(),
 		calls: map[uint64]*call{}, offers: map[uint64]*offer{}, missed: map[peer]chan struct{}{},
 		requests:   newInbox(o.MessagesMax, o.MessagesBytesMax),
 		heartbeats: newInbox(heartbeatsMax, o.MessagesBytesMax),
@@ -115,8 +116,8 @@ func (t *rpc) EncodePeer(id hraft.ServerID, _ hraft.ServerAddress) []byte { retu
 // DecodePeer is the library's business.
 func (t *rpc) DecodePeer(name []byte) hraft.ServerAddress { return hraft.ServerAddress(name) }
 
-// SetHeartbeatHandler sets who takes heartbeats, beside all else that is going on.
-func (t *rpc) SetHeartbeatHandler(handle func(hraft.RPC)) { t.heartbeat.Store(&handle) }
+// SetHeartbeatHandler would be for calling the library about heartbeats beside its main loop (heartbeats.go).
+func (t *rpc) SetHeartbeatHandler(func(hraft.RPC)) {}
 
 // begin sends a call.
 func (t *rpc) begin(id hraft.ServerID, m *pb.RaftMessage) (*call, error) {
@@ -151,8 +152,7 @@ func (t *rpc) send(to peer, m *pb.RaftMessage) error {
 	if t.ctx.Err() != nil {
 		return errCut
 	}
-	t.counters.messagesSent.Add(1)
-	t.counters.bytesSent.Add(uint64(len(payload)))
+	t.counters.sent.add(m, len(payload))
 	t.options.Transport.Send(to.id, payload)
 	return nil
 }
@@ -312,9 +312,8 @@ func (t *rpc) receive(from replication.ReplicaID, payload []byte) {
 	if t.ctx.Err() != nil {
 		return
 	}
-	t.counters.messagesReceived.Add(1)
-	t.counters.bytesReceived.Add(uint64(len(payload)))
 	m, err := decode(payload)
+	t.counters.received.add(m, len(payload))
 	if err != nil {
 		t.refuse(from, err)
 		return
@@ -330,6 +329,7 @@ func (t *rpc) receive(from replication.ReplicaID, payload []byte) {
 	}
 	t.heardFrom(sender, m.GetOpened())
 	t.hearing.note(sender)
+	t.counters.hears(m)
 	if m.GetAnswer() {
 		t.answered(sender, m)
 		return
@@ -356,7 +356,11 @@ func (t *rpc) exchange(from peer, m *pb.RaftMessage) {
 
 func (t *rpc) refuse(from replication.ReplicaID, err error) {
 	t.notices.Warn("message refused", fmt.Sprint(from), "from", from, "error", err)
-	t.counters.messagesRefused.Add(1)
+	if errors.Is(err, errIncarnation) {
+		t.counters.refusedLife.Add(1)
+	} else {
+		t.counters.refusedMalformed.Add(1)
+	}
 }
 
 // answered gives an answer to who waits for it; late ones are for nobody.
@@ -401,11 +405,9 @@ func (t *rpc) handle(in incoming) {
 	case <-t.ctx.Done():
 		return
 	}
-	select {
-	case answer := <-answers:
-		_ = t.send(in.from, encodeResponse(in.message, answer.Response, answer.Error)) // the same
-	case <-t.ctx.Done():
-	}
+	t.engage(in.message, true)
+	defer t.engage(in.message, false)
+	t.finish(in, answers)
 }
 
 // prepare makes a call out of a message; end lets go what it holds.
@@ -437,26 +439,6 @@ func (t *rpc) prepare(in incoming) (call hraft.RPC, end func(), err error) {
 	default:
 	}
 	return call, func() {}, nil
-}
-
-// handleHeartbeat answers a heartbeat though the library's main loop may be busy.
-func (t *rpc) handleHeartbeat(in incoming) {
-	handle := t.heartbeat.Load()
-	if handle == nil {
-		return
-	}
-	command, err := command(in.from, in.message)
-	if err != nil {
-		t.refuse(in.from.id, err)
-		return
-	}
-	answers := make(chan hraft.RPCResponse, 1)
-	(*handle)(hraft.RPC{Command: command, RespChan: answers})
-	select {
-	case answer := <-answers:
-		_ = t.send(in.from, encodeResponse(in.message, answer.Response, answer.Error)) // there will be another one
-	default: // it is shutting down
-	}
 }
 
 // callToken names a call where a snapshot is fetched.

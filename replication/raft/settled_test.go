@@ -121,7 +121,7 @@ func TestASnapshotThatItHas(t *testing.T) {
 // TestALaterSnapshotStays: one that is written while a later one is installed takes nothing away, and is no failure.
 func TestALaterSnapshotStays(t *testing.T) {
 	directory, storage := created(t, DurabilitySync)
-	g, err := newGuard(storage, 1000, &forgotten{}, func(err error) { t.Error(err) })
+	g, err := newGuard(storage, 1000, &forgotten{}, &counters{}, func(err error) { t.Error(err) })
 	require.NoError(t, err)
 	s := storage.snapshots
 	s.forgotten, s.fail, s.halted, s.settle, s.arrives = g.forgotten, g.fail, &g.halted, g.settle, storage.arrives
@@ -155,7 +155,7 @@ func TestALaterSnapshotStays(t *testing.T) {
 func TestTheLogIsKeptToTheSnapshotBefore(t *testing.T) {
 	storage := NewMemoryStorage()
 	var failure error
-	g, err := newGuard(storage, 1000, &forgotten{}, func(err error) { failure = err })
+	g, err := newGuard(storage, 1000, &forgotten{}, &counters{}, func(err error) { failure = err })
 	require.NoError(t, err)
 	require.NoError(t, g.StoreLogs(entries(1, 100, 1)))
 	bounds := func() [2]uint64 { first, last := g.bounds(); return [2]uint64{first, last} }

@@ -202,7 +202,7 @@ func TestBoltDeletesWhatItIsTold(t *testing.T) {
 	directory := t.TempDir()
 	require.NoError(t, Create(directory, DurabilitySync))
 	storage := reopened(t, directory, DurabilitySync)
-	g, err := newGuard(storage, 1000, &forgotten{}, func(err error) { t.Error(err) })
+	g, err := newGuard(storage, 1000, &forgotten{}, &counters{}, func(err error) { t.Error(err) })
 	require.NoError(t, err)
 	for index := uint64(1); index <= 2000; index += 100 {
 		require.NoError(t, g.StoreLogs(entries(index, index+99, 300)))

@@ -73,6 +73,7 @@ func (heavy) Release() {}
 // node is a process of its own, as far as gRPC can tell, with a replica in each of two groups.
 type node struct {
 	id        replication.ReplicaID
+	address   string
 	transport *transport.Transport
 	server    *grpc.Server
 	groups    []*transport.Group
@@ -96,28 +97,7 @@ func newNodes(t *testing.T) []*node {
 	}
 	var nodes []*node
 	for i, listener := range listeners {
-		n := &node{id: replication.ReplicaID(i + 1), server: grpc.NewServer(grpc.MaxRecvMsgSize(transport.PayloadBytesMaxDefault + transport.MessageOverhead))}
-		var err error
-		n.transport, err = transport.New(transport.Options{Cluster: [16]byte{1}, Address: listener.Addr().String()})
-		require.NoError(t, err)
-		n.transport.RegisterServer(n.server)
-		go func() { _ = n.server.Serve(listener) }()
-		n.replicas, n.machines = make([]*raft.Replica, groups), make([]*sums, groups)
-		for group := range groups {
-			end, err := n.transport.Group(transport.Local{Group: uint32(group), Replica: uint32(n.id), Backend: streams.Backend}, addresses)
-			require.NoError(t, err)
-			n.groups, n.storages = append(n.groups, end), append(n.storages, raft.NewMemoryStorage())
-		}
-		nodes = append(nodes, n)
-		t.Cleanup(func() {
-			for group := range groups {
-				if n.replicas[group] != nil {
-					n.stop(t, group)
-				}
-			}
-			require.NoError(t, n.transport.Close())
-			n.server.Stop()
-		})
+		nodes = append(nodes, newNode(t, replication.ReplicaID(i+1), listener, addresses))
 	}
 	for _, n := range nodes {
 		for group := range groups {
@@ -127,12 +107,42 @@ func newNodes(t *testing.T) []*node {
 	return nodes
 }
 
+// newNode boots a node that knows those at these addresses.
+func newNode(t *testing.T, id replication.ReplicaID, listener net.Listener, addresses map[uint32]string) *node {
+	t.Helper()
+	n := &node{
+		id: id, address: listener.Addr().String(),
+		server: grpc.NewServer(grpc.MaxRecvMsgSize(transport.PayloadBytesMaxDefault + transport.MessageOverhead)),
+	}
+	var err error
+	n.transport, err = transport.New(transport.Options{Cluster: [16]byte{1}, Address: n.address})
+	require.NoError(t, err)
+	n.transport.RegisterServer(n.server)
+	go func() { _ = n.server.Serve(listener) }()
+	n.replicas, n.machines = make([]*raft.Replica, groups), make([]*sums, groups)
+	for group := range groups {
+		end, err := n.transport.Group(transport.Local{Group: uint32(group), Replica: uint32(n.id), Backend: streams.Backend}, addresses)
+		require.NoError(t, err)
+		n.groups, n.storages = append(n.groups, end), append(n.storages, raft.NewMemoryStorage())
+	}
+	t.Cleanup(func() {
+		for group := range groups {
+			if n.replicas[group] != nil {
+				n.stop(t, group)
+			}
+		}
+		require.NoError(t, n.transport.Close())
+		n.server.Stop()
+	})
+	return n
+}
+
 func (n *node) start(t *testing.T, group int) {
 	t.Helper()
 	n.machines[group] = &sums{}
 	replica, err := raft.Open(raft.Options{
 		Group: replication.GroupID(group), Self: n.id, Members: []replication.ReplicaID{1, 2, 3}, Storage: n.storages[group],
-		Transport: streams.Of(n.groups[group]), StateMachine: n.machines[group],
+		Transport: streams.Of(n.groups[group]), StateMachine: n.machines[group], Joining: n.id > 3,
 	})
 	require.NoError(t, err)
 	n.replicas[group] = replica
@@ -192,8 +202,48 @@ func TestManyGroupsOverOneListener(t *testing.T) {
 			require.Eventually(t, func() bool { return n.machines[group].read() == sum }, 30*time.Second, time.Millisecond, "group %d, node %d", group, n.id)
 		}
 	}
-	counters := away.replicas[1].Status().Counters
+	counters := away.replicas[1].Measure().Values
 	require.NotZero(t, counters["checkpoint_fetches"])
 	require.GreaterOrEqual(t, counters["checkpoint_fetch_bytes"], uint64(ballast))
 	require.NotZero(t, away.transport.Counters()["checkpoints_fetched"])
+}
+
+// TestANewcomerThatNobodyWasToldOf is answered at the address that it names itself, gets the state, and becomes a member in
+// the place of another, who hears that it has left.
+func TestANewcomerThatNobodyWasToldOf(t *testing.T) {
+	nodes := newNodes(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	leader := commit(ctx, t, nodes, 0, 1, 20)
+	addresses := map[uint32]string{}
+	for _, n := range nodes {
+		addresses[uint32(n.id)] = n.address
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	fresh := newNode(t, 4, listener, addresses)
+	fresh.start(t, 0)
+	goes := nodes[int(leader.id)%3]
+	var members []replication.Member
+	for _, n := range append(nodes, fresh) {
+		if n != goes {
+			members = append(members, replication.Member{ID: n.id, Address: n.address})
+		}
+	}
+	require.Eventually(t, func() bool {
+		for _, n := range nodes {
+			_, err := n.replicas[0].Reconfigure(ctx, replication.Change{Epoch: 1, Members: members})
+			if err == nil || n.replicas[0].Membership().Epoch == 1 {
+				return true
+			}
+		}
+		return false
+	}, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return fresh.replicas[0].Status().Protocol == "normal" && goes.replicas[0].Status().Protocol == "left"
+	}, 30*time.Second, time.Millisecond)
+	goes.stop(t, 0)
+	all := append(nodes, fresh)
+	commit(ctx, t, all, 0, 21, 30)
+	require.Eventually(t, func() bool { return fresh.machines[0].read() == 30 }, 30*time.Second, time.Millisecond)
 }
