@@ -7,7 +7,7 @@ TOOLS := $(CURDIR)/bin
 SEEDS ?= 500000
 FUZZ ?= 20000x
 
-.PHONY: help build test race lint generate generate-check fuzz sim chaos bench bench-peers
+.PHONY: help build test race lint generate generate-check fuzz sim chaos bench bench-replication bench-peers
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -50,3 +50,6 @@ bench: ## the benchmark matrix, with its baseline
 
 bench-peers: ## one group of lni/dragonboat, to be compared with `viewline bench replication`
 	cd bench/peers && go run ./dragonboat
+
+bench-replication: ## the backends of replication against each other: an hour, goes on where it was interrupted
+	scripts/bench-replication.sh

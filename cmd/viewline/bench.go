@@ -56,6 +56,7 @@ code 8. Frames and fsyncs are those of all nodes together.`,
 	flags.BoolVar(&f.cluster.Leases, "leases", true, "let the primaries of the cluster that is started read under leases")
 	flags.StringVar(&f.cluster.Log, "log", "bbolt", "how the replicas of the cluster that is started keep their logs: bbolt or wal")
 	flags.BoolVar(&f.echo, "echo", false, "measure plain unary gRPC calls too, as a baseline")
+	command.AddCommand(a.benchReplicationCommand())
 	return command
 }
 

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/viewline/viewline/bench"
+	"github.com/viewline/viewline/bench/backends"
 	"github.com/viewline/viewline/clerk"
 	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/internal/bank"
@@ -80,7 +81,7 @@ func outcomes() []verdict {
 		{
 			[]error{
 				chaos.ErrStale, chaos.ErrDiverged, chaos.ErrVoid, chaos.ErrStuck, registers.ErrNotLinearizable, registers.ErrUndecided,
-				tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks, errSimulation,
+				tree.ErrDiffers, tree.ErrFormat, bank.ErrBooks, errSimulation, backends.ErrPolicy, backends.ErrVoid, backends.ErrDiffers,
 			},
 			exitVerification, "",
 		},
@@ -222,7 +223,7 @@ func usages() []verdict {
 			exitUsage,
 			"choose another: --name NAME",
 		},
-		{[]error{cluster.ErrOptions, node.ErrOptions, chaos.ErrOptions, bench.ErrOptions}, exitUsage, ""},
+		{[]error{cluster.ErrOptions, node.ErrOptions, chaos.ErrOptions, bench.ErrOptions, backends.ErrOptions, backends.ErrResults}, exitUsage, ""},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ import (
 
 // TestMain makes this test binary a node when a demo in a test starts it as one.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "coordinator" || os.Args[1] == "shardserver") {
+	if len(os.Args) > 1 && slices.Contains([]string{"coordinator", "shardserver", "bench"}, os.Args[1]) {
 		main()
 	}
 	os.Exit(m.Run())
@@ -71,6 +72,17 @@ func TestUsageErrors(t *testing.T) {
 		{"chaos --partitions walls", "namespaces, proxy and off"},
 		{"chaos --replicas 2", "need 3 or more"},
 		{"bench --theta -1", "theta -1"},
+		{"bench replication --backends paxos", "there are vr"},
+		{"bench replication --scenario sleep", "there are [throughput failover catchup]"},
+		{"bench replication --durability async", "there are [sync memory]"},
+		{"bench replication --replicas 2", "need 3 to 7"},
+		{"bench replication --runs 0", "need more than 0"},
+		{"bench replication --warmup 0", "need more than 0"},
+		{"bench replication --report", "--report needs --results FILE"},
+		{"bench replication --report --results /does/not/exist", "no such file"},
+		{"bench replication --results " + config, "line 1"},
+		{"bench replication --profile /does/not/exist", "no such file"},
+		{"bench replication --view-change-timeout 1ms", "twice the heartbeat"},
 		{"demo extra", "1 arguments do not fit; usage: viewline demo"},
 	} {
 		t.Run(c.line, func(t *testing.T) {

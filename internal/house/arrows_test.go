@@ -75,12 +75,15 @@ var arrows = map[string][]string{
 	"sim/group":           {"replication/vr/core", "replication/vr/transfer", "replication/vr/force", "internal/omit"},
 	"sim/transactions":    {"txn", "txn/commit", "txn/terminate", "txn/history", "check", "internal/omit"},
 	"bench":               {"txn", "check", "clerk", "cluster", "cluster/process", "internal/survey"},
+	"bench/backends": {
+		"replication", "replication/transport", "replication/vr", "replication/vr/storage", "replication/vr/streams",
+	},
 	"examples/kvhttp": {
 		"replication", "replication/sessions", "replication/transport", "replication/vr", "replication/vr/storage", "replication/vr/streams",
 	},
 	"examples/metadata": {"replication", "replication/sessions"},
 	"cmd/viewline": {
-		"txn", "clerk", "cluster", "bench", "internal/bank", "internal/chaos", "internal/demo", "internal/node", "internal/route",
+		"txn", "clerk", "cluster", "bench", "bench/backends", "internal/bank", "internal/chaos", "internal/demo", "internal/node", "internal/route",
 		"internal/registers", "internal/script", "internal/survey", "internal/tree", "sim/group",
 	},
 }
