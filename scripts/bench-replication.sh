@@ -4,7 +4,7 @@
 # Variables: BACKENDS, RUNS (5), KILLS (20), DURATION (3s) of the measured part of a run, RESULTS, PLOTS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-backends=${BACKENDS:-vr,vr/wal}
+backends=${BACKENDS:-vr,raft,vr/wal}
 results=${RESULTS:-bench-replication.jsonl}
 plots=${PLOTS:-$(dirname "$results")}
 binary=$(mktemp -d)/viewline

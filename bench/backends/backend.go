@@ -41,7 +41,7 @@ type opening struct {
 }
 
 // registry is every backend there is.
-func registry() []backend { return viewstamped() }
+func registry() []backend { return append(viewstamped(), raftBoltDB()) }
 
 func find(known []backend, name string) (backend, bool) {
 	at := slices.IndexFunc(known, func(b backend) bool { return b.name == name })

@@ -70,18 +70,19 @@ func shortIn(directory string) Options {
 	return Options{
 		Command: []string{binary, replicaArgument}, Proposers: []int{4}, ValueBytes: []int{1024}, Runs: 1, Kills: 1,
 		Duration: 100 * time.Millisecond, Warmup: 10 * time.Millisecond, BehindBytes: 1 << 20, Directory: directory,
-		known: testRegistry(), Terms: Terms{ViewChangeTimeout: 2 * time.Second, CheckpointBytes: 256 << 10},
+		known: testRegistry(), Terms: Terms{ViewChangeTimeout: time.Second, CheckpointBytes: 256 << 10},
 	}
 }
 
 // TestThroughput measures, and takes what it has measured from the file the second time.
 func TestThroughput(t *testing.T) {
+	t.Parallel()
 	o := short(t)
-	o.Backends, o.Durabilities = []string{"vr", "vr/wal"}, []string{Sync, Memory}
+	o.Backends, o.Durabilities = []string{"vr", "raft", "vr/wal"}, []string{Sync, Memory}
 	o.Results, o.Profiles = filepath.Join(t.TempDir(), "results"), t.TempDir()
 	records, err := Compare(t.Context(), o)
 	require.NoError(t, err)
-	require.Len(t, records, 3, "vr/wal has no log in memory")
+	require.Len(t, records, 5, "vr/wal has no log in memory")
 	for _, r := range records {
 		require.Positive(t, r.Speed.Operations)
 		require.Positive(t, r.Speed.CPUMicros)
@@ -91,7 +92,7 @@ func TestThroughput(t *testing.T) {
 	}
 	profiles, err := os.ReadDir(o.Profiles)
 	require.NoError(t, err)
-	require.Len(t, profiles, 9)
+	require.Len(t, profiles, 15)
 	requireEmpty(t, o.Directory)
 
 	o.Command = []string{"/does/not/exist"}
@@ -107,26 +108,31 @@ func TestThroughput(t *testing.T) {
 }
 
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	o := short(t)
-	o.Scenarios = []string{Failover}
+	o.Scenarios, o.Backends = []string{Failover}, []string{"vr", "raft"}
 	records, err := Compare(t.Context(), o)
 	require.NoError(t, err)
-	require.Len(t, records, 1)
-	require.Positive(t, records[0].Outage.Took)
+	require.Len(t, records, 2)
+	for _, r := range records {
+		require.Positive(t, r.Outage.Took)
+	}
 	requireEmpty(t, o.Directory)
 }
 
 func TestCatchup(t *testing.T) {
+	t.Parallel()
 	o := short(t)
-	o.Scenarios = []string{Catchup}
+	o.Scenarios, o.Backends = []string{Catchup}, []string{"vr", "raft"}
 	records, err := Compare(t.Context(), o)
 	require.NoError(t, err)
-	require.Len(t, records, 1)
-	r := records[0].Return
-	require.Positive(t, r.Took)
-	require.Positive(t, r.Whole)
-	require.Positive(t, r.Down)
-	require.Greater(t, r.Bytes, uint64(256<<10), "the replica had to fetch something")
+	require.Len(t, records, 2)
+	for _, r := range records {
+		require.Positive(t, r.Return.Took)
+		require.Positive(t, r.Return.Whole)
+		require.Positive(t, r.Return.Down)
+		require.Greater(t, r.Return.Bytes, uint64(256<<10), "the replica had to fetch something")
+	}
 	requireEmpty(t, o.Directory)
 }
 
@@ -150,6 +156,7 @@ func TestOtherPolicyIsRefused(t *testing.T) {
 
 // TestInterrupted: nothing is left of a comparison that is given up, at whatever it is.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	o := short(t)
 	o.Duration = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())

@@ -37,6 +37,7 @@ func beParent(directory string) {
 
 // TestNoOrphans: the replicas of a parent that is killed end by themselves.
 func TestNoOrphans(t *testing.T) {
+	t.Parallel()
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	parent := exec.Command(binary, parentArgument, t.TempDir())

@@ -41,7 +41,7 @@ batch, which no other backend has: it is shown beside the others.
 Before anything is measured it is looked at when each backend syncs (by the kernel's word, on Linux); one that does so on
 less than a majority before it acknowledges, or syncs in memory, is refused with exit code 8. So is a run whose replicas
 end in different states, or without what was acknowledged.`,
-		Example: `  viewline bench replication --backends vr,vr/wal --proposers 1,64
+		Example: `  viewline bench replication --backends vr,raft --proposers 1,64
   viewline bench replication --scenario failover --kills 20
   viewline bench replication --results runs.jsonl            # run again, it goes on where it was interrupted
   viewline bench replication --results runs.jsonl --report   # tables in markdown, nothing is run`,
@@ -59,7 +59,7 @@ end in different states, or without what was acknowledged.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringSliceVar(&f.Backends, "backends", []string{"vr"}, "what is measured: vr, vr/wal")
+	flags.StringSliceVar(&f.Backends, "backends", []string{"vr", "raft"}, "what is measured: vr, raft, vr/wal")
 	flags.StringSliceVar(&f.Scenarios, "scenario", []string{backends.Throughput}, "throughput, failover, catchup")
 	flags.StringSliceVar(&f.Durabilities, "durability", []string{backends.Sync}, "sync, memory")
 	flags.IntSliceVar(&f.Replicas, "replicas", []int{3}, "of a group: 3, 5 or 7")

@@ -19,7 +19,7 @@ func TestBenchReplication(t *testing.T) {
 	// Variables are for this process: a replica takes everything from who started it.
 	t.Setenv("VIEWLINE_OUTPUT", "table")
 	results := filepath.Join(t.TempDir(), "results")
-	line := strings.Fields("bench replication --runs 1 --proposers 2 --duration 50ms --warmup 1ms --view-change-timeout 2s --results " + results)
+	line := strings.Fields("bench replication --backends vr --runs 1 --proposers 2 --duration 50ms --warmup 1ms --view-change-timeout 2s --results " + results)
 	got := execute(t, "", line...)
 	require.Equal(t, exitOK, got.code, got.err)
 	require.Contains(t, got.out, "THROUGHPUT  REPLICAS  BYTES  PROPOSERS  BACKEND  RUNS  OPS/S")

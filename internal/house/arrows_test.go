@@ -76,7 +76,8 @@ var arrows = map[string][]string{
 	"sim/transactions":    {"txn", "txn/commit", "txn/terminate", "txn/history", "check", "internal/omit"},
 	"bench":               {"txn", "check", "clerk", "cluster", "cluster/process", "internal/survey"},
 	"bench/backends": {
-		"replication", "replication/transport", "replication/vr", "replication/vr/storage", "replication/vr/streams",
+		"replication", "replication/transport", "replication/raft", "replication/raft/streams", "replication/vr", "replication/vr/storage",
+		"replication/vr/streams",
 	},
 	"examples/kvhttp": {
 		"replication", "replication/sessions", "replication/transport", "replication/vr", "replication/vr/storage", "replication/vr/streams",
