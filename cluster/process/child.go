@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/viewline/viewline/cluster"
+	"github.com/viewline/viewline/internal/signals"
 )
 
 // Node names a replica of a group, and so its process.
@@ -48,7 +49,7 @@ func (c *child) start() error {
 		return fmt.Errorf("process: %w", err)
 	}
 	command := c.command()
-	command.Stdout, command.Stderr, command.SysProcAttr = log, log, attributes()
+	command.Stdout, command.Stderr, command.SysProcAttr = log, log, signals.Attributes()
 	err = c.launch(c.node, command)
 	// The child has the file now.
 	if err = errors.Join(err, log.Close()); err != nil {
@@ -86,7 +87,7 @@ func (c *child) stopped() (bool, error) {
 	if c.running == nil {
 		return false, fmt.Errorf("%w: %v", ErrNotRunning, c.node)
 	}
-	return stopped(c.running.Process.Pid)
+	return signals.Stopped(c.running.Process.Pid)
 }
 
 // kill ends the process without warning and waits until it is gone.

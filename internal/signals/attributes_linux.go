@@ -1,9 +1,9 @@
-package process
+package signals
 
 import "syscall"
 
-// attributes put a child into a process group of its own, so that an interrupt from the terminal reaches only
+// Attributes put a child into a process group of its own, so that an interrupt from the terminal reaches only
 // this process, and have the kernel end the child when this process dies.
-func attributes() *syscall.SysProcAttr {
+func Attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

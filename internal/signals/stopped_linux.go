@@ -1,4 +1,4 @@
-package process
+package signals
 
 import (
 	"bytes"
@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 )
 
-// stopped reports whether every thread of a process stands still. SIGSTOP takes effect only once a thread of the
+// Stopped reports whether every thread of a process stands still. SIGSTOP takes effect only once a thread of the
 // process is scheduled to receive it, which on a busy machine is long after kill has returned, and a SIGCONT before
 // that takes it back.
-func stopped(pid int) (bool, error) {
+func Stopped(pid int) (bool, error) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	if err != nil {
-		return false, fmt.Errorf("process: %w", err)
+		return false, fmt.Errorf("signals: %w", err)
 	}
 	for _, thread := range threads {
 		text, err := os.ReadFile(thread)
@@ -23,7 +23,7 @@ func stopped(pid int) (bool, error) {
 			continue // the thread has ended meanwhile
 		}
 		if err != nil {
-			return false, fmt.Errorf("process: %w", err)
+			return false, fmt.Errorf("signals: %w", err)
 		}
 		// The state follows the name, which is in parentheses and may hold anything.
 		_, state, found := bytes.Cut(text[bytes.LastIndexByte(text, ')'):], []byte(" "))

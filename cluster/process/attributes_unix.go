@@ -1,9 +1,0 @@
-//go:build unix && !linux
-
-package process
-
-import "syscall"
-
-// attributes put a child into a process group of its own, so that an interrupt from the terminal reaches only
-// this process.
-func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
