@@ -6,73 +6,78 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/raft"
+	"github.com/viewline/viewline/replication/raft/streams"
 	"github.com/viewline/viewline/replication/replicationtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// stores is what the replicas of a group store, in directories.
-type stores struct {
-	durability  raft.Durability
-	directories []string
-	open        []*raft.Storage // of the present life, or of the last
+func TestMain(m *testing.M) {
+	replicationtest.Main(backends()...)
+	goleak.VerifyTestMain(m)
 }
 
-func newStores(t *testing.T, n int, durability raft.Durability) *stores {
-	t.Helper()
-	s := &stores{durability: durability, open: make([]*raft.Storage, n)}
-	for range n {
-		directory := t.TempDir()
-		require.NoError(t, raft.Create(directory, durability))
-		s.directories = append(s.directories, directory)
+// TestConformance runs what every backend has to pass.
+func TestConformance(t *testing.T) {
+	for i, backend := range backends() {
+		if testing.Short() && i > 0 {
+			continue // what differs is tested by itself too
+		}
+		t.Run(durabilities()[i].String(), func(t *testing.T) { replicationtest.Run(t, backend) })
 	}
-	return s
 }
 
-// Open opens a replica on its directory.
-func (s *stores) Open(o replicationtest.Options) (replication.Replicator, error) {
-	storage, err := raft.OpenUnsynced(s.directories[o.Self-1], s.durability)
+func durabilities() []raft.Durability {
+	return []raft.Durability{raft.DurabilitySync, raft.DurabilityMemory}
+}
+
+// backends are this one, in each durability.
+func backends() (all []replicationtest.Backend) {
+	for _, durability := range durabilities() {
+		all = append(all, replicationtest.Backend{
+			Name: "raft, " + durability.String(), Volatile: durability != raft.DurabilitySync,
+			Lacks:  []replicationtest.Interface{replicationtest.Reconfigurer, replicationtest.StaleReader},
+			Create: func(directory string) error { return raft.Create(directory, durability) },
+			Open: func(directory string, o replicationtest.Options) (replication.Replicator, func(), error) {
+				return openForSuite(directory, durability, o)
+			},
+		})
+	}
+	return all
+}
+
+// openForSuite opens a replica on its directory.
+func openForSuite(directory string, durability raft.Durability, o replicationtest.Options) (replication.Replicator, func(), error) {
+	storage, err := raft.OpenUnsynced(directory, durability)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s.open[o.Self-1] = storage
 	options := raft.Options{
-		Group: 7, Self: o.Self, Members: o.Members, Storage: storage, Durability: s.durability, StateMachine: o.StateMachine,
-		CheckpointEvery: o.CheckpointEvery, QueueMax: o.QueueMax, OperationBytesMax: o.OperationBytesMax, Logger: testLogger(),
+		Group: 7, Self: o.Self, Members: o.Members, Storage: storage, Durability: durability, StateMachine: o.StateMachine,
+		CheckpointEvery: o.CheckpointEvery, QueueMax: o.QueueMax, OperationBytesMax: o.OperationBytesMax,
+		BatchEntriesMax: o.BatchMax, Logger: testLogger(),
 		ViewChangeTimeout: 200 * time.Millisecond, RequestTimeout: 300 * time.Millisecond,
 	}
-	if len(o.Members) > 1 {
+	if o.BatchMax == 1 {
+		// The library sends one message when it is told of new entries, and what is left over when it tells of its commits.
+		options.CommitInterval = 2 * time.Millisecond
+	}
+	if o.Patient {
+		options.ViewChangeTimeout = 5 * time.Second
+	}
+	if o.Streams != nil {
+		options.Transport = streams.Of(o.Streams)
+	} else if len(o.Members) > 1 {
 		options.Transport = o.Transport
 	}
 	replica, err := raft.Open(options)
 	if err != nil {
 		_ = storage.Close() // the error says more
-		return nil, err
+		return nil, nil, err
 	}
-	return replica, nil
-}
-
-// Crash has the storage forget what is in memory.
-func (s *stores) Crash(id replication.ReplicaID) { s.open[id-1].Crash() }
-
-// TestConformance runs what every backend has to pass.
-func TestConformance(t *testing.T) {
-	for _, durability := range []raft.Durability{raft.DurabilitySync, raft.DurabilityMemory} {
-		if testing.Short() && durability != raft.DurabilitySync {
-			continue // what differs is tested by itself too
-		}
-		t.Run(durability.String(), func(t *testing.T) {
-			replicationtest.Run(t, replicationtest.Backend{
-				Name: "raft, " + durability.String(),
-				Make: func(t *testing.T, n int) replicationtest.Replicas { return newStores(t, n, durability) },
-			})
-		})
-	}
+	return replica, storage.Crash, nil
 }
 
 // testLogger shows what the replicas say when VIEWLINE_TEST_LOG is set.

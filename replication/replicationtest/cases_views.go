@@ -3,8 +3,8 @@ package replicationtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -13,27 +13,70 @@ import (
 )
 
 // electionThatFails: nobody has a quorum for a while, whoever tries; then somebody has.
-func electionThatFails(t *testing.T, b Backend) {
+func electionThatFails(t T, b Backend) {
 	g := newGroup(t, b, 3, Options{})
 	g.mustCommit(1, 5)
-	for _, id := range g.members {
-		g.network.isolate(id)
+	for i := range g.replicas {
+		g.network.isolate(g.id(i))
 	}
-	g.eventually("nobody leads", func() bool {
-		for _, replica := range g.replicas {
-			if replica.Status().Leading {
-				return false
-			}
-		}
-		return true
-	})
+	g.nobodyLeads()
 	g.network.heal()
 	g.mustCommit(6, 10)
 	g.finished(10)
 }
 
+// severalCandidates at the same time: what each has to say when it misses the primary is held up until all have said
+// something, and then comes at once. One of them leads, or the next time one does; no view is led twice.
+func severalCandidates(t T, b Backend) {
+	g := newGroup(t, b, 5, Options{})
+	last := 0
+	for range 5 {
+		g.mustCommit(last+1, last+5)
+		last += 5
+		primary, view := g.primary()
+		candidates := g.backups(primary)
+		g.network.isolate(g.id(primary))
+		for _, i := range candidates {
+			g.network.hold(g.id(i))
+		}
+		g.eventually("each has spoken", func() bool {
+			return !slices.ContainsFunc(candidates, func(i int) bool { return g.network.heldFrom(g.id(i)) == 0 })
+		})
+		for _, i := range candidates {
+			g.network.release(g.id(i))
+		}
+		g.mustCommit(last+1, last+5, primary)
+		last += 5
+		_, later := g.primary(primary)
+		require.Greater(t, later, view)
+		g.network.heal()
+	}
+	g.finished(last)
+}
+
+// electionsThatFail one after the other: whoever tries is not heard, again and again. When he is heard he leads.
+func electionsThatFail(t T, b Backend) {
+	g := newGroup(t, b, 3, Options{})
+	g.mustCommit(1, 5)
+	primary, view := g.primary()
+	for i := range g.replicas {
+		g.network.isolate(g.id(i))
+	}
+	g.nobodyLeads()
+	for _, i := range g.backups(primary) {
+		before := g.network.attempts(g.id(i))
+		g.eventually("it tries again and again", func() bool { return g.network.attempts(g.id(i)) >= before+10 })
+		require.False(t, g.replicas[i].Status().Leading)
+	}
+	g.network.heal()
+	g.mustCommit(6, 10)
+	_, later := g.primary()
+	require.Greater(t, later, view)
+	g.finished(10)
+}
+
 // sleepingMember: what is said to a backup and by it comes late, all of it.
-func sleepingMember(t *testing.T, b Backend) {
+func sleepingMember(t T, b Backend) {
 	g := newGroup(t, b, 3, Options{})
 	g.mustCommit(1, 5)
 	primary, _ := g.primary()
@@ -47,65 +90,28 @@ func sleepingMember(t *testing.T, b Backend) {
 
 // sleepingPrimary: another one takes its place; when it wakes, with what the others had said to it before, nobody is
 // told anything old.
-func sleepingPrimary(t *testing.T, b Backend) {
+func sleepingPrimary(t T, b Backend) {
 	g := newGroup(t, b, 3, Options{})
 	g.mustCommit(1, 5)
 	old, view := g.primary()
 	g.network.hold(g.id(old))
-	results := make(chan replication.Result, 1)
-	g.replicas[old].Submit(view, []byte("while asleep"), func(r replication.Result) { results <- r })
+	answers := g.newAnswers(1)
+	answers.submit(old, view, []byte("while asleep"))
 	g.mustCommit(6, 10, old)
 	read := make(chan error, 1)
 	g.replicas[old].ReadBarrier(view, func(err error) { read <- err })
 	g.network.release(g.id(old))
 	require.Error(t, <-read, "operations were acknowledged that it does not have")
-	var result replication.Result
-	select {
-	case result = <-results:
-	case <-g.ctx.Done():
-		t.Fatal("no outcome")
-	}
-	if replication.DidNotHappen(result.Err) {
-		g.read()
-	}
+	outcomes := answers.wait()
 	g.mustCommit(11, 15)
 	g.finished(15)
-	done := g.machines[g.read()].times([]byte("while asleep"))
-	require.LessOrEqual(t, done, 1)
-	if result.Err == nil {
-		require.Equal(t, 1, done)
-	} else if replication.DidNotHappen(result.Err) {
-		require.Zero(t, done)
-	}
+	g.judge(g.read(), outcomes)
 }
 
-// viewsOnlyRise: no view is led twice, and each one that leads later has a larger one.
-func viewsOnlyRise(t *testing.T, b Backend) {
+// viewsOnlyRise: no view is led twice, and each one that leads later has a larger one, in later lives too. (Every group of
+// the suite is watched for that.)
+func viewsOnlyRise(t T, b Backend) {
 	g := newGroup(t, b, 3, Options{})
-	var mu sync.Mutex
-	leaders := map[replication.ViewNumber]replication.ReplicaID{}
-	var watching sync.WaitGroup
-	watch := func(i int) {
-		replica, id := g.replicas[i], g.id(i)
-		watching.Go(func() {
-			last := replication.ViewNumber(0)
-			for event := range replica.Events() {
-				if !event.Leading {
-					continue
-				}
-				mu.Lock()
-				if _, led := leaders[event.View]; led || event.View <= last {
-					t.Errorf("view %d is led by %d and %d; before it, %d", event.View, leaders[event.View], id, last)
-				}
-				leaders[event.View] = id
-				mu.Unlock()
-				last = event.View
-			}
-		})
-	}
-	for i := range g.replicas {
-		watch(i)
-	}
 	previous := replication.ViewNumber(0)
 	for round := range 3 {
 		g.mustCommit(round+1, round+1)
@@ -114,19 +120,15 @@ func viewsOnlyRise(t *testing.T, b Backend) {
 		previous = view
 		g.stop(primary)
 		g.start(primary)
-		watch(primary)
 		g.eventually("a later view", func() bool { _, later := g.primary(); return later > view })
 	}
 	g.finished(3)
-	for i := range g.replicas {
-		g.stop(i)
-	}
-	watching.Wait()
-	require.GreaterOrEqual(t, len(leaders), 3)
+	g.closeAll()
+	require.GreaterOrEqual(t, g.views.count(), 3)
 }
 
 // boundToTheirView: who proposes under an earlier leadership is refused, though the same replica leads again.
-func boundToTheirView(t *testing.T, b Backend) {
+func boundToTheirView(t T, b Backend) {
 	g := newGroup(t, b, 1, Options{})
 	g.mustCommit(1, 1)
 	_, view := g.primary()
@@ -146,15 +148,14 @@ func boundToTheirView(t *testing.T, b Backend) {
 
 // readBarrierSees: readers at whoever claims to lead see everything that was acknowledged before they asked, while
 // primaries change.
-func readBarrierSees(t *testing.T, b Backend) {
+func readBarrierSees(t T, b Backend) {
 	g := newGroup(t, b, 3, Options{})
 	g.mustCommit(1, 1)
 	var mu sync.Mutex
 	acknowledged, reads := 1, 0
 	ctx, stop := context.WithCancel(g.ctx)
-	replicas := append([]replication.Replicator(nil), g.replicas...)
 	var readers sync.WaitGroup
-	for i, replica := range replicas {
+	for i, replica := range g.running() {
 		readers.Go(func() {
 			for ctx.Err() == nil {
 				status := replica.Status()
@@ -198,49 +199,25 @@ func readBarrierSees(t *testing.T, b Backend) {
 
 // stress: clients propose and replicas die, one at a time. What was acknowledged is there once, and what certainly did
 // not happen is not.
-func stress(t *testing.T, b Backend) {
+func stress(t T, b Backend) {
 	g := newGroup(t, b, 3, Options{CheckpointEvery: 25})
 	g.mustCommit(1, 1)
 	for round := range 3 {
 		primary, view := g.primary()
-		results := make(chan [2]any, 200)
+		answers := g.newAnswers(200)
 		for i := range 200 {
-			operation := fmt.Appendf(nil, "round %d, operation %d", round, i)
-			g.replicas[primary].Submit(view, operation, func(r replication.Result) { results <- [2]any{operation, r} })
+			answers.submit(primary, view, fmt.Appendf(nil, "round %d, operation %d", round, i))
 		}
 		if round%2 == 0 {
 			g.crash(primary)
 		} else {
 			g.crash(g.backups(primary)[0])
 		}
-		outcomes := map[string]replication.Result{}
-		for range 200 {
-			select {
-			case r := <-results:
-				outcomes[string(r[0].([]byte))] = r[1].(replication.Result)
-			case <-g.ctx.Done():
-				t.Fatal("an operation has no outcome")
-			}
-		}
-		reader := g.read()
-		for operation, result := range outcomes {
-			times := g.machines[reader].times([]byte(operation))
-			switch {
-			case result.Err == nil:
-				require.Equal(t, 1, times, operation)
-			case replication.DidNotHappen(result.Err):
-				require.Zero(t, times, operation)
-			default:
-				require.LessOrEqual(t, times, 1, operation)
-			}
-		}
+		g.judge(g.read(), answers.wait())
 		for i, replica := range g.replicas {
 			if replica == nil {
 				g.start(i)
-				g.eventually("it takes part again", func() bool {
-					g.commit(fmt.Appendf(nil, "keeps the group busy %d", round))
-					return g.replicas[i].Status().Protocol == "normal"
-				})
+				g.whole(i)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package replicationtest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/viewline/viewline/replication"
@@ -23,6 +24,10 @@ type Network struct {
 	ends  map[replication.ReplicaID]*End
 	cuts  map[[2]replication.ReplicaID]bool // from, to
 	holds map[replication.ReplicaID][]held
+	// tamper may change a checkpoint on its way; nil: it does not.
+	tamper func(chunks replication.ChunkReader) replication.ChunkReader
+	sent   uint64 // messages that had a way
+	tried  map[replication.ReplicaID]uint64
 }
 
 // held is a message that is held up.
@@ -34,16 +39,59 @@ type held struct {
 func newNetwork() *Network {
 	return &Network{
 		ends: map[replication.ReplicaID]*End{}, cuts: map[[2]replication.ReplicaID]bool{}, holds: map[replication.ReplicaID][]held{},
+		tried: map[replication.ReplicaID]uint64{},
 	}
 }
 
-// join returns a replica's end, a new one each time.
-func (n *Network) join(id replication.ReplicaID) *End {
+// join returns a replica's end, a new one each time. It reaches these until it is told otherwise, and whoever has
+// reached it.
+func (n *Network) join(id replication.ReplicaID, configured []replication.ReplicaID) *End {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	e := &End{network: n, id: id}
+	e := &End{network: n, id: id, contacts: map[replication.ReplicaID]bool{}}
+	for _, other := range configured {
+		e.contacts[other] = true
+	}
 	n.ends[id] = e
 	return e
+}
+
+// leave has nothing that comes from a replica's present end arrive any more.
+func (n *Network) leave(id replication.ReplicaID) { n.join(id, nil) }
+
+// count is how many messages had a way.
+func (n *Network) count() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sent
+}
+
+// attempts is how many messages a replica wanted to send, whether they had a way or not.
+func (n *Network) attempts(id replication.ReplicaID) uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.tried[id]
+}
+
+// heldFrom is how many messages of a replica are held up.
+func (n *Network) heldFrom(id replication.ReplicaID) (count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, messages := range n.holds {
+		for _, m := range messages {
+			if m.from == id {
+				count++
+			}
+		}
+	}
+	return count
+}
+
+// alter has checkpoints changed on their way from here on.
+func (n *Network) alter(how func(chunks replication.ChunkReader) replication.ChunkReader) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tamper = how
 }
 
 // cut loses every message from one replica to another.
@@ -53,13 +101,17 @@ func (n *Network) cut(from, to replication.ReplicaID) {
 	n.cuts[[2]replication.ReplicaID{from, to}] = true
 }
 
-// isolate cuts a replica off from all others, both ways.
-func (n *Network) isolate(id replication.ReplicaID) {
+// isolate cuts replicas off from all others, both ways, and not from each other.
+func (n *Network) isolate(ids ...replication.ReplicaID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for other := range n.ends {
-		n.cuts[[2]replication.ReplicaID{other, id}] = true
-		n.cuts[[2]replication.ReplicaID{id, other}] = true
+		for _, id := range ids {
+			if !slices.Contains(ids, other) {
+				n.cuts[[2]replication.ReplicaID{other, id}] = true
+				n.cuts[[2]replication.ReplicaID{id, other}] = true
+			}
+		}
 	}
 }
 
@@ -92,14 +144,31 @@ func (n *Network) release(id replication.ReplicaID) {
 	}
 }
 
-// way returns the end that is reached at this moment, or nil.
+// way returns the end that is reached at this moment, or nil. Who is reached by a stranger can answer.
 func (n *Network) way(from *End, to replication.ReplicaID) *End {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ends[from.id] != from || n.cuts[[2]replication.ReplicaID{from.id, to}] {
+	other := n.ends[to]
+	n.tried[from.id]++
+	if other == nil || n.ends[from.id] != from || !from.contacts[to] || n.cuts[[2]replication.ReplicaID{from.id, to}] {
 		return nil
 	}
-	return n.ends[to]
+	other.contacts[from.id] = true
+	n.sent++
+	return other
+}
+
+// fetches returns the end that a checkpoint comes from, and what is done to it on its way.
+func (n *Network) fetches(to *End, from replication.ReplicaID) (*End, func(replication.ChunkReader) replication.ChunkReader) {
+	other := n.way(to, from)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range []replication.ReplicaID{from, to.id} {
+		if _, held := n.holds[id]; held {
+			return nil, nil
+		}
+	}
+	return other, n.tamper
 }
 
 // holdsUp keeps a message if one of its ends is held up.
@@ -119,8 +188,9 @@ func (n *Network) holdsUp(from, to replication.ReplicaID, payload []byte) bool {
 
 // End is one replica's end of the network, in the shape of every backend's transport.
 type End struct {
-	network *Network
-	id      replication.ReplicaID
+	network  *Network
+	id       replication.ReplicaID
+	contacts map[replication.ReplicaID]bool // whom it reaches; guarded by network.mu
 
 	mu       sync.RWMutex                                     // held for reading while receiver is being called
 	receiver func(from replication.ReplicaID, payload []byte) // guarded by mu
@@ -142,8 +212,15 @@ func (e *End) deliver(from replication.ReplicaID, payload []byte) {
 	}
 }
 
-// Reach has nothing to do: everybody is reached.
-func (e *End) Reach(map[replication.ReplicaID]string) {}
+// Reach takes the place of what it said before and of the configuration.
+func (e *End) Reach(members map[replication.ReplicaID]string) {
+	e.network.mu.Lock()
+	defer e.network.mu.Unlock()
+	clear(e.contacts)
+	for id := range members {
+		e.contacts[id] = true
+	}
+}
 
 // Receive sets the receiver; nil waits for the calls that are under way.
 func (e *End) Receive(deliver func(from replication.ReplicaID, payload []byte)) {
@@ -161,7 +238,7 @@ func (e *End) ServeCheckpoints(open OpenFunc) {
 
 // FetchCheckpoint has the other replica open its checkpoint.
 func (e *End) FetchCheckpoint(_ context.Context, from replication.ReplicaID, request replication.CheckpointRequest) ([]byte, replication.ChunkReader, error) {
-	other := e.network.way(e, from)
+	other, tamper := e.network.fetches(e, from)
 	if other == nil {
 		return nil, nil, errNoWay
 	}
@@ -171,5 +248,9 @@ func (e *End) FetchCheckpoint(_ context.Context, from replication.ReplicaID, req
 	if open == nil {
 		return nil, nil, errNoWay
 	}
-	return open(e.id, request)
+	header, chunks, err := open(e.id, request)
+	if err != nil || tamper == nil {
+		return header, chunks, err
+	}
+	return header, tamper(chunks), nil
 }

@@ -59,49 +59,6 @@ func (a *answers) wait(t *testing.T, n int) []replication.Result {
 	return results
 }
 
-func TestPartitionedPrimary(t *testing.T) {
-	g := newGroup(t, 3, nil)
-	g.mustCommit(1, 10)
-	old, view := g.primary()
-	g.network.cut(core.ReplicaID(old+1), true, true)
-	waiting := newAnswers(20)
-	for i := range 20 {
-		waiting.submit(g.replicas[old], view, fmt.Appendf(nil, "lost %d", i))
-	}
-	leader, later := g.primary(old)
-	require.Greater(t, later, view)
-	g.mustCommit(11, 30, old)
-	barrier := make(chan error, 1)
-	g.replicas[old].ReadBarrier(view, func(err error) { barrier <- err })
-	for _, result := range waiting.wait(t, 20) {
-		require.Error(t, result.Err, "nothing commits without a quorum")
-		if replication.DidNotHappen(result.Err) {
-			require.ErrorIs(t, result.Err, replication.ErrNotPrimary)
-		}
-	}
-	require.ErrorIs(t, <-barrier, replication.ErrNotPrimary, "a deposed primary serves no reads")
-	require.NoError(t, replication.AwaitReadBarrier(t.Context(), g.replicas[leader], later))
-	require.False(t, g.replicas[old].Status().Leading)
-
-	g.network.heal()
-	g.mustCommit(31, 35, old)
-	g.converged(35)
-	applied, _ := g.machines[old].state()
-	require.Equal(t, uint64(35), applied, "what the partitioned primary had proposed is gone")
-	require.EqualValues(t, 20, waiting.calls.Load())
-}
-
-// TestDeafPrimary: its messages get out, none come in. It stops serving by itself.
-func TestDeafPrimary(t *testing.T) {
-	g := newMemoryGroup(t, 3, nil)
-	g.mustCommit(1, 10)
-	old, _ := g.primary()
-	g.network.cut(core.ReplicaID(old+1), true, false)
-	g.mustCommit(11, 20, old)
-	g.network.heal()
-	g.converged(20)
-}
-
 func TestOverload(t *testing.T) {
 	g := newMemoryGroup(t, 3, func(o *vr.Options) {
 		o.QueueMax, o.QueueBytesMax, o.OperationBytesMax, o.ReadsMax = 10, 1000, 500, 3
@@ -143,37 +100,6 @@ func TestOverload(t *testing.T) {
 	}
 	waiting.submit(replica, view, make([]byte, 450))
 	require.NoError(t, waiting.wait(t, 1)[0].Err, "what was answered makes room")
-}
-
-func TestCloseWithOperationsWaiting(t *testing.T) {
-	g := newGroup(t, 3, func(o *vr.Options) { o.LeaseDuration = -1 }) // else the read might not wait
-	g.mustCommit(1, 3)
-	leader, view := g.primary()
-	replica := g.replicas[leader]
-	g.network.cut(core.ReplicaID(leader+1), true, true)
-	waiting := newAnswers(100)
-	for i := range 100 {
-		waiting.submit(replica, view, fmt.Appendf(nil, "waiting %d", i))
-	}
-	barrier := make(chan error, 1)
-	replica.ReadBarrier(view, func(err error) { barrier <- err })
-	g.stop(leader)
-	for _, result := range waiting.wait(t, 100) {
-		require.Error(t, result.Err)
-		require.True(t, errors.Is(result.Err, replication.ErrOutcomeUnknown) || errors.Is(result.Err, replication.ErrClosed), result.Err)
-	}
-	require.ErrorIs(t, <-barrier, replication.ErrClosed)
-	require.EqualValues(t, 100, waiting.calls.Load())
-
-	waiting.submit(replica, view, []byte("late"))
-	require.ErrorIs(t, waiting.wait(t, 1)[0].Err, replication.ErrClosed)
-	require.ErrorIs(t, replication.AwaitReadBarrier(t.Context(), replica, view), replication.ErrClosed)
-	require.ErrorIs(t, replica.Checkpoint(t.Context()), replication.ErrClosed)
-	require.NoError(t, replica.Close(), "twice is harmless")
-	g.network.heal()
-	g.start(leader)
-	g.mustCommit(4, 6)
-	g.converged(6)
 }
 
 func TestWipedLogIsRefused(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -138,73 +137,6 @@ func TestTransferPrimaryEndsWithItsContext(t *testing.T) {
 	err = <-ended
 	require.ErrorIs(t, err, cause)
 	require.ErrorIs(t, err, replication.ErrOutcomeUnknown)
-}
-
-// TestTransferPrimaryWhileCallersRun has the role go round under load. Each caller goes on to whoever leads; none
-// of them may be left without an answer, and none may see its operation twice.
-func TestTransferPrimaryWhileCallersRun(t *testing.T) {
-	g := newGroup(t, 3, nil)
-	g.primary()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var done, refused atomic.Uint64
-	var stop atomic.Bool
-	var callers sync.WaitGroup
-	unknown := make(chan error, 64)
-	for caller := range 16 {
-		callers.Go(func() {
-			pause := time.NewTicker(time.Millisecond) // of one who is refused
-			defer pause.Stop()
-			for n := 0; !stop.Load() && ctx.Err() == nil; {
-				leader, view := leads(g)
-				if leader == nil {
-					<-pause.C
-					continue
-				}
-				result := replication.Propose(ctx, leader, view, fmt.Appendf(nil, "caller %d operation %d", caller, n))
-				switch {
-				case result.Err == nil:
-					done.Add(1)
-					n++
-				case errors.Is(result.Err, replication.ErrNotPrimary):
-					refused.Add(1)
-					<-pause.C
-				default:
-					unknown <- result.Err
-					return
-				}
-			}
-		})
-	}
-	const transfers = 20
-	for i := range transfers {
-		before := done.Load()
-		g.eventually("callers run", func() bool { return done.Load() > before+20 })
-		_, _, err := g.transfer(replication.ReplicaID(i % 4)) // 0 among them
-		require.NoError(t, err)
-	}
-	stop.Store(true)
-	callers.Wait()
-	close(unknown)
-	for err := range unknown {
-		require.NoError(t, err, "a caller's request was neither done nor refused")
-	}
-	require.Greater(t, done.Load(), uint64(20*transfers))
-	g.converged(done.Load())
-	t.Logf("%d transfers, %d operations, %d redirects", transfers, done.Load(), refused.Load())
-	for i := range g.replicas {
-		require.Equal(t, done.Load(), uint64(g.replicas[i].Status().Applied), "nothing is there twice")
-	}
-}
-
-// leads returns the replica that leads the latest view, if one does at this moment.
-func leads(g *group) (leader *vr.Replica, view replication.ViewNumber) {
-	for _, replica := range g.replicas {
-		if status := replica.Status(); status.Leading && status.View > view {
-			leader, view = replica, status.View
-		}
-	}
-	return leader, view
 }
 
 // TestCloseWhileHandingOver answers the caller.

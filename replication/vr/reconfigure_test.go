@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,115 +148,6 @@ func (g *group) sameLogs(places ...int) {
 	require.True(g.t, compared > 0 || len(places) == 1)
 }
 
-// load is callers that go on to whoever leads, until they are stopped.
-type load struct {
-	done, refused, unknown atomic.Uint64
-	stop                   atomic.Bool
-	callers                sync.WaitGroup
-	errs                   chan error // neither done nor refused nor unknown
-}
-
-// underLoad starts callers.
-func (g *group) underLoad(ctx context.Context, callers int) *load {
-	l := &load{errs: make(chan error, callers)}
-	replicas := slices.Clone(g.replicas) // newcomers are added by those who call join
-	for caller := range callers {
-		l.callers.Go(func() {
-			pause := time.NewTicker(time.Millisecond) // of one who is refused
-			defer pause.Stop()
-			at := caller % len(replicas)
-			for n := 0; !l.stop.Load() && ctx.Err() == nil; {
-				status := replicas[at].Status()
-				result := replication.Propose(ctx, replicas[at], status.View, fmt.Appendf(nil, "caller %d operation %d", caller, n))
-				var refused *replication.NotPrimaryError
-				switch {
-				case result.Err == nil:
-					l.done.Add(1)
-					n++
-					continue
-				case errors.As(result.Err, &refused) && refused.Primary != 0 && int(refused.Primary) <= len(replicas) && int(refused.Primary) != at+1:
-					at = int(refused.Primary) - 1
-				case errors.Is(result.Err, replication.ErrNotPrimary):
-					at = (at + 1) % len(replicas)
-				case errors.Is(result.Err, replication.ErrOutcomeUnknown):
-					l.unknown.Add(1)
-					n++
-				default:
-					l.errs <- result.Err
-					return
-				}
-				l.refused.Add(1)
-				<-pause.C
-			}
-		})
-	}
-	return l
-}
-
-// more waits until so many more operations are done.
-func (g *group) more(l *load, operations uint64) {
-	g.t.Helper()
-	before := l.done.Load()
-	g.eventually("callers get on", func() bool { return l.done.Load() >= before+operations || len(l.errs) > 0 })
-}
-
-// end stops the callers.
-func (g *group) end(l *load) {
-	g.t.Helper()
-	l.stop.Store(true)
-	l.callers.Wait()
-	close(l.errs)
-	for err := range l.errs {
-		require.NoError(g.t, err, "a caller's request was neither done nor refused")
-	}
-}
-
-// TestGrowingUnderLoad: one replica becomes three and five, and each change costs the callers a redirect at most. In
-// between one dies that is not the primary.
-func TestGrowingUnderLoad(t *testing.T) {
-	g := newChangingGroup(t, 1, patient)
-	g.join()
-	g.join()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	callers := g.underLoad(ctx, 8)
-	g.more(callers, 50)
-	report := g.reconfigure(0, 1, 2)
-	require.Len(t, report.Replicas, 3)
-	require.True(t, report.Replicas[0].Was && report.Replicas[0].Will && !report.Replicas[1].Was && report.Replicas[1].Will)
-	require.Equal(t, "host-2:1", report.Replicas[1].Address)
-	g.settled(1, 0, 1, 2)
-	g.more(callers, 50)
-	g.end(callers)
-	leader, _ := g.primary()
-	g.join()
-	g.join()
-	dead := slices.DeleteFunc([]int{0, 1, 2}, func(i int) bool { return i == leader })[0]
-	g.stop(dead)
-	running := g.underLoadOf(ctx, 8, dead)
-	g.reconfigure(0, 1, 2, 3, 4)
-	g.more(running, 50)
-	g.end(running)
-	g.start(dead)
-	g.settled(2, 0, 1, 2, 3, 4)
-	require.Zero(t, callers.unknown.Load()+running.unknown.Load())
-	g.converged(callers.done.Load() + running.done.Load())
-	for i := range 5 {
-		require.Equal(t, callers.done.Load()+running.done.Load(), g.operations(i), "nothing is there twice")
-	}
-	require.NotZero(t, callers.done.Load())
-	g.sameLogs(0, 1, 2, 3, 4)
-}
-
-// underLoadOf starts callers who leave one replica out.
-func (g *group) underLoadOf(ctx context.Context, callers, without int) *load {
-	all := g.replicas
-	defer func() { g.replicas = all }()
-	g.replicas = slices.Clone(all)
-	g.replicas[without] = g.replicas[(without+1)%len(all)]
-	return g.underLoad(ctx, callers)
-}
-
 // measured is a value at this moment.
 func (g *group) measured(place int, name string) uint64 {
 	g.t.Helper()
@@ -301,53 +190,6 @@ func TestReplacingADeadMember(t *testing.T) {
 	g.left(dead)
 	g.converged(60)
 	g.sameLogs(next...)
-}
-
-// TestShrinking: five become three and one, each time without the primary, and nothing that callers asked is lost.
-func TestShrinking(t *testing.T) {
-	g := newChangingGroup(t, 5, patient)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	g.primary()
-	callers := g.underLoad(ctx, 8)
-	stay := []int{0, 1, 2, 3, 4}
-	for epoch := uint64(1); len(stay) > 1; epoch++ {
-		g.more(callers, 50)
-		leader, view := g.primary()
-		last := stay[len(stay)-1]
-		leave := []int{leader, last}
-		if leader == last {
-			leave[1] = stay[0]
-		}
-		stay = slices.DeleteFunc(slices.Clone(stay), func(i int) bool { return slices.Contains(leave, i) })
-		g.reconfigure(stay...)
-		g.settled(epoch, stay...)
-		next, now := g.primary()
-		require.NotEqual(t, leader, next)
-		require.Greater(t, now, view, "views that lead ascend over epochs")
-		var refused *replication.NotMemberError
-		require.ErrorAs(t, replication.Propose(ctx, g.replicas[leader], view, []byte("late")).Err, &refused)
-		require.True(t, replication.DidNotHappen(refused))
-		require.ErrorIs(t, refused, replication.ErrNotPrimary)
-		require.EqualValues(t, epoch, refused.Membership.Epoch)
-		require.Equal(t, members(stay...), refused.Membership.Members, "they have addresses: whoever is refused can go on")
-		require.Contains(t, refused.Error(), fmt.Sprintf("epoch %d", epoch))
-		for _, i := range leave {
-			g.eventually("it has left", func() bool { return g.replicas[i].Status().Protocol == "left" })
-		}
-	}
-	g.more(callers, 50)
-	g.end(callers)
-	require.Zero(t, callers.unknown.Load(), "no request failed beyond a redirect")
-	require.NotZero(t, callers.refused.Load())
-	require.Equal(t, callers.done.Load(), g.operations(stay[0]))
-	for i := range g.replicas {
-		if i != stay[0] {
-			g.left(i)
-		}
-	}
-	g.mustCommit(1, 5)
-	g.sameLogs(0, 1, 2, 3, 4)
 }
 
 // TestADryRunChangesNothing, and tells what there would be.

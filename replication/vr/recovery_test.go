@@ -69,32 +69,6 @@ func (g *lossyGroup) kill(i int) {
 
 func (g *lossyGroup) protocol(i int) string { return g.replicas[i].Status().Protocol }
 
-// Each replica in turn is killed under load and comes back by recovery, the primary too: nothing acknowledged is lost,
-// and the states are equal.
-func TestRecoveryUnderLoad(t *testing.T) {
-	for _, durability := range []vr.Durability{vr.DurabilityAsync, vr.DurabilityMemory} {
-		t.Run(durability.String(), func(t *testing.T) {
-			g := newLossyGroup(t, 3, durability)
-			last := 0
-			for i := range 3 {
-				g.mustCommit(last+1, last+30)
-				g.kill(i)
-				g.mustCommit(last+31, last+60)
-				last += 60
-				g.open(i, durability)
-				g.eventually("it has recovered", func() bool { return g.protocol(i) == "normal" })
-				g.converged(uint64(last))
-			}
-			for i := range g.replicas {
-				require.Equal(t, durability.String(), g.replicas[i].Status().Durability)
-				for n := 1; n <= last; n++ {
-					require.NotZero(t, g.machines[i].has(fmt.Appendf(nil, "operation %d", n)), "replica %d, operation %d", i+1, n)
-				}
-			}
-		})
-	}
-}
-
 // All stop cleanly and start again: nobody has to recover, and nothing is missing.
 func TestCleanStopNeedsNoRecovery(t *testing.T) {
 	for _, durability := range []vr.Durability{vr.DurabilityAsync, vr.DurabilityMemory} {

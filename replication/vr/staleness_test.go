@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/viewline/viewline/replication"
@@ -198,78 +194,6 @@ func TestStaleReadsAreBoundedAndEnd(t *testing.T) {
 		require.False(t, errors.Is(err, replication.ErrTooStale))
 		g.network.heal()
 		g.closeAll()
-	})
-}
-
-// acknowledgement is how many operations had been acknowledged at a moment.
-type acknowledgement struct {
-	at    time.Time
-	count uint64
-}
-
-// TestStaleReadsSeeWhatWasAcknowledged in real time, at every replica, with every bound, while one primary after the other is
-// cut off: as everything here goes by one clock, what each read says of its age can be held against it.
-func TestStaleReadsSeeWhatWasAcknowledged(t *testing.T) {
-	g := newMemoryGroup(t, 3, nil)
-	g.mustCommit(1, 1)
-	var acknowledged atomic.Pointer[[]acknowledgement]
-	acknowledged.Store(&[]acknowledgement{{time.Now(), 1}})
-	var answered [4]atomic.Int64
-	var reading sync.WaitGroup
-	defer reading.Wait()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	for i, replica := range g.replicas {
-		for kind, atMost := range []time.Duration{0, time.Millisecond, 40 * time.Millisecond, time.Second} {
-			reading.Go(func() {
-				for ctx.Err() == nil {
-					short, done := context.WithTimeout(ctx, 50*time.Millisecond)
-					called, told := time.Now(), *acknowledged.Load()
-					staleness, err := replica.ReadStale(short, atMost)
-					done()
-					if err != nil {
-						assert.ErrorIs(t, err, replication.ErrTooStale)
-						continue
-					}
-					floor := uint64(0)
-					for _, a := range told {
-						if a.at.Before(called.Add(-staleness.Age)) {
-							floor = a.count
-						}
-					}
-					applied, _ := g.machines[i].state()
-					if !assert.GreaterOrEqual(t, applied, floor, "replica %d, age %v", i, staleness.Age) || !assert.LessOrEqual(t, staleness.Age, atMost) {
-						return
-					}
-					answered[kind].Add(1)
-					time.Sleep(time.Millisecond) // who waits for nothing would leave nobody any time
-				}
-			})
-		}
-	}
-	count := 1
-	for range 3 {
-		leader, view := g.primary()
-		for range 20 {
-			count++
-			g.mustCommit(count, count)
-			more := append(slices.Clone(*acknowledged.Load()), acknowledgement{time.Now(), uint64(count)})
-			acknowledged.Store(&more)
-		}
-		g.network.cut(core.ReplicaID(leader+1), true, true)
-		g.eventually("another leads", func() bool {
-			_, later := g.primary(leader)
-			return later > view
-		})
-		g.network.heal()
-	}
-	g.eventually("reads of every kind were answered", func() bool {
-		for kind := range answered {
-			if answered[kind].Load() < 100 {
-				return false
-			}
-		}
-		return true
 	})
 }
 
