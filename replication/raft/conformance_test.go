@@ -38,7 +38,7 @@ func backends() (all []replicationtest.Backend) {
 	for _, durability := range durabilities() {
 		all = append(all, replicationtest.Backend{
 			Name: "raft, " + durability.String(), Volatile: durability != raft.DurabilitySync,
-			Lacks:  []replicationtest.Interface{replicationtest.Reconfigurer, replicationtest.StaleReader},
+			Lacks:  []replicationtest.Interface{replicationtest.StaleReader},
 			Create: func(directory string) error { return raft.Create(directory, durability) },
 			Open: func(directory string, o replicationtest.Options) (replication.Replicator, func(), error) {
 				return openForSuite(directory, durability, o)
@@ -55,7 +55,7 @@ func openForSuite(directory string, durability raft.Durability, o replicationtes
 		return nil, nil, err
 	}
 	options := raft.Options{
-		Group: 7, Self: o.Self, Members: o.Members, Storage: storage, Durability: durability, StateMachine: o.StateMachine,
+		Group: 7, Self: o.Self, Members: o.Members, Joining: o.Joining, Storage: storage, Durability: durability, StateMachine: o.StateMachine,
 		CheckpointEvery: o.CheckpointEvery, QueueMax: o.QueueMax, OperationBytesMax: o.OperationBytesMax,
 		BatchEntriesMax: o.BatchMax, Logger: testLogger(),
 		ViewChangeTimeout: 200 * time.Millisecond, RequestTimeout: 300 * time.Millisecond,
@@ -69,7 +69,7 @@ func openForSuite(directory string, durability raft.Durability, o replicationtes
 	}
 	if o.Streams != nil {
 		options.Transport = streams.Of(o.Streams)
-	} else if len(o.Members) > 1 {
+	} else {
 		options.Transport = o.Transport
 	}
 	replica, err := raft.Open(options)

@@ -36,10 +36,10 @@ func (r *Replica) protocol(leader replication.ReplicaID) string {
 	switch {
 	case r.ended() != nil:
 		return "stopped"
+	case !r.isMember():
+		return r.outsiderProtocol() // who has left has nothing to recover for
 	case r.forgotten.any():
 		return "recovering"
-	case !r.isMember():
-		return r.outsiderProtocol()
 	case !r.votes():
 		return "transitioning" // a member that does not vote yet
 	case r.handing.Load():
