@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,4 +39,25 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 		}
 	}
 	require.Greater(t, count, 100, "the test would prove nothing")
+}
+
+// TestDocumentsNameCasesThatExist: the same for the cases of the suite of the replication, as in TestConformance (AddAMember).
+func TestDocumentsNameCasesThatExist(t *testing.T) {
+	suite, err := os.ReadFile(filepath.Join(root(t), "replication", "replicationtest", "run.go"))
+	require.NoError(t, err)
+	exists := map[string]bool{}
+	for _, found := range regexp.MustCompile(`\{"([A-Z]\w+)", `).FindAllStringSubmatch(string(suite), -1) {
+		exists[found[1]] = true
+	}
+	require.Greater(t, len(exists), 50)
+	text, err := os.ReadFile(filepath.Join(root(t), "docs", "PAPER.md"))
+	require.NoError(t, err)
+	count := 0
+	for _, named := range regexp.MustCompile(`TestConformance \(([\w, ]+)\)`).FindAllStringSubmatch(string(text), -1) {
+		for _, name := range strings.Split(named[1], ", ") {
+			require.True(t, exists[name], "PAPER.md names the case %s", name)
+			count++
+		}
+	}
+	require.Greater(t, count, 4, "the test would prove nothing")
 }

@@ -72,7 +72,11 @@ func (r *Replica) handTo(ctx context.Context, heir peer) error {
 	case <-r.stopping:
 		return r.closedError()
 	}
-	return r.transferred(r.raft.LeadershipTransferToServer(heir.server(), heir.address()).Error())
+	err := r.transferred(r.raft.LeadershipTransferToServer(heir.server(), heir.address()).Error())
+	if errors.Is(err, replication.ErrBehind) && ctx.Err() != nil {
+		return context.Cause(ctx) // the library does not give up sooner
+	}
+	return err
 }
 
 // heir is who is to lead: whom the caller named, or the one who was heard last. A member that does not vote yet cannot.

@@ -12,7 +12,8 @@ type Backend struct {
 	// Create makes the empty storage of a replica in an empty directory.
 	Create func(directory string) error
 	// Open starts a replica on what is stored in its directory. Whatever a process that is killed does not write, Close
-	// does not write either when crash has come before it.
+	// does not write either when crash has come before it. Open waits for the locks of files: a process that another case
+	// starts has for a moment, until it is itself, all files that were open here.
 	Open func(directory string, o Options) (replica replication.Replicator, crash func(), err error)
 	// Volatile: what was acknowledged survives the crash of a minority at a time, and not that of all replicas at once.
 	Volatile bool

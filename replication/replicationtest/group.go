@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -49,7 +48,6 @@ type life struct {
 	replica replication.Replicator
 	machine machine
 	crash   func()
-	close   func() error
 }
 
 // newGroup makes and starts one. Of options, what is of a single replica is the group's own.
@@ -78,10 +76,7 @@ func makeGroup(t T, b Backend, n int, options Options) *group {
 func (g *group) grow() int {
 	g.t.Helper()
 	directory := g.t.TempDir()
-	syscall.ForkLock.RLock()
-	err := g.backend.Create(directory)
-	syscall.ForkLock.RUnlock()
-	require.NoError(g.t, err)
+	require.NoError(g.t, g.backend.Create(directory))
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.directories, g.lives, g.machines = append(g.directories, directory), append(g.lives, life{}), append(g.machines, nil)
@@ -114,12 +109,7 @@ func (g *group) open(i int, options Options) (life, error) {
 	journal := newJournal(g.t.Errorf)
 	options.StateMachine, options.Transport = journal, g.network.join(g.id(i), options.Members)
 	replica, crash, err := g.backend.Open(g.directories[i], options)
-	return life{replica: replica, machine: journal, crash: crash, close: func() error {
-		// A process that another case starts just then has this one's files until it is itself, and their locks with them.
-		syscall.ForkLock.RLock()
-		defer syscall.ForkLock.RUnlock()
-		return replica.Close()
-	}}, err
+	return life{replica: replica, machine: journal, crash: crash}, err
 }
 
 // start starts a replica from what it has stored.
@@ -146,7 +136,7 @@ func (g *group) stop(i int) {
 	g.mu.Lock()
 	g.replicas[i] = nil
 	g.mu.Unlock()
-	require.NoError(g.t, g.lives[i].close())
+	require.NoError(g.t, g.lives[i].replica.Close())
 }
 
 // crash ends a replica as if its process were killed.

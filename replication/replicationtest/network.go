@@ -101,11 +101,14 @@ func (n *Network) cut(from, to replication.ReplicaID) {
 	n.cuts[[2]replication.ReplicaID{from, to}] = true
 }
 
-// isolate cuts replicas off from all others, both ways, and not from each other.
+// idsMax is above every id in the suite.
+const idsMax = 64
+
+// isolate cuts replicas off from all others, both ways, from those too who are still to come, and not from each other.
 func (n *Network) isolate(ids ...replication.ReplicaID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for other := range n.ends {
+	for other := range replication.ReplicaID(idsMax) {
 		for _, id := range ids {
 			if !slices.Contains(ids, other) {
 				n.cuts[[2]replication.ReplicaID{other, id}] = true

@@ -23,7 +23,7 @@ func newProcesses(t T, b Backend, n int, options Options) *group {
 		if err != nil {
 			return life{}, err
 		}
-		return life{replica: process, machine: process, crash: process.crash, close: process.Close}, nil
+		return life{replica: process, machine: process, crash: process.crash}, nil
 	}
 	g.startAll()
 	return g

@@ -199,12 +199,14 @@ func (r *remote) halt() error {
 	if err := r.signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	for pause := time.NewTicker(time.Millisecond); ; <-pause.C {
+	pause := time.NewTicker(time.Millisecond)
+	defer pause.Stop()
+	for limit := time.Now().Add(patience); time.Now().Before(limit); <-pause.C {
 		if still, err := signals.Stopped(r.command.Process.Pid); err != nil || still {
-			pause.Stop()
 			return err
 		}
 	}
+	return fmt.Errorf("replicationtest: the process of replica %d does not stand still", r.id)
 }
 
 // goOn has it go on (SIGCONT).

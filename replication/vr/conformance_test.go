@@ -49,7 +49,7 @@ func backends() (all []replicationtest.Backend) {
 
 // openForSuite opens a replica on its directory.
 func openForSuite(directory string, durability vr.Durability, o replicationtest.Options) (replication.Replicator, func(), error) {
-	disk, err := storage.Open(directory, storage.Options{Durability: durability})
+	disk, err := storage.Open(directory, storage.Options{Durability: durability, LockTimeout: patience})
 	if err != nil {
 		return nil, nil, err
 	}
