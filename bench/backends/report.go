@@ -18,12 +18,19 @@ type Report struct {
 // plotsDirectory is where the text expects the plots.
 const plotsDirectory = "plots/"
 
-// ReportOf writes a report of records, all of which are on the same terms.
+// ReportOf writes a report of records. Those of one scenario that were made on different terms are an ErrResults.
 func ReportOf(records []Record) (*Report, error) { return reportOf(records, registry()) }
 
 func reportOf(records []Record, known []backend) (*Report, error) {
 	if len(records) == 0 {
 		return nil, fmt.Errorf("%w: there are none", ErrResults)
+	}
+	for i := range records {
+		for j := range records[:i] {
+			if err := records[i].like(&records[j]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	sortRecords(records, known)
 	report := &Report{Plots: map[string]string{}}

@@ -76,6 +76,9 @@ func TestReport(t *testing.T) {
 	require.Equal(t, 1+3+3, strings.Count(plot, "<rect "), "the ground, a mark and a bar for each backend")
 	_, err = reportOf(nil, pair())
 	require.ErrorIs(t, err, ErrResults)
+	records[0].Warmup++
+	_, err = reportOf(records, pair())
+	require.ErrorIs(t, err, ErrResults, "different terms do not compare")
 }
 
 func requireXML(t *testing.T, text string) {

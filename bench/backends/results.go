@@ -136,19 +136,28 @@ func (r *results) read() (whole int64, err error) {
 	}
 }
 
-// has finds a run that was made before. One that was made on other terms is an error: they would not compare.
-func (r *results) has(want *Record) (*Record, error) {
+// has finds a run that was made before. It is an error when runs of its scenario were made on other terms: they would not
+// compare.
+func (r *results) has(want *Record) (found *Record, err error) {
 	for i := range r.records {
 		have := &r.records[i]
-		if have.key() != want.key() {
-			continue
+		if err := have.like(want); err != nil {
+			return nil, err
 		}
-		if have.terms() != want.terms() {
-			return nil, fmt.Errorf("%w: %v, %s, run %d is there on other terms (%+v, not %+v): use another file", ErrResults, have.Cell, have.Backend, have.Run, have.terms(), want.terms())
+		if have.key() == want.key() {
+			found = have
 		}
-		return have, nil
 	}
-	return nil, nil
+	return found, nil
+}
+
+// like returns an ErrResults when two runs of one scenario were made on different terms.
+func (r *Record) like(other *Record) error {
+	if r.Scenario != other.Scenario || r.terms() == other.terms() {
+		return nil
+	}
+	return fmt.Errorf("%w: run %d of %s (%v) was made on other terms than run %d of %s (%v), %+v and %+v: use another file",
+		ErrResults, r.Run, r.Backend, r.Cell, other.Run, other.Backend, other.Cell, r.terms(), other.terms())
 }
 
 // add keeps a record.

@@ -46,8 +46,12 @@ func TestResultsGoOn(t *testing.T) {
 
 	other := one
 	other.Terms.Heartbeat++
+	other.Run = 3
 	_, err = (&results{records: records}).has(&other)
-	require.ErrorIs(t, err, ErrResults)
+	require.ErrorIs(t, err, ErrResults, "it would stand beside those in a table")
+	other.Scenario = Failover
+	_, err = (&results{records: records}).has(&other)
+	require.NoError(t, err)
 }
 
 func TestResultsThatAreNone(t *testing.T) {
