@@ -262,7 +262,8 @@
 // that depends on them leaves, in all three:
 //
 //	          acknowledged means, on f+1 replicas      an acknowledged operation survives
-//	sync      on the disk (fsync)                      a crash of all processes, a power cut of all machines
+//	sync      on the disk (fsync); the primary's own   a crash of all processes, a power cut of all machines
+//	          may follow
 //	async     written; on the disk 100 ms or 4 MiB     crashes of up to f replicas at a time; a stop of all by Close
 //	          later
 //	memory    in memory; on the disk after Close       the same
@@ -376,6 +377,7 @@
 //	operations not answered       QueueMax and QueueBytesMax, 65,536 and 64 MiB by default
 //	read barriers that wait       ReadsMax, 65,536 by default; as many stale reads
 //	callers of Checkpoint         1,024
+//	owed to a primary's own disk  64 batches and 8 MiB; with more, the primary waits for it
 //	messages not handled          MessagesMax and MessagesBytesMax, 16,384 and 64 MiB by default; more are dropped
 //	memory for the log            about two checkpoints' worth: twice CheckpointBytes and what is not committed
 package vr

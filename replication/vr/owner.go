@@ -9,8 +9,8 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-// owner is the one goroutine that holds the core, the state machine's Apply and the storage's Write. What comes
-// while it is busy waits in the mailbox.
+// owner is the one goroutine that holds the core, the state machine's Apply and, but for what behind writes, the
+// storage's Write. What comes while it is busy waits in the mailbox.
 type owner struct {
 	*Replica
 	core *core.Replica
@@ -30,6 +30,8 @@ type owner struct {
 	// changing is the caller of the reconfiguration that was proposed.
 	changing *reconfiguration
 
+	behind behind
+
 	job     jobKind               // what runs
 	wanted  *core.FetchCheckpoint // to be fetched when nothing runs
 	resting int                   // ticks until a checkpoint is tried again
@@ -48,13 +50,14 @@ type owner struct {
 func newOwner(r *Replica, machine *core.Replica, loaded Loaded) *owner {
 	return &owner{
 		Replica: r, core: machine, applied: loaded.Checkpoint.Op, checkpointed: loaded.Checkpoint.Op, view: loaded.HardState.View,
-		damaged: len(loaded.Damage) > 0, reads: map[uint64][]read{}, stale: map[uint64]*staleRead{}, seen: core.ReplicaStatus{View: loaded.HardState.View},
+		damaged: len(loaded.Damage) > 0, behind: newBehind(r.options.Storage), reads: map[uint64][]read{}, stale: map[uint64]*staleRead{}, seen: core.ReplicaStatus{View: loaded.HardState.View},
 	}
 }
 
 // run drives the core until Close, or until something happens after which it must not go on.
 func (o *owner) run() {
 	defer close(o.stopped)
+	o.jobs.Go(o.behind.run)
 	ticker := time.NewTicker(o.options.TickInterval)
 	defer ticker.Stop()
 	o.observe(ownRestart)
@@ -65,6 +68,11 @@ func (o *owner) run() {
 		case <-o.mailbox.wake:
 		case <-ticker.C:
 			ticked = true
+		case written := <-o.behind.done:
+			if err = o.wrote(written); err != nil {
+				continue
+			}
+			o.core.Durable(o.behind.durable)
 		case <-o.stopping:
 			o.finish(nil)
 			return
@@ -119,10 +127,11 @@ func (o *owner) drain() error {
 		for o.core.HasReady() {
 			o.observe(higherView)
 			ready := o.core.Ready()
-			if err := o.act(&ready); err != nil {
+			deferred, err := o.act(&ready)
+			if err != nil {
 				return err
 			}
-			o.core.Advance()
+			o.advance(deferred)
 		}
 		o.observe(higherView)
 		if err := o.core.Failure(); err != nil {
@@ -138,15 +147,15 @@ func (o *owner) drain() error {
 }
 
 // act does what a Ready says, in the order that it demands: a message that promises something leaves after the
-// promise is durable, an answer after the operation is applied.
-func (o *owner) act(ready *core.Ready) error {
+// promise is durable, an answer after the operation is applied. It reports whether the Ready is deferred.
+func (o *owner) act(ready *core.Ready) (deferred bool, err error) {
 	if ready.Contacts != nil {
 		o.options.Transport.Reach(ready.Contacts)
 	}
 	o.answerStale(ready.StaleReads)
 	o.send(ready.Messages, true)
-	if err := o.persist(ready); err != nil {
-		return err
+	if deferred, err = o.persist(ready); err != nil {
+		return false, err
 	}
 	o.send(ready.Messages, false)
 	if ready.FetchCheckpoint != nil && o.job != jobFetches {
@@ -154,7 +163,7 @@ func (o *owner) act(ready *core.Ready) error {
 		o.wanted = ready.FetchCheckpoint
 	}
 	if err := o.apply(ready.Committed); err != nil {
-		return err
+		return false, err
 	}
 	o.answerReads(ready.Reads)
 	for _, dropped := range ready.Dropped {
@@ -172,7 +181,7 @@ func (o *owner) act(ready *core.Ready) error {
 	if ready.Reconfiguration != nil {
 		o.answerReconfiguration(ready.Reconfiguration)
 	}
-	return nil
+	return deferred, nil
 }
 
 // send sends the messages that may leave before the Ready is durable, or the others. A PREPARE that goes to all
@@ -195,24 +204,33 @@ func (o *owner) send(messages []core.Outgoing, beforePersist bool) {
 	}
 }
 
-func (o *owner) persist(ready *core.Ready) error {
-	if ready.HardState == nil && !ready.Truncate && len(ready.Entries) == 0 && ready.TruncateBelow == 0 && ready.Replace == nil {
-		return nil
-	}
-	began := time.Now()
-	err := o.options.Storage.Write(Batch{
+// persist makes durable what has to be, or has it written behind the owner, and reports whether that is so.
+func (o *owner) persist(ready *core.Ready) (deferred bool, err error) {
+	batch := Batch{
 		HardState: ready.HardState, Truncate: ready.Truncate, TruncateAbove: ready.TruncateAbove, Entries: ready.Entries,
 		TruncateBelow: ready.TruncateBelow, Replace: ready.Replace, Sync: ready.MustSync,
-	})
-	if err != nil {
-		return fmt.Errorf("vr: write: %w", err)
+	}
+	nothing := batch.HardState == nil && !batch.Truncate && len(batch.Entries) == 0 && batch.TruncateBelow == 0 && batch.Replace == nil
+	switch {
+	case ready.Deferrable && o.behind.hasRoom():
+		o.behind.give(batch)
+		return true, nil
+	case nothing && !ready.MustSync:
+		return false, nil
+	}
+	if err := o.settle(); err != nil || nothing {
+		return false, err
+	}
+	began := time.Now()
+	if err := o.options.Storage.Write(batch); err != nil {
+		return false, fmt.Errorf("vr: write: %w", err)
 	}
 	if ready.MustSync {
 		o.counters.durableWrites.add(time.Since(began))
-		o.trace(TraceEvent{Kind: TraceDurable})
+		o.trace(TraceEvent{Kind: TraceDurable, Durable: o.seen.Op})
 	}
 	o.counters.entriesPersisted.Add(uint64(len(ready.Entries)))
-	return nil
+	return false, nil
 }
 
 // apply executes what is committed. A RECONFIGURATION is the group's own: the state machine's op-numbers skip it.
@@ -300,6 +318,7 @@ func (o *owner) finish(err error) {
 	o.options.Transport.Receive(nil)
 	o.options.Transport.ServeCheckpoints(nil)
 	o.cancel()
+	close(o.behind.given)
 	o.serving.close()
 	o.mu.Lock()
 	o.failure, o.status.Leading, o.lease = err, false, false

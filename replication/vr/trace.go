@@ -18,7 +18,7 @@ const (
 	TraceRefused
 	// TraceSent: Message goes to the transport.
 	TraceSent
-	// TraceDurable: the storage has everything up to State.Op, and the view.
+	// TraceDurable: the storage has everything up to Durable, and the view. A primary's log may go on above that.
 	TraceDurable
 	// TraceStatus: State.Status, at the start the one that the replica takes part again with.
 	TraceStatus
@@ -69,6 +69,8 @@ type TraceEvent struct {
 	Message *core.Message
 	// State is the replica's, when the event happens.
 	State core.ReplicaStatus
+	// Durable is set for TraceDurable.
+	Durable core.OpNumber
 	// From and Checkpoint are set for a checkpoint that is fetched.
 	From       core.ReplicaID
 	Checkpoint core.CheckpointMeta

@@ -56,7 +56,6 @@ func ExampleOptions_trace() {
 	//   op 1
 	//   sent PREPARE 1
 	//   sent PREPARE 1
-	//   durable 1
 	//   received PREPAREOK 1
 	//   commit 1
 	//   applied 1
@@ -110,16 +109,20 @@ func (t *trace) all() []vr.TraceEvent {
 	return slices.Clone(t.events)
 }
 
-// story writes how operation 1 came into a log, to others and back. At the primary that is over with the quorum; a
-// backup hears of it sooner or later.
+// story writes how operation 1 came into a log, to others and back. At the primary that is over with the quorum, of
+// which its own disk is a part or a second backup; a backup hears of it sooner or later.
 func story(events []vr.TraceEvent) (story string) {
-	backup := events[len(events)-1].Kind == vr.TraceSent
+	backup, acknowledged := events[len(events)-1].Kind == vr.TraceSent, false
 	for _, event := range events {
 		switch m, state := event.Message, event.State; {
+		case m != nil && m.Op == 1 && m.Kind == core.KindPrepareOK && acknowledged:
 		case m != nil && m.Op == 1 && (m.Kind == core.KindPrepare || m.Kind == core.KindPrepareOK) && (backup || state.Commit == 0):
+			acknowledged = m.Kind == core.KindPrepareOK
 			story += fmt.Sprintf("  %v %v %d\n", event.Kind, m.Kind, m.Op)
-		case event.Kind == vr.TraceOp || event.Kind == vr.TraceDurable && state.Op > 0:
-			story += fmt.Sprintf("  %v %d\n", event.Kind, state.Op)
+		case event.Kind == vr.TraceOp:
+			story += fmt.Sprintf("  op %d\n", state.Op)
+		case event.Kind == vr.TraceDurable && event.Durable > 0 && backup:
+			story += fmt.Sprintf("  durable %d\n", event.Durable)
 		case event.Kind == vr.TraceCommit && !backup:
 			story += fmt.Sprintf("  commit %d\n", state.Commit)
 		case event.Kind == vr.TraceApplied && !backup:

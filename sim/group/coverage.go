@@ -44,6 +44,7 @@ const (
 	EventPause
 	EventClocksDrift
 	EventSlowWrite
+	EventDeferred
 	EventInboxOverflowed
 	EventInputsGathered
 	EventRestart
@@ -224,7 +225,7 @@ func eventNames() [eventCount]string {
 		"crash before write", "crash before sync", "crash before late sends", "crash among late sends",
 		"crash before fetch", "crash before apply", "crash before answers", "crash before Advance",
 		"crash during checkpoint", "crash during transfer", "writes lost at crash", "writes kept at crash",
-		"pause", "clocks drift", "slow write", "inbox overflowed", "inputs gathered", "restart",
+		"pause", "clocks drift", "slow write", "write behind the replica", "inbox overflowed", "inputs gathered", "restart",
 		"restart in view change", "restart of a primary", "restart with checkpoint above log",
 		"transfer lost", "transfer done", "crash after install",
 		"chunk taken", "chunk refused", "part of a checkpoint cut at a restart", "transfer goes on with the same replica",

@@ -44,6 +44,7 @@ type host struct {
 	tickOwed bool
 	// busy: a Ready is being acted on. crashStep is where in it the process will die, or -1.
 	busy      bool
+	deferring bool // it is written behind the replica
 	ready     core.Ready
 	crashStep Event
 	// creating and fetching: a checkpoint is under way. attempt is the shipment of the fetch's newest question.
@@ -88,6 +89,7 @@ const (
 	inputReconfigure
 	inputStale
 	inputCancelStale
+	inputDurable
 )
 
 // input is one thing that a replica is told.
@@ -301,6 +303,7 @@ func (s *simulation) goDown(h *host, restart bool) {
 	h.holding = transfer.NewHolding(s.mixture.chunks.behindMax, s.options.OmitTransfer)
 	clear(h.held)
 	h.replica, h.inbox, h.ready = nil, h.inbox[:0], core.Ready{}
+	h.deferring = false
 	h.busy, h.paused, h.tickOwed, h.creating, h.fetching, h.leading = false, false, false, false, false, false
 	h.crashStep = -1
 	h.incarnation++
@@ -429,6 +432,8 @@ func (s *simulation) take(h *host, in *input) {
 		s.readStale(h, in)
 	case inputCancelStale:
 		h.replica.CancelReadStale(in.token)
+	case inputDurable:
+		h.replica.Durable(in.token)
 	}
 }
 

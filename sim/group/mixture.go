@@ -23,6 +23,7 @@ type mixture struct {
 	damage   damageMixture
 	chunks   chunkMixture
 	slow     slowMixture
+	behind   behindMixture
 	leases   leaseMixture
 	stale    staleMixture
 

@@ -38,6 +38,8 @@ type mutant struct {
 	stale bool
 	// witness: it is looked for in groups of which some have a witness; the others in those without.
 	witness bool
+	// behind: it is looked for in groups whose primaries have their entries written behind them; the others in those without.
+	behind bool
 	// directed names the test in the core that shows what the rule is for, where seeds do not reach it within
 	// the budget.
 	directed string
@@ -106,6 +108,7 @@ func mutants() []mutant {
 		{name: "RuleActivesBegin", rule: core.RuleActivesBegin, witness: true, directed: "TestWhoLeavesWaitsForActiveMembers"},
 		{name: "RuleActivesReady", rule: core.RuleActivesReady, witness: true, directed: "TestAWitnessJoins"},
 		{name: "RuleFloorStands", rule: core.RuleFloorStands, witness: true, directed: "TestTheFloorStandsWhileMembersChange"},
+		{name: "RuleOwnLogDurable", rule: core.RuleOwnLogDurable, behind: true},
 	}
 }
 
@@ -210,15 +213,18 @@ func TestMutations(t *testing.T) {
 			fmt.Fprintf(rows, "%s\t\t\t\t\t%s\n", m.name, m.directed)
 			continue
 		}
-		options := Options{Omit: omit.Of(m.rule), Durability: ChoiceSync, Leases: LeasesOff, Calm: without(t, "stale,witnesses")}
+		options := Options{Omit: omit.Of(m.rule), Durability: ChoiceSync, Leases: LeasesOff, Calm: without(t, "stale,witnesses,behind")}
 		if m.leases {
 			options.Leases = LeasesOn
 		}
 		if m.stale {
-			options.Leases, options.Calm = LeasesDrawn, without(t, "witnesses")
+			options.Leases, options.Calm = LeasesDrawn, without(t, "witnesses,behind")
 		}
 		if m.witness {
-			options.Calm = without(t, "stale")
+			options.Calm = without(t, "stale,behind")
+		}
+		if m.behind {
+			options.Calm = without(t, "stale,witnesses")
 		}
 		if m.lossy {
 			options.Durability = ChoiceLossy

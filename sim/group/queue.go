@@ -27,6 +27,7 @@ const (
 	eventHoldExpires
 	eventStale
 	eventCancelStale
+	eventWrittenBehind
 )
 
 // event is something that will happen. Those of a replica that has crashed since (its incarnation is

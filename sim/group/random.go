@@ -29,6 +29,7 @@ const (
 	streamStaleness       uint64 = 1 << 39
 	streamSlow            uint64 = 1 << 40
 	streamForce           uint64 = 1 << 41
+	streamBehind          uint64 = 1 << 42
 )
 
 // stream is the randomness of one subsystem. Each subsystem has its own, so that one more draw in one of

@@ -51,17 +51,18 @@ func (s *simulation) startReady(h *host) {
 func (s *simulation) write(h *host, b batch) {
 	b.entries = s.memory.entries.clone(b.entries)
 	h.disk.write(b)
+	h.deferring = s.defers(h)
 	if s.mixture.durability == core.DurabilityAsync && s.diskRandom.chance(s.mixture.disk.flush) {
 		_ = h.disk.sync() // in the background; finishReady tells of a failure
 	}
 	if s.tracing() {
-		s.trace(h, "writes%s, sync %v", describeBatch(&b), h.ready.MustSync)
+		s.trace(h, "writes%s, sync %v, deferred %v", describeBatch(&b), h.ready.MustSync, h.deferring)
 	}
 	latency := instant(0)
-	if h.ready.MustSync {
+	if h.ready.MustSync && !h.deferring {
 		latency = s.diskRandom.span(0, 2)
 	}
-	if s.diskRandom.chance(s.mixture.disk.slow) {
+	if !h.deferring && s.diskRandom.chance(s.mixture.disk.slow) {
 		s.covered.count(EventSlowWrite)
 		latency = s.diskRandom.span(1, s.mixture.disk.slowMax)
 	}
@@ -74,7 +75,7 @@ func (s *simulation) write(h *host, b batch) {
 
 // finishReady is the rest of a Ready, from the disk's answer on.
 func (s *simulation) finishReady(h *host) {
-	if h.ready.MustSync {
+	if h.ready.MustSync && !h.deferring {
 		if s.crashes(h, EventCrashBeforeSync) {
 			return
 		}
@@ -110,7 +111,7 @@ func (s *simulation) finishReady(h *host) {
 		return
 	}
 	h.ready, h.busy = core.Ready{}, false
-	h.replica.Advance()
+	s.advance(h)
 	s.checks.observe(h)
 	s.recovered(h)
 	if h.witness {

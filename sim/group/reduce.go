@@ -53,6 +53,7 @@ func calmings() []calming {
 		{"misdirected", func(m *mixture) { m.client.misdirected = 0 }},
 		{"filler", func(m *mixture) { m.client.fillerMax = 0 }},
 		{"batches", func(m *mixture) { m.client.batchMax = 1 }},
+		{"behind", func(m *mixture) { m.behind = behindMixture{} }},
 		{"checkpoints", func(m *mixture) { m.limits.checkpointEvery = core.OpNumber(1 << 40) }},
 	}
 }

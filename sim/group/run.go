@@ -85,8 +85,9 @@ type simulation struct {
 
 	diskRandom, faultRandom, transferRandom, handoverRandom, damageRandom, leaseRandom, reconfigurationRandom, wipeRandom, witnessRandom, chunkRandom stream
 
-	staleRandom stream
-	staleToken  uint64
+	staleRandom, behindRandom stream
+
+	staleToken uint64
 }
 
 // eventsMax ends a run that goes round in circles.
@@ -109,6 +110,7 @@ func (p *Player) Run(options Options) Report {
 		drawn.witnesses.join = 0
 	}
 	drawn.drawSlow(options.Seed)
+	drawn.drawBehind(options.Seed)
 	if options.BeyondF {
 		drawn.slow = slowMixture{} // nobody would know who may fail beside it
 	}
@@ -165,6 +167,7 @@ func newSimulation(last *simulation, options Options, mixture mixture) *simulati
 		witnessRandom:         newStream(seed, streamWitnesses+1),
 		chunkRandom:           newStream(seed, streamChunks+1),
 		staleRandom:           newStream(seed, streamStaleness+1),
+		behindRandom:          newStream(seed, streamBehind+1),
 	}
 	room := s.mixture.members
 	if s.mixture.reconfiguration.rate > 0 {
@@ -262,6 +265,12 @@ func (s *simulation) happenTo(h *host, e *event) {
 		}
 		s.finishReady(h)
 		s.pump(h)
+	case eventWrittenBehind:
+		if h.paused {
+			s.later(e, momentsPerTick)
+			return
+		}
+		s.writtenBehind(h, e.argument)
 	case eventCheckpointCreated:
 		if h.paused {
 			s.later(e, momentsPerTick)

@@ -53,10 +53,7 @@ type backup struct {
 
 // becomePrimary starts the view as its primary, with the log as it stands (VRR 4.2, step 3).
 func (r *Replica) becomePrimary() {
-	p := &leading{inherited: r.log.last(), durable: r.log.persisted}
-	if r.log.unstable <= r.log.persisted {
-		p.durable = r.log.unstable - 1
-	}
+	p := &leading{inherited: r.log.last(), durable: r.durableTo()}
 	for op := r.commit + 1; op <= r.log.last(); op++ {
 		p.bytes += len(r.log.at(op).Payload)
 	}

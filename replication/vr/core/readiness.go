@@ -33,7 +33,7 @@ func (r *Replica) Ready() Ready {
 			Reads: r.reads, StaleReads: r.staleness.answered, Dropped: r.dropped, Leadership: r.leadership, Handover: r.handedOver,
 			Reconfiguration: r.reconfigured,
 		}
-		r.ready, r.handed = true, r.applied
+		r.ready, r.synced, r.handed = true, false, r.applied
 		return ready
 	}
 	r.flushPrimary()
@@ -55,6 +55,11 @@ func (r *Replica) Ready() Ready {
 		}
 		ready.MustSync = r.mustSync(&ready, promised)
 	}
+	ready.Deferrable = r.deferrable(&ready, promised)
+	if len(r.deferred) > 0 && hasPromise(ready.Messages) {
+		ready.MustSync = true
+	}
+	r.synced = ready.MustSync
 	if promised && !r.config.Omit.Has(RuleViewDurable) {
 		for i := range ready.Messages {
 			ready.Messages[i].BeforePersist = false
@@ -83,6 +88,14 @@ func (r *Replica) mustSync(ready *Ready, promised bool) bool {
 
 // Advance says that everything in the last Ready is done.
 func (r *Replica) Advance() {
+	if r.ready && r.synced {
+		r.deferred = nil
+	}
+	r.advance()
+}
+
+// advance is what Advance and Defer have in common.
+func (r *Replica) advance() {
 	if !r.ready {
 		return
 	}
@@ -99,7 +112,7 @@ func (r *Replica) Advance() {
 	r.log.persisted, r.log.unstable = r.log.last(), r.log.last()+1
 	r.renew = r.renew && r.lacksLog()
 	if r.primary != nil {
-		r.primary.durable = r.log.last()
+		r.primary.durable = r.durableTo()
 		r.countAcknowledged()
 	}
 	r.settleStale()

@@ -36,7 +36,7 @@ type Leadership struct {
 //  1. let the transport know the Contacts; send the Messages that have BeforePersist;
 //  2. make durable, in one atomic step: HardState; Replace; the removal of the log above TruncateAbove;
 //     Entries; the removal of the log up to TruncateBelow. MustSync says whether this must reach the disk (not only the
-//     file) before step 3;
+//     file) before step 3, with everything that was deferred, also where there is nothing to write;
 //  3. send the other Messages;
 //  4. if FetchCheckpoint is set, fetch that checkpoint from that replica in the background, make it durable
 //     and call CheckpointInstalled or CheckpointFailed;
@@ -57,6 +57,8 @@ type Ready struct {
 	// TruncateBelow is the first op-number to keep; 0: nothing to remove.
 	TruncateBelow OpNumber
 	MustSync      bool
+	// Deferrable: the driver may go on while storage makes Entries durable, and call Defer in place of Advance.
+	Deferrable bool
 
 	Messages        []Outgoing
 	FetchCheckpoint *FetchCheckpoint

@@ -63,6 +63,10 @@ type Replica struct {
 	recontact     bool
 	reconfiguring *reconfiguring
 
+	// deferred are the Readies that were deferred and are not durable, deferrals is the number of the last one.
+	deferred  []deferral
+	deferrals uint64
+
 	// What the next Ready will hold.
 	hardState  HardState // as storage has it
 	out        []Outgoing
@@ -81,6 +85,7 @@ type Replica struct {
 	spared       ViewNumber // one above the view whose primary was spared; see askElsewhere
 	ready        bool       // a Ready is with the driver
 	handed       OpNumber   // last op-number of Committed in it
+	synced       bool       // its MustSync
 	applyMax     OpNumber   // when dropped is not empty: the last op-number that Committed may go to
 }
 

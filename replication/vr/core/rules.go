@@ -126,4 +126,6 @@ const (
 	// RuleFloorStands: while a RECONFIGURATION is not committed, and until all active members of the epoch that it begins have
 	// told a checkpoint of that epoch, a witness drops nothing that newcomers may lack.
 	RuleFloorStands
+	// RuleOwnLogDurable: a primary counts its own log up to where it is durable.
+	RuleOwnLogDurable
 )
