@@ -17,6 +17,7 @@ run() {
 for durability in sync memory; do
   run --durability "$durability" --replicas 3,5 --proposers 1,16,64,256 --value-bytes 128,4096
 done
+# The time from the kill of a primary, and how a replica comes back.
 run --scenario failover --replicas 3 --proposers 16 --value-bytes 128
 run --scenario catchup --replicas 3 --proposers 16 --value-bytes 4096
 "$binary" bench replication --results "$results" --report --plots "$plots"

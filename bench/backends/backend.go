@@ -40,8 +40,8 @@ type opening struct {
 	logger     *slog.Logger
 }
 
-// registry is every backend there is.
-func registry() []backend { return append(viewstamped(), raftBoltDB()) }
+// registry is every backend there is, in the order in which they are shown.
+func registry() []backend { return []backend{viewstamped(), raftBoltDB(), viewstampedWAL()} }
 
 func find(known []backend, name string) (backend, bool) {
 	at := slices.IndexFunc(known, func(b backend) bool { return b.name == name })

@@ -147,7 +147,7 @@ func beside(summaries []Summary, figures []string) Table {
 		}
 		for _, name := range names {
 			if paired[figure+" "+name] {
-				t.Header = append(t.Header, names[0]+" : "+name)
+				t.Header = append(t.Header, names[0]+" : "+name+", "+figure)
 			}
 		}
 	}

@@ -60,7 +60,7 @@ func TestReport(t *testing.T) {
 	report, err := reportOf(records, pair())
 	require.NoError(t, err)
 	for _, says := range []string{
-		"| durability | replicas | bytes | proposers | vr: ops/s | raft: ops/s | vr/wal: ops/s | vr : raft | vr: CPU us/op |",
+		"| durability | replicas | bytes | proposers | vr: ops/s | raft: ops/s | vr/wal: ops/s | vr : raft, ops/s | vr: CPU us/op |",
 		"| sync | 3 | 128 | 64 | 400 | 150 | 900 | 2.50 [2.00, 3.00] | 10.0 | 30.0 | 5.0 | 0.38 [0.25, 0.50] |",
 		"- raft, sync, 3 replicas: 200 operations, each with an fsync on 2 replicas or more before it was acknowledged",
 		"vr (failover, sync, 3 replicas, 128 bytes, 16 proposers): 400, 500, 700",

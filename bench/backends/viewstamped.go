@@ -10,14 +10,11 @@ import (
 	"github.com/viewline/viewline/replication/vr/streams"
 )
 
-// viewstamped are the ways to keep the log of Viewstamped Replication. vr is the one that is like that of the other
-// backends: bbolt, with the same options. vr/wal has one fsync for a batch where bbolt has two.
-func viewstamped() []backend {
-	return []backend{
-		viewstampedOf("vr", storage.LogBolt, Sync, Memory),
-		viewstampedOf("vr/wal", storage.LogWAL, Sync),
-	}
-}
+// viewstamped is Viewstamped Replication with a log that is kept as raft's is: in bbolt, with the same options.
+func viewstamped() backend { return viewstampedOf("vr", storage.LogBolt, Sync, Memory) }
+
+// viewstampedWAL has one fsync for a batch where bbolt has two.
+func viewstampedWAL() backend { return viewstampedOf("vr/wal", storage.LogWAL, Sync) }
 
 func viewstampedOf(name string, log storage.Log, durabilities ...string) backend {
 	return backend{
