@@ -90,7 +90,7 @@ func placesOf(records []Record) string {
 	var loads []float64
 	first, last, void := records[0].Place.At, records[0].Place.At, 0
 	for _, r := range records {
-		if place := fmt.Sprintf("%d cores, %s, %s", r.Place.CPU, r.Place.OS, r.Place.Go); !slices.Contains(places, place) {
+		if place := r.Place.String(); !slices.Contains(places, place) {
 			places = append(places, place)
 		}
 		loads = appendLoad(loads, r.Place.Load)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,16 +23,47 @@ type Place struct {
 	Go  string    `json:"go"`
 	OS  string    `json:"os"`
 	CPU int       `json:"cpu"`
+	// Revision is that of the program's source, with a + when it was changed since; empty where it was not built in.
+	Revision string `json:"revision,omitempty"`
 	// Load is the machine's load average before the run, which is of what else it has to do; empty where it is not told.
 	Load string `json:"load,omitempty"`
 }
 
+// String is the machine and the program.
+func (p Place) String() string {
+	text := fmt.Sprintf("%d cores, %s, %s", p.CPU, p.OS, p.Go)
+	if p.Revision != "" {
+		text += ", revision " + p.Revision
+	}
+	return text
+}
+
 func here() Place {
-	p := Place{At: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: runtime.NumCPU()}
+	p := Place{At: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: runtime.NumCPU(), Revision: revision()}
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
 		p.Load, _, _ = strings.Cut(string(text), " ")
 	}
 	return p
+}
+
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	setting := func(name string) string {
+		at := slices.IndexFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == name })
+		if at < 0 {
+			return ""
+		}
+		return info.Settings[at].Value
+	}
+	short := setting("vcs.revision")
+	short = short[:min(len(short), 12)]
+	if setting("vcs.modified") == "true" {
+		short += "+"
+	}
+	return short
 }
 
 // Record is one run. One of Speed, Outage and Return is set, as its scenario has it.
