@@ -55,7 +55,7 @@ func openForSuite(directory string, durability raft.Durability, o replicationtes
 		return nil, nil, err
 	}
 	options := raft.Options{
-		Group: 7, Self: o.Self, Members: o.Members, Joining: o.Joining, Storage: storage, Durability: durability, StateMachine: o.StateMachine,
+		Group: 7, Self: o.Self, Members: o.Members, Joining: o.Joining, Incarnation: o.Incarnation, Storage: storage, Durability: durability, StateMachine: o.StateMachine,
 		CheckpointEvery: o.CheckpointEvery, QueueMax: o.QueueMax, OperationBytesMax: o.OperationBytesMax,
 		BatchEntriesMax: o.BatchMax, Logger: testLogger(),
 		ViewChangeTimeout: 200 * time.Millisecond, RequestTimeout: 300 * time.Millisecond,

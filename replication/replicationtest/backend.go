@@ -39,6 +39,9 @@ type Options struct {
 	Members []replication.ReplicaID
 	// Joining: the group exists, Self is to become a member of it, and Members are those to ask.
 	Joining bool
+	// Incarnation is this replica's life: above 0 it has lost what it had stored, and is a member again when its group has
+	// committed that.
+	Incarnation uint64
 	// Transport is this replica's way to the others. It is nil in a process of its own, which has Streams.
 	Transport       *End                     `json:"-"`
 	Streams         *transport.Group         `json:"-"`

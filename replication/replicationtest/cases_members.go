@@ -250,6 +250,48 @@ func aMemberThatWasAway(t T, b Backend) {
 	g.finished(25)
 }
 
+// laterLifeOfAMember that has lost what it had stored: it takes part in nothing until the group has committed that, and then
+// it counts. Its earlier life does not, when it turns up again.
+func laterLifeOfAMember(t T, b Backend) {
+	g := newGroup(t, b, 3, Options{})
+	g.mustCommit(1, 20)
+	primary, _ := g.primary()
+	lost := g.backups(primary)[0]
+	earlier := g.directories[lost]
+	g.stop(lost)
+	g.wipe(lost)
+	g.start(lost)
+	g.mustCommit(21, 25)
+	require.Equal(t, "transitioning", g.replicas[lost].Status().Protocol)
+	next := members(0, 1, 2)
+	next[lost].Incarnation = 1
+	g.becomes(next...)
+	g.eventually("it is a member again", func() bool { return g.replicas[lost].Status().Protocol == "normal" })
+	require.Equal(t, next, g.changes(lost).Membership().Members)
+	primary, _ = g.primary()
+	for _, i := range without([]int{0, 1, 2}, lost) {
+		if i != primary {
+			g.stop(i) // so that it is needed
+			g.mustCommit(26, 35)
+			g.start(i)
+			break
+		}
+	}
+	g.mustCommit(36, 40)
+	g.finished(40)
+	g.stop(lost)
+	later := g.directories[lost]
+	g.directories[lost], g.lost[lost] = earlier, 0
+	g.start(lost)
+	g.mustCommit(41, 45)
+	g.eventually("the earlier life has left", func() bool { return g.replicas[lost].Status().Protocol == "left" })
+	g.stop(lost)
+	g.directories[lost], g.lost[lost] = later, 1
+	g.start(lost)
+	g.whole(lost)
+	g.finished(45)
+}
+
 // settledBut waits until all but one are in an epoch.
 func (g *group) settledBut(away int, epoch uint64) {
 	g.t.Helper()

@@ -198,11 +198,10 @@ func transferIsGivenUp(t T, b Backend) {
 		})
 		cancel()
 		err := <-first
-		if !errors.Is(err, context.Canceled) {
-			return false
-		}
-		require.True(t, replication.DidNotHappen(err), "%v", err)
-		return true
+		require.Error(t, err)
+		// In doubt it is only when the view was left already, as it may be on a busy machine.
+		require.True(t, replication.DidNotHappen(err) || errors.Is(err, context.Canceled), "%v", err)
+		return errors.Is(err, context.Canceled) && replication.DidNotHappen(err)
 	})
 	g.mustCommit(6, 10)
 	g.finished(10)

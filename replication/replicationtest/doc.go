@@ -39,5 +39,8 @@
 //	view change         STARTVIEWCHANGE ... STARTVIEW        election; the next primary is whoever gets the votes
 //	checkpoint          checkpoint, fetched by who lacks it  snapshot, which the leader offers
 //	recovering          recovery (4.3)                       in memory only: no vote until a later term's entry is there
+//	epoch               epoch (7), begun by a                begun by a command, which the library's configuration
+//	                    RECONFIGURATION                      follows, one server at a time
+//	newcomer            learns by GETCOMMITTED               a server that does not vote
 //	ReadBarrier         a lease, or a round                  a round
 package replicationtest

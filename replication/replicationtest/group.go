@@ -25,6 +25,7 @@ type group struct {
 	launch func(i int, o Options) (life, error)
 	first  int                             // the members of its first epoch; those above join
 	asked  map[int][]replication.ReplicaID // whom those ask
+	lost   map[int]uint64                  // how often a replica has lost what it had stored
 
 	directories []string
 	lives       []life // the present or the last ones
@@ -64,7 +65,7 @@ func makeGroup(t T, b Backend, n int, options Options) *group {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
 	t.Cleanup(cancel)
-	g := &group{t: t, ctx: ctx, backend: b, network: newNetwork(), options: options, first: n, asked: map[int][]replication.ReplicaID{}}
+	g := &group{t: t, ctx: ctx, backend: b, network: newNetwork(), options: options, first: n, asked: map[int][]replication.ReplicaID{}, lost: map[int]uint64{}}
 	for range n {
 		g.grow()
 	}
@@ -98,6 +99,8 @@ func (g *group) optionsOf(i int) Options {
 		options.Joining, options.Members = true, g.asked[i]
 		return options
 	}
+	options.Incarnation = g.lost[i]
+	options.Joining = g.lost[i] > 0
 	for member := range g.first {
 		options.Members = append(options.Members, g.id(member))
 	}

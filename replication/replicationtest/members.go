@@ -45,6 +45,14 @@ func (g *group) joinAt(i int) {
 	g.start(i)
 }
 
+// wipe has a replica that does not run lose what it had stored. It may come back in a later life.
+func (g *group) wipe(i int) {
+	g.t.Helper()
+	g.directories[i] = g.t.TempDir()
+	require.NoError(g.t, g.backend.Create(g.directories[i]))
+	g.lost[i]++
+}
+
 // again reports whether a change that was refused may be asked for again a little later.
 func again(err error) bool {
 	return errors.Is(err, replication.ErrNewcomer) || errors.Is(err, replication.ErrQuorum) ||
@@ -55,6 +63,12 @@ func again(err error) bool {
 // of the primary that did it.
 func (g *group) reconfigure(places ...int) replication.Report {
 	g.t.Helper()
+	return g.becomes(members(places...)...)
+}
+
+// becomes changes the members to these.
+func (g *group) becomes(next ...replication.Member) replication.Report {
+	g.t.Helper()
 	pause := time.NewTicker(10 * time.Millisecond)
 	defer pause.Stop()
 	ctx, cancel := context.WithTimeout(g.ctx, 2*patience)
@@ -62,7 +76,7 @@ func (g *group) reconfigure(places ...int) replication.Report {
 	for {
 		leader, _ := g.primary()
 		before := g.changes(leader).Membership()
-		change := replication.Change{Epoch: before.Epoch + 1, Members: members(places...)}
+		change := replication.Change{Epoch: before.Epoch + 1, Members: next}
 		report, err := g.changes(leader).Reconfigure(ctx, change)
 		if err == nil {
 			require.Equal(g.t, change.Epoch, report.Epoch)

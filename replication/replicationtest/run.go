@@ -142,6 +142,7 @@ func reconfigurer() []testCase {
 		{"EverybodyIsReplacedUnderLoad", everybodyIsReplaced},
 		{"RestartsFindTheNewestEpoch", restartsFindTheNewestEpoch},
 		{"MemberThatWasAway", aMemberThatWasAway},
+		{"LaterLifeOfAMember", laterLifeOfAMember},
 		{"NewcomerThatIsNotReady", newcomerThatIsNotReady},
 		{"ChangeThatWouldLoseTheQuorum", changeThatWouldLoseTheQuorum},
 		{"MalformedChanges", malformedChanges},

@@ -55,7 +55,7 @@ func openForSuite(directory string, durability vr.Durability, o replicationtest.
 	}
 	kept := &mortal{Storage: disk}
 	options := vr.Options{
-		Group: 7, Self: o.Self, Members: o.Members, Joining: o.Joining, Storage: kept, Durability: durability,
+		Group: 7, Self: o.Self, Members: o.Members, Joining: o.Joining, Incarnation: o.Incarnation, Storage: kept, Durability: durability,
 		StateMachine: o.StateMachine, CheckpointEvery: o.CheckpointEvery, QueueMax: o.QueueMax, OperationBytesMax: o.OperationBytesMax,
 		BatchEntriesMax: o.BatchMax, Logger: testLogger(),
 		HeartbeatInterval: 30 * time.Millisecond, ViewChangeTimeoutMin: 200 * time.Millisecond, ViewChangeTimeoutMax: 400 * time.Millisecond,
