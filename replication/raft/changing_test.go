@@ -64,13 +64,14 @@ type changing struct {
 
 	stores   []*raft.Storage
 	lives    []uint64
+	ask      [][]replication.ReplicaID // whom each begins with
 	machines []*lines
 	replicas []*raft.Replica // nil: it does not run
 }
 
 func newChanging(t *testing.T, n int, options func(*raft.Options)) *changing {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	t.Cleanup(cancel)
 	g := &changing{t: t, ctx: ctx, network: rafttest.NewNetwork(), options: options}
 	for i := range n {
@@ -91,14 +92,16 @@ func newChanging(t *testing.T, n int, options func(*raft.Options)) *changing {
 
 // grow makes room for one more replica and returns its place.
 func (g *changing) grow() int {
-	g.stores, g.lives = append(g.stores, raft.NewMemoryStorage()), append(g.lives, 0)
+	g.stores, g.lives, g.ask = append(g.stores, raft.NewMemoryStorage()), append(g.lives, 0), append(g.ask, g.first)
 	g.machines, g.replicas = append(g.machines, nil), append(g.replicas, nil)
 	return len(g.replicas) - 1
 }
 
-// join starts a newcomer.
+// join starts a newcomer, which asks the present members.
 func (g *changing) join() int {
 	i := g.grow()
+	leader, _ := g.primary()
+	g.ask[i] = g.replicas[leader].Status().Members
 	g.start(i)
 	return i
 }
@@ -108,7 +111,7 @@ func (g *changing) start(i int) {
 	id := replication.ReplicaID(i + 1)
 	g.machines[i] = &lines{}
 	options := raft.Options{
-		Self: id, Members: g.first, Joining: i >= len(g.first), Incarnation: g.lives[i], Storage: g.stores[i], StateMachine: g.machines[i],
+		Self: id, Members: g.ask[i], Joining: i >= len(g.first), Incarnation: g.lives[i], Storage: g.stores[i], StateMachine: g.machines[i],
 		Transport: g.network.Join(id), ViewChangeTimeout: 300 * time.Millisecond, RequestTimeout: 300 * time.Millisecond, Logger: testLogger(),
 	}
 	if g.options != nil {
@@ -128,6 +131,8 @@ func (g *changing) stop(i int) {
 
 // wipe has a replica begin its next life.
 func (g *changing) wipe(i int) {
+	leader, _ := g.primary()
+	g.ask[i] = g.replicas[leader].Status().Members
 	g.stores[i] = raft.NewMemoryStorage()
 	g.lives[i]++
 }
@@ -252,6 +257,7 @@ func (g *changing) protocol(place int, want string) {
 
 // load is callers who go on until they are stopped, and what became of what they asked.
 type load struct {
+	name     string // no other has it
 	stop     atomic.Bool
 	done     atomic.Uint64
 	callers  sync.WaitGroup
@@ -263,7 +269,7 @@ type load struct {
 
 // underLoad has callers ask whoever leads of those who run now.
 func (g *changing) underLoad(name string, callers int) *load {
-	l := &load{unknown: map[string]bool{}}
+	l := &load{name: name, unknown: map[string]bool{}}
 	replicas := slices.DeleteFunc(slices.Clone(g.replicas), func(r *raft.Replica) bool { return r == nil })
 	for caller := range callers {
 		l.callers.Go(func() {
@@ -318,7 +324,7 @@ func (g *changing) end(l *load, places ...int) {
 	l.callers.Wait()
 	require.Empty(g.t, l.bad)
 	require.NotEmpty(g.t, l.answered)
-	last := fmt.Sprintf("the last of %d", len(l.answered))
+	last := "the last of " + l.name
 	g.commit(last)
 	g.has(last, places...)
 	for _, place := range places {
