@@ -24,7 +24,7 @@ func TestFormats(t *testing.T) {
 	sealed := seal(&hraft.Log{Index: 3, Term: 7, Type: hraft.LogCommand, Data: []byte("data"), Extensions: extension(7)})
 	require.Equal(t, "01070000000000000045d2b6f8", hex.EncodeToString(sealed.Extensions))
 	m := mark{durability: DurabilityMemory, life: lifeClean, cluster: [16]byte{1}, group: 7, replica: 2, incarnation: 1}
-	require.Equal(t, "viewline raft\nformat 2\ndurability memory\nlife clean\ncluster 01000000000000000000000000000000\ngroup 7\nreplica 2\nincarnation 1\nchecksum 21f27993\n", string(m.encode()))
+	require.Equal(t, "viewline raft\nformat 3\ndurability memory\nlife clean\ncluster 01000000000000000000000000000000\ngroup 7\nreplica 2\nincarnation 1\nchecksum 6629fa84\n", string(m.encode()))
 	require.Equal(t, uint32(0x839065f0), chunkChecksum(1, []byte("chunk")))
 	require.Equal(t, "0500000000000000", hex.EncodeToString(callToken(5)))
 

@@ -10,9 +10,6 @@ import (
 	hraft "github.com/hashicorp/raft"
 )
 
-// keyCurrentTerm is hashicorp/raft's name for the term in its stable store.
-const keyCurrentTerm = "CurrentTerm"
-
 // guard stands between hashicorp/raft and the stores. That library takes the process down when its stable store does not
 // take the term, or its log store does not give an entry that it should have. Nothing that depends on either may happen
 // then; so the guard ends the replica, which cuts it off from the others and from its state machine at that very moment,
@@ -25,6 +22,8 @@ type guard struct {
 	counters  *counters
 
 	halted atomic.Bool // nothing is written any more
+
+	voteTerm atomic.Uint64 // of the vote that is kept next
 
 	writing sync.Mutex // held while the log is changed: its beginning and its end are by two goroutines
 
@@ -243,42 +242,4 @@ func (g *guard) remove(from, to uint64) error {
 		return g.failed("shorten the log", err)
 	}
 	return nil
-}
-
-// Set keeps a vote's candidate.
-func (g *guard) Set(key, value []byte) error {
-	return g.keep(func() error { return g.stores.stable.Set(key, value) })
-}
-
-// SetUint64 keeps the term, or that of a vote. That the term cannot be kept the library must not hear.
-func (g *guard) SetUint64(key []byte, value uint64) error {
-	err := g.keep(func() error { return g.stores.stable.SetUint64(key, value) })
-	if string(key) == keyCurrentTerm {
-		g.counters.entersTerm(value)
-		return nil
-	}
-	return err
-}
-
-func (g *guard) keep(write func() error) error {
-	if g.halted.Load() {
-		return errHalted
-	}
-	g.stores.countWrite(true)
-	if err := protect(write); err != nil {
-		return g.failed("write term or vote", err)
-	}
-	return nil
-}
-
-// Get reads a vote's candidate.
-func (g *guard) Get(key []byte) (value []byte, err error) {
-	err = protect(func() (err error) { value, err = g.stores.stable.Get(key); return err })
-	return value, err
-}
-
-// GetUint64 reads the term, or that of a vote.
-func (g *guard) GetUint64(key []byte) (value uint64, err error) {
-	err = protect(func() (err error) { value, err = g.stores.stable.GetUint64(key); return err })
-	return value, err
 }

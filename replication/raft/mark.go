@@ -13,7 +13,7 @@ import (
 
 const (
 	markName   = "RAFT"
-	markFormat = 2
+	markFormat = 3
 )
 
 // life is how far a storage is in its own.

@@ -71,8 +71,8 @@ type Options struct {
 
 	// ViewChangeTimeout: a follower that hears nothing for a time between this and twice this starts an election, which it
 	// repeats after as long; a leader that hears no majority for as long steps down. Heartbeats come every tenth. An
-	// election writes three times to the disk of who stands and then of those who vote: where that takes longer than this,
-	// none comes to its end. At least 10 ms.
+	// election writes twice to the disk of who stands and then of those who vote: where that takes longer than this, none
+	// comes to its end. At least 10 ms.
 	ViewChangeTimeout time.Duration
 	// CommitInterval is how soon an idle leader tells the others how far it has committed.
 	CommitInterval time.Duration
