@@ -63,14 +63,7 @@ func TestHeartbeatsAreTheMainLoops(t *testing.T) {
 	send(3, 3, 0)
 	answered(3) // though the library is busy
 	send(4, 4, 0)
-	select {
-	case <-r.Consumer():
-		require.Fail(t, "the library is still at the other one")
-	case <-p.answers:
-		require.Fail(t, "who leads in another term is for the library to judge")
-	default:
-	}
 	long.RespChan <- done
 	answered(2)
-	require.EqualValues(t, 4, taken().Command.(*hraft.AppendEntriesRequest).Term)
+	require.EqualValues(t, 4, taken().Command.(*hraft.AppendEntriesRequest).Term, "who leads in another term is for the library to judge")
 }
