@@ -106,6 +106,9 @@ func placesOf(records []Record) string {
 	if len(loads) > 0 {
 		said += fmt.Sprintf(", at a load average of %.1f to %.1f before each", slices.Min(loads), slices.Max(loads))
 	}
+	if void == 0 {
+		return said + "; none was void."
+	}
 	return fmt.Sprintf("%s; %d more were void, for their primary had lost its role, and made again.", said, void)
 }
 
