@@ -183,7 +183,7 @@ func (p *peer) open(hello *pb.PeerHello) *outgoing {
 	t := p.transport
 	ctx, cancel := context.WithCancel(t.ctx)
 	late := time.AfterFunc(t.options.ConnectTimeout, cancel)
-	stream, err := p.client.Exchange(ctx)
+	stream, err := p.client.Exchange(ctx, grpc.ForceCodecV2(newCodec()))
 	if !late.Stop() && err == nil {
 		err = context.DeadlineExceeded
 	}

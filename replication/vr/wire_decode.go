@@ -63,6 +63,7 @@ func (d *messageDecoder) field(field protowire.Number, kind protowire.Type, data
 	case field == fieldEntries && kind == protowire.BytesType:
 		var value []byte
 		if value, n = protowire.ConsumeBytes(data); n >= 0 {
+			d.makeRoom(len(value), len(data))
 			err = d.entry(value)
 		}
 	case (field == fieldMembership || field == fieldCheckpointMembership) && kind == protowire.BytesType:
@@ -146,6 +147,16 @@ func (d *messageDecoder) hash(field protowire.Number, value core.Hash) {
 	case fieldHash:
 		d.message.Hash = value
 	default: // a later version's
+	}
+}
+
+// entriesRoomMax bounds the entries that room is made for before they are seen.
+const entriesRoomMax = 1024
+
+// makeRoom makes room at the first entry, which is so long, for as many as the rest may hold if they are like it.
+func (d *messageDecoder) makeRoom(entry, rest int) {
+	if d.message.Entries == nil {
+		d.message.Entries = make([]core.Entry, 0, min(rest/(entry+2)+1, entriesRoomMax))
 	}
 }
 
