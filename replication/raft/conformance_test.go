@@ -65,7 +65,7 @@ func openForSuite(directory string, durability raft.Durability, o replicationtes
 		options.CommitInterval = 2 * time.Millisecond
 	}
 	if o.Patient {
-		options.ViewChangeTimeout = 3 * time.Second // the first election takes as long too
+		options.ViewChangeTimeout = 5 * time.Second // the first election takes as long too
 	}
 	if o.Streams != nil {
 		options.Transport = streams.Of(o.Streams)

@@ -1,6 +1,9 @@
 package raft
 
 import (
+	"errors"
+	"time"
+
 	hraft "github.com/hashicorp/raft"
 
 	"github.com/viewline/viewline/replication"
@@ -31,7 +34,7 @@ func (r *Replica) watch() {
 // where it was the same before and after, it was the barrier's. The library says so again in each term.
 func (r *Replica) beginLeading() {
 	term := r.raft.CurrentTerm()
-	if err := r.raft.Barrier(0).Error(); err != nil {
+	if err := r.passBarrier(term); err != nil {
 		return
 	}
 	if r.raft.State() != hraft.Leader || r.raft.CurrentTerm() != term || r.machine.brokenBy() != nil {
@@ -44,6 +47,24 @@ func (r *Replica) beginLeading() {
 	}
 	r.setLeading(replication.ViewNumber(term))
 	r.options.Logger.Info("replica leads", "group", r.options.Group, "replica", r.options.Self, "view", term)
+}
+
+// passBarrier waits for a barrier of this term. The library refuses one, in a later term too, for as long as the call stands by
+// which it has told another replica to take over: nobody would lead if that were the end.
+func (r *Replica) passBarrier(term uint64) error {
+	poll := time.NewTicker(handoverPoll)
+	defer poll.Stop()
+	for {
+		err := r.raft.Barrier(0).Error()
+		if !errors.Is(err, hraft.ErrLeadershipTransferInProgress) || r.raft.State() != hraft.Leader || r.raft.CurrentTerm() != term {
+			return err
+		}
+		select {
+		case <-poll.C:
+		case <-r.stopping:
+			return err
+		}
+	}
 }
 
 // setLeading publishes what changed; 0: it does not lead.
