@@ -65,6 +65,8 @@ func TestSeedsWithAWitness(t *testing.T) {
 	broken := Run(Options{Seed: seed, Calm: calm, Omit: omit.Of(core.RuleFloorStands)}).Violation
 	require.NotNil(t, broken, "the seed does not find it any more: look for another")
 	require.Equal(t, claimProgress, broken.Claim)
+	// A witness that has lost something comes into a group of two of which it is one: a first version of the rule said nothing.
+	require.Nil(t, Run(Options{Seed: 70011053}).Violation)
 }
 
 // TestClaimsThatWereTooStrict plays seeds in which nothing is wrong and a claim said so, with everything that they draw

@@ -134,12 +134,13 @@ func (r *Replica) keepForWitnesses(keep CheckpointMeta) CheckpointMeta {
 // never had, active members have of which one is in every quorum: it may go on from anything. One that may have lost what
 // it acknowledged needs what is above the floor again: it goes on from where this log begins, which is at or below the
 // floor, or a checkpoint that the other active member had too. In a group of an even number a quorum without the witness is
-// large enough in any case, for what this epoch has committed.
+// large enough in any case, for what this epoch has committed; in one of two, where no quorum is without the active member,
+// for everything.
 //
 // Not ok: the epoch of that place is not known here, after a restart; then the one of the active members answers whose
 // checkpoint is the least. A witness that lost nothing is not kept waiting for that.
 func (r *Replica) position(lost bool) (CheckpointMeta, bool) {
-	base, ends, young := r.log.base, r.endsEpoch(), r.floor < r.membership.Op
+	base, ends, young := r.log.base, r.endsEpoch(), r.floor < r.membership.Op && len(r.active) > 1
 	if r.config.Omit.Has(RuleFloorStands) {
 		ends, young = false, false
 	}

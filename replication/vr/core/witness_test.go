@@ -161,14 +161,7 @@ func TestAWitnessThatLostSomethingNeedsIt(t *testing.T) {
 // lost something is not kept waiting for the next checkpoint, which an idle group never makes. It goes on from one that all
 // active members have.
 func TestAWitnessThatLostSomethingNeedsNoTrafficInALaterEpoch(t *testing.T) {
-	log := []Entry{}
-	for op := OpNumber(1); op <= 8; op++ {
-		previous := Hash(0)
-		if op > 1 {
-			previous = log[op-2].Hash
-		}
-		log = append(log, Chained(previous, op, 2, []byte("a")))
-	}
+	log := chainOf(8, 2)
 	m := Membership{Epoch: 2, Op: 5, View: 3, Hash: log[4].Hash, Members: witnessed(), Previous: []ReplicaID{1, 2, 3}, LargestID: 3}
 	newest := CheckpointMeta{Op: 6, View: 2, Hash: log[5].Hash, Membership: m.Encode()}
 	b := newBench(t, 1, Restored{})
@@ -213,6 +206,33 @@ func TestTheFloorStandsWhileMembersChange(t *testing.T) {
 		ask = Message{Kind: KindGetCommitted, From: 3, First: 1, Nonce: 8}
 		require.Equal(t, kept, of(b.step(ask), KindNewCommitted)[0].Checkpoint.Op, "it may have lost what is above")
 	}
+}
+
+// Beside one active member, without which there is no quorum, a witness that lost something goes on from its checkpoint: in an
+// epoch that cannot begin without the witness nobody tells another.
+func TestAWitnessThatLostSomethingInAGroupOfTwo(t *testing.T) {
+	log := chainOf(8, 2)
+	members := witnessed()
+	before := Membership{Epoch: 1, Op: 2, View: 2, Hash: log[1].Hash, Members: members, Previous: []ReplicaID{1, 2}, LargestID: 3}
+	m := Membership{Epoch: 2, Op: 8, View: 3, Hash: log[7].Hash, Members: []Member{members[0], members[2]}, Previous: []ReplicaID{1, 2, 3}, LargestID: 3}
+	newest := CheckpointMeta{Op: 6, View: 2, Hash: log[5].Hash, Membership: before.Encode()}
+	b := newBench(t, 1, Restored{})
+	b.config.FirstWitness = 3
+	b.restart(Restored{
+		HardState: HardState{View: 3, LastNormalView: 2, Commit: 8, Membership: m.Encode()}, Checkpoint: newest, Entries: log[3:],
+	})
+	ask := Message{Kind: KindGetCommitted, From: 3, Epoch: 1, First: 1, Nonce: 7}
+	require.Equal(t, newest, of(b.step(ask), KindNewCommitted)[0].Checkpoint)
+}
+
+// chainOf is a log of so many entries of a view.
+func chainOf(count int, view ViewNumber) (log []Entry) {
+	previous := Hash(0)
+	for op := OpNumber(1); int(op) <= count; op++ {
+		e := Chained(previous, op, view, []byte("a"))
+		log, previous = append(log, e), e.Hash
+	}
+	return log
 }
 
 // The log is kept for an active member that does not get on, and bounded by what is not proposed.
