@@ -14,7 +14,8 @@ import (
 
 // Create makes an empty log in a directory that exists, of the kind that LogDefault is. It is the one act that lets a
 // replica start from nothing, done when the replica's identity is given to it and never again. A crash before it
-// returns leaves the directory without a log. ErrFormatted when there is a log, or what is left of one.
+// returns leaves the directory without a log. ErrFormatted when there is a log, or what is left of one, of another backend
+// too.
 func Create(directory string) error { return CreateLog(directory, LogDefault) }
 
 // CreateLog is Create of a log of this kind; zero is LogDefault.
@@ -30,6 +31,9 @@ func CreateLog(directory string, log Log) error {
 		return fmt.Errorf("%w: %s", ErrFormatted, path)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("storage: create: %w", err)
+	}
+	if err := refuseOther(directory, ErrFormatted); err != nil {
+		return err
 	}
 	if owner, err := readOwner(directory); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 
 	"go.etcd.io/bbolt"
@@ -34,6 +35,9 @@ type database struct {
 
 func openDatabase(path string, options Options, syncs *atomic.Uint64) (*database, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := refuseOther(filepath.Dir(path), ErrNotFormatted); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: %s; if it had one: %s", ErrNotFormatted, path, remedyLost)
 	} else if err != nil {
 		return nil, fmt.Errorf("storage: open: %w", err)
