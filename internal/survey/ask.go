@@ -49,8 +49,9 @@ type Replica struct {
 
 	Cluster    string `json:"cluster,omitempty"`
 	Version    string `json:"version,omitempty"`
+	Backend    string `json:"backend,omitempty"`    // what replicates the group: vr, raft
 	Durability string `json:"durability,omitempty"` // what an acknowledged write survives: sync, async, memory
-	Log        string `json:"log,omitempty"`        // how the directory keeps the log: bbolt, wal
+	Log        string `json:"log,omitempty"`        // how the directory keeps the log: bbolt, wal, raft-boltdb, memory
 	Role       string `json:"role,omitempty"`       // primary, backup, witness
 	Status     string `json:"status,omitempty"`     // what the protocol says: normal, view-change, recovering, transferring, stopped, transitioning, leaving, left
 	Serving    bool   `json:"serving"`
@@ -133,7 +134,7 @@ func (r *Replica) ask(ctx context.Context, states bool, dial []grpc.DialOption) 
 	r.Cluster, r.Version = hex.EncodeToString(response.GetCluster()), response.GetVersion()
 	r.Role, r.Status, r.Serving, r.Failure = status.GetRole(), status.GetStatus(), status.GetServing(), status.GetFailure()
 	r.Witness = r.Role == roleWitness
-	r.Durability, r.Log, r.Reason = status.GetDurability(), status.GetLog(), status.GetReason()
+	r.Backend, r.Durability, r.Log, r.Reason = status.GetBackend(), status.GetDurability(), status.GetLog(), status.GetReason()
 	r.Epoch, r.View, r.Op, r.Commit = status.GetEpoch(), status.GetView(), status.GetOp(), status.GetCommit()
 	r.Applied, r.Checkpoint = status.GetApplied(), status.GetCheckpoint()
 	r.StateHash, r.Counters = hex.EncodeToString(status.GetStateHash()), status.GetCounters()

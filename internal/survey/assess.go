@@ -35,7 +35,9 @@ type Assessment struct {
 
 // GroupHealth is the same of one group.
 type GroupHealth struct {
-	Group   uint32 `json:"group"`
+	Group uint32 `json:"group"`
+	// Backend is what replicates it; empty: nobody says so.
+	Backend string `json:"backend,omitempty"`
 	Members int    `json:"members"`
 	Well    int    `json:"well"`
 	// Spare is how many more replicas may be lost before the group stops.
@@ -75,6 +77,7 @@ func Assess(replicas []Replica) Assessment {
 func assessGroup(replicas []Replica) GroupHealth {
 	g := GroupHealth{Group: replicas[0].Group, Members: len(replicas)}
 	newest := reached(replicas)
+	g.Backend = newest.backend
 	for _, r := range replicas {
 		if r.Error == "" && r.Serving && r.place() == newest {
 			g.Primary = r.Replica
@@ -88,7 +91,7 @@ func assessGroup(replicas []Replica) GroupHealth {
 		switch {
 		case r.recovers():
 			g.recovering = append(g.recovering, r.Replica)
-		case r.outside() == "":
+		case r.outside() == "" && !r.foreign(newest):
 			g.unwell = append(g.unwell, r.Replica)
 		}
 	}
@@ -129,20 +132,48 @@ func keeper(replicas []Replica, newest place) (only uint32) {
 	return only
 }
 
-// place is a view of an epoch. A view of an earlier epoch may have a larger number, where it came to nothing.
-type place struct{ epoch, view uint64 }
+// place is a view of an epoch. A view of an earlier epoch may have a larger number, where it came to nothing; the views of
+// two backends have nothing to do with each other.
+type place struct {
+	backend     string
+	epoch, view uint64
+}
 
-func (r *Replica) place() place { return place{r.Epoch, r.View} }
+func (r *Replica) place() place { return place{r.Backend, r.Epoch, r.View} }
 
 // reached is the newest place that any of a group's replicas is at.
-func reached(replicas []Replica) (newest place) {
+func reached(replicas []Replica) place {
+	newest := place{backend: backendOf(replicas)}
 	for i := range replicas {
-		if p := replicas[i].place(); p.epoch > newest.epoch || p.epoch == newest.epoch && p.view > newest.view {
+		p := replicas[i].place()
+		if p.backend == newest.backend && (p.epoch > newest.epoch || p.epoch == newest.epoch && p.view > newest.view) {
 			newest = p
 		}
 	}
 	return newest
 }
+
+// backendOf is the backend of a group: that of most who answer, and of as many that of the one who serves.
+func backendOf(replicas []Replica) (backend string) {
+	votes := map[string]int{}
+	for i := range replicas {
+		r := &replicas[i]
+		if r.Error != "" {
+			continue
+		}
+		votes[r.Backend] += 2
+		if r.Serving {
+			votes[r.Backend]++
+		}
+		if votes[r.Backend] > votes[backend] {
+			backend = r.Backend
+		}
+	}
+	return backend
+}
+
+// foreign reports whether a replica was made for another backend than its group has.
+func (r *Replica) foreign(newest place) bool { return r.Error == "" && r.Backend != newest.backend }
 
 // outside says what a replica waits for that is no member of the epoch which it knows, or is empty for a member.
 func (r *Replica) outside() string {
@@ -169,6 +200,8 @@ func (r *Replica) trouble(newest place) string {
 	switch {
 	case r.Error != "":
 		return "does not answer"
+	case r.foreign(newest):
+		return fmt.Sprintf("was set up with backend %s, and its group has %s: it takes part in nothing, put its own directory back", r.Backend, newest.backend)
 	case r.Failure != "":
 		return "has stopped: " + r.Failure
 	case r.recovers() && r.Reason != "":
@@ -230,8 +263,8 @@ func (g *GroupHealth) sentence() string {
 		why += fmt.Sprintf("; of those that are well only replica %d has the state", g.keeper)
 	}
 	if mayLose := (g.Members - 1) / 2; len(g.recovering) > mayLose {
-		return fmt.Sprintf("%s stays stopped: %s may have lost what they had acknowledged, and no more than %d of its %d replicas may at a time (if that is lost for good: viewline force --help)",
-			g.name(), list(g.recovering), mayLose, g.Members)
+		return fmt.Sprintf("%s stays stopped: %s may have lost what they had acknowledged, and no more than %d of its %d replicas may at a time (if that is lost for good%s)",
+			g.name(), list(g.recovering), mayLose, g.Members, g.wayOut())
 	}
 	switch g.Health {
 	case Down:
@@ -250,6 +283,14 @@ func (g *GroupHealth) sentence() string {
 	case Reduced, Whole:
 	}
 	return fmt.Sprintf("%s can lose %s (%s)", g.name(), count(g.Spare, "more "), why)
+}
+
+// wayOut is what becomes of a group when what its replicas had acknowledged is lost for good.
+func (g *GroupHealth) wayOut() string {
+	if g.Backend == "raft" {
+		return ", so is the group: backend raft has no way to go on from what is left"
+	}
+	return ": viewline force --help"
 }
 
 func count(replicas int, more string) string {

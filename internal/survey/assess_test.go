@@ -273,3 +273,53 @@ func TestAssessEpochs(t *testing.T) {
 		})
 	}
 }
+
+// A replica that was made for another backend is none of its group, wherever its own views are.
+func TestAssessBackends(t *testing.T) {
+	backend := func(name string, at ...int) func([]Replica) {
+		return func(replicas []Replica) {
+			for _, i := range at {
+				replicas[i].Backend = name
+			}
+		}
+	}
+	all := []int{0, 1, 2, 3, 4, 5, 6, 7, 8}
+	stranger := func(r *Replica) { r.Backend, r.View, r.Epoch = "raft", 99, 3 }
+	for _, c := range []struct {
+		name     string
+		replicas []Replica
+		health   Health
+		sentence string
+	}{
+		{"a backend for each group", cluster(backend("vr", 0, 1, 2, 6, 7, 8), backend("raft", 3, 4, 5)), Whole, "Every group can lose 1 replica and go on."},
+		{
+			"a stranger", cluster(backend("vr", all...), change(5, stranger)), Reduced,
+			"Shard 1 can lose no more replicas (replica 3 was set up with backend raft, and its group has vr: it takes part in nothing, " +
+				"put its own directory back); every other group can lose 1 replica and go on.",
+		},
+		{
+			"a stranger as the first", cluster(backend("vr", all...), change(4, func(r *Replica) { r.Serving, r.Role = true, "primary" }), change(3, func(r *Replica) {
+				stranger(r)
+				r.Serving, r.Role = false, "backup"
+			})), Reduced,
+			"Shard 1 can lose no more replicas (replica 1 was set up with backend raft, and its group has vr: it takes part in nothing, " +
+				"put its own directory back); every other group can lose 1 replica and go on.",
+		},
+		{
+			"a stranger, and one lost", cluster(backend("vr", all...), change(5, stranger), lost(4)), Down,
+			"Shard 1 is down: it needs 2 of its 3 replicas and has 1 (replica 2 does not answer, replica 3 was set up with backend raft, " +
+				"and its group has vr: it takes part in nothing, put its own directory back); start replica 2; every other group can lose 1 replica and go on.",
+		},
+		{
+			"too much forgotten in raft", cluster(backend("raft", all...), change(3, func(r *Replica) { r.Status, r.Serving = "recovering", false }), change(4, func(r *Replica) { r.Status = "recovering" })), Down,
+			"Shard 1 stays stopped: replicas 1 and 2 may have lost what they had acknowledged, and no more than 1 of its 3 replicas may at a time " +
+				"(if that is lost for good, so is the group: backend raft has no way to go on from what is left); every other group can lose 1 replica and go on.",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assessment := Assess(c.replicas)
+			require.Equal(t, c.health, assessment.Health)
+			require.Equal(t, c.sentence, assessment.Sentence)
+		})
+	}
+}

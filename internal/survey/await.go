@@ -50,20 +50,24 @@ func (f Final) Error() string { return f.Err.Error() }
 func (f Final) Unwrap() error { return f.Err }
 
 // Poll tries every 20 ms until it succeeds, fails with a Final, or ctx ends; the error then is the context's and
-// the last one.
+// the last one that was not cut short by it.
 func Poll(ctx context.Context, try func() error) error {
 	ticks := time.NewTicker(pollInterval)
 	defer ticks.Stop()
+	var last error
 	for {
 		err := try()
 		var final Final
 		if err == nil || errors.As(err, &final) {
 			return err
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ticks.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
 		}
 	}
 }

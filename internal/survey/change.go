@@ -62,6 +62,9 @@ func (c *Changing) admits(now, newcomer *Membership, address string) error {
 	switch {
 	case newcomer.Cluster != now.Cluster:
 		return fmt.Errorf("%w: the node at %s is of cluster %s, not of %s: set it up with viewline init --join", ErrChange, address, newcomer.Cluster, now.Cluster)
+	case newcomer.Backend != now.Backend:
+		return fmt.Errorf("%w: the node at %s was set up with backend %s, and group %d has %s: remove its directory, and set it up again with viewline init --join",
+			ErrChange, address, newcomer.Backend, now.Group, now.Backend)
 	case present && self.Incarnation == member.Incarnation:
 		return fmt.Errorf("%w: the node at %s is replica %d, a member already", ErrChange, address, self.Replica)
 	case present && self.Incarnation < member.Incarnation:

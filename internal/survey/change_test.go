@@ -17,8 +17,8 @@ func life(replica uint32, address string, incarnation uint64) EpochMember {
 }
 
 func TestPlan(t *testing.T) {
-	now := &Membership{Group: 2, Cluster: "c", Largest: 5, Members: []EpochMember{member(1, "a"), member(2, "b"), life(5, "e", 7)}}
-	newcomer := func(self EpochMember) Membership { return Membership{Cluster: "c", Self: self} }
+	now := &Membership{Group: 2, Cluster: "c", Backend: "raft", Largest: 5, Members: []EpochMember{member(1, "a"), member(2, "b"), life(5, "e", 7)}}
+	newcomer := func(self EpochMember) Membership { return Membership{Cluster: "c", Backend: "raft", Self: self} }
 	six, seven := newcomer(life(6, "f", 90)), newcomer(life(7, "g", 91))
 	for _, c := range []struct {
 		name      string
@@ -39,6 +39,7 @@ func TestPlan(t *testing.T) {
 		{"no change", nil, nil, false, nil, "already"},
 		{"one who is none", nil, []uint32{3}, false, nil, "replica 3 is no member of group 2 (its members: replicas 1, 2 and 5)"},
 		{"another cluster", []Membership{{Cluster: "d", Self: life(6, "f", 90)}}, nil, false, nil, "of cluster d, not of c"},
+		{"another backend", []Membership{{Cluster: "c", Backend: "vr", Self: life(6, "f", 90)}}, nil, false, nil, "set up with backend vr, and group 2 has raft"},
 		{"a member", []Membership{newcomer(member(2, "b"))}, nil, false, nil, "a member already"},
 		{"a member for itself", []Membership{newcomer(member(2, "b"))}, []uint32{2}, true, nil, "a member already"},
 		{"a life that is over", []Membership{newcomer(life(5, "e", 6))}, []uint32{5}, true, nil, "earlier life"},
