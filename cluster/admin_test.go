@@ -312,6 +312,29 @@ func awaitMoved(t *testing.T, c *cluster.Cluster, names ...string) {
 	}, patience, 20*time.Millisecond, "%v", names)
 }
 
+// TestMetricsOfRaft: they are some of the documented ones, and move.
+func TestMetricsOfRaft(t *testing.T) {
+	c := startOn(t, cluster.BackendRaft, cluster.Options{Admin: true, Coordinators: 1, Shards: 1})
+	connected := clustertest.Clerk(t, c)
+	for n := range 20 {
+		put(t, connected, fmt.Sprint("key/", n), "x")
+		requireValue(t, connected, fmt.Sprint("key/", n), "x")
+	}
+	shown := scrape(t, c)
+	text, err := os.ReadFile(metricsDocument)
+	require.NoError(t, err)
+	for name := range shown.families {
+		require.Contains(t, string(text), "\n| `"+name+"` | ")
+	}
+	for _, name := range []string{
+		"viewline_serving", "viewline_replication_leading", "viewline_replication_view", "viewline_replication_op_number", "viewline_replication_commit_number",
+		"viewline_replication_applied_number", "viewline_replication_operations_applied_total", "viewline_replication_fsyncs_total",
+		"viewline_replication_reads_total", "viewline_txn_committed_total", "viewline_peers_frames_sent_total",
+	} {
+		require.True(t, slices.ContainsFunc(slices.Collect(maps.Values(shown.values[name])), func(value float64) bool { return value > 0 }), name)
+	}
+}
+
 // TestAdminAddressIsGuarded as the node's own is.
 func TestAdminAddressIsGuarded(t *testing.T) {
 	layout, err := cluster.LocalLayout(t.TempDir(), 1, 1, 1)

@@ -20,6 +20,8 @@ type Options struct {
 	// Coordinators, Shards and Replicas are how many replicas the coordinator has, how many shards there are,
 	// and how many replicas each has. Defaults: 3, 2, 3.
 	Coordinators, Shards, Replicas int
+	// Backend replicates every group, BackendVR (the default) or BackendRaft.
+	Backend string
 	// Witnesses makes the last replica of every group of two to four its witness; see Layout.MarkWitnesses.
 	Witnesses bool
 	// Logger gets what the nodes log; the default drops it.
@@ -37,6 +39,9 @@ var ErrOptions = errors.New("cluster: bad options")
 func (o *Options) Validate() error {
 	if o.Directory == "" {
 		return fmt.Errorf("%w: no Directory", ErrOptions)
+	}
+	if _, err := backendOf(o.Backend); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	for _, field := range []struct {
 		name       string
@@ -57,6 +62,9 @@ func (o *Options) setDefaults() {
 		if *field.value == 0 {
 			*field.value = field.standard
 		}
+	}
+	if o.Backend == "" {
+		o.Backend = BackendVR
 	}
 }
 
@@ -87,6 +95,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	layout.Backend = options.Backend
 	if options.Witnesses {
 		layout.MarkWitnesses()
 	}

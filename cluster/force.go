@@ -17,6 +17,9 @@ import (
 // ErrForce says that directories are not enough, or not those of one group.
 var ErrForce = errors.New("cluster: cannot be forced")
 
+// ErrForceBackend says that a group's backend has no way to go on from what a minority has.
+var ErrForceBackend = errors.New("cluster: only a group of Viewstamped Replication can be forced")
+
 // Forcing is what comes of forcing a group whose replicas are all stopped: more than a minority of them may lack what
 // they acknowledged, so that the group stays stopped, and an operator gives up what is gone. f+1 of its directories are
 // chosen, those that are whole first and then those with the latest logs. They start from what they have and choose
@@ -80,7 +83,7 @@ type ForcedReplica struct {
 
 // PlanForce examines the directories of a group's nodes, or their files. All must be of one group, and stopped. Give all
 // that there are: what only the others have is lost. Who the group's members are says the newest epoch that any of them
-// knows. Errors are ErrForce, ErrConfig and those of node.OpenDirectory.
+// knows. Errors are ErrForce, ErrForceBackend, ErrConfig and those of node.OpenDirectory.
 func PlanForce(paths []string) (*Forcing, error) {
 	f := &Forcing{}
 	err := f.open(paths)
@@ -107,6 +110,13 @@ func (f *Forcing) open(paths []string) error {
 		}
 		if config.Cluster != f.Cluster || config.Group != f.Group || config.Durability != f.Durability {
 			return fmt.Errorf("%w: %s is not of the same group as %s, or says otherwise of it", ErrForce, path, paths[0])
+		}
+		backend, err := backendOf(config.Backend)
+		if err != nil {
+			return err
+		}
+		if !backend.forces() {
+			return fmt.Errorf("%w: %s has backend %s", ErrForceBackend, groupName(config.Group), backend.name())
 		}
 		if err := f.examine(config); err != nil {
 			return err

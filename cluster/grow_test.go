@@ -14,8 +14,10 @@ import (
 
 // A newcomer learns and takes part in nothing; once it is a member it counts. Growing, shrinking, replacing, and the later
 // life of a member that lost its disk are one call each, and a clerk goes on.
-func TestMembersChange(t *testing.T) {
-	c := clustertest.Start(t, cluster.Options{Coordinators: 1, Shards: 1})
+func TestMembersChange(t *testing.T) { onBackends(t, testMembersChange) }
+
+func testMembersChange(t *testing.T, backend string) {
+	c := startOn(t, backend, cluster.Options{Coordinators: 1, Shards: 1})
 	connected := clustertest.Clerk(t, c)
 	wrote := 0
 	write := func() {
@@ -77,8 +79,10 @@ func requireSameStates(t *testing.T, c *cluster.Cluster, replicas int) {
 }
 
 // Of changes that are made from the same members one happens, and the others are told so.
-func TestChangesAtOnce(t *testing.T) {
-	c := clustertest.Start(t, cluster.Options{Coordinators: 1, Shards: 1, Replicas: 5})
+func TestChangesAtOnce(t *testing.T) { onBackendsInFull(t, testChangesAtOnce) }
+
+func testChangesAtOnce(t *testing.T, backend string) {
+	c := startOn(t, backend, cluster.Options{Coordinators: 1, Shards: 1, Replicas: 5})
 	group := c.Groups()[1]
 	errs := make([]error, 3)
 	var changing sync.WaitGroup

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -9,11 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/BurntSushi/toml"
 
 	"github.com/viewline/viewline/internal/node"
-	"github.com/viewline/viewline/replication/vr/storage"
 )
 
 // Names of the files that init writes.
@@ -89,23 +90,32 @@ func mintID(path string) (string, error) {
 // nodes gives every node's configuration, coordinators first.
 func (l *Layout) nodes(id string) []*NodeConfig {
 	var configs []*NodeConfig
-	add := func(group uint32, members []Member) {
+	add := func(group uint32, backend string, members []Member) {
 		for _, member := range members {
 			config := &NodeConfig{
 				Cluster: id, Group: group, Replica: member.Replica, Listen: member.Address, Data: dataDirectory, Placement: l.Placement,
-				Backend: l.Backend, Durability: l.Durability, Leases: l.Leases, Log: l.Log, Members: members, Coordinators: l.Coordinator,
+				Backend: cmp.Or(backend, l.Backend), Durability: l.Durability, Leases: l.Leases, Log: l.Log, Members: members, Coordinators: l.Coordinator,
 			}
 			if group == CoordinatorGroup {
-				config.Shards = l.Shards
+				config.Shards = withoutBackends(l.Shards)
 			}
 			configs = append(configs, config)
 		}
 	}
-	add(CoordinatorGroup, l.Coordinator)
+	add(CoordinatorGroup, l.CoordinatorBackend, l.Coordinator)
 	for _, shard := range l.Shards {
-		add(shard.ID, shard.Replicas)
+		add(shard.ID, shard.Backend, shard.Replicas)
 	}
 	return configs
+}
+
+// withoutBackends are shards as those know them who have nothing to do with what replicates them.
+func withoutBackends(shards []ShardLayout) []ShardLayout {
+	shards = slices.Clone(shards)
+	for i := range shards {
+		shards[i].Backend = ""
+	}
+	return shards
 }
 
 func setUpNode(directory string, config *NodeConfig, done bool) error {
@@ -117,7 +127,7 @@ func setUpNode(directory string, config *NodeConfig, done bool) error {
 	stands, err := os.ReadFile(file)
 	switch {
 	case err == nil && !bytes.Equal(stands, text.Bytes()):
-		return fmt.Errorf("%w: %s differs from it", ErrLayoutChanged, file)
+		return layoutChanged(file, config)
 	case err == nil:
 		// The node's file is written last: its data directory stood once.
 		return checkReplica(data, config)
@@ -128,6 +138,15 @@ func setUpNode(directory string, config *NodeConfig, done bool) error {
 		return err
 	}
 	return writeDurably(file, text.Bytes())
+}
+
+// layoutChanged says that a node's file differs from what it would be, and where a group was to get another backend that.
+func layoutChanged(file string, config *NodeConfig) error {
+	if stands, err := ReadNodeConfig(file); err == nil && stands.Backend != config.Backend {
+		return fmt.Errorf("%w: %s has backend %s, and by this one it would have %s: a group keeps the backend it began with",
+			ErrLayoutChanged, file, stands.Backend, config.Backend)
+	}
+	return fmt.Errorf("%w: %s differs from it", ErrLayoutChanged, file)
 }
 
 // checkReplica refuses a data directory that is gone, or another replica's. One that is in use is in order.
@@ -159,11 +178,16 @@ func formatReplica(data string, config *NodeConfig) error {
 	if err := node.FormatDirectory(data, identity); err != nil {
 		return fmt.Errorf("cluster: init: %w", err)
 	}
-	log, err := storage.ParseLog(config.Log)
+	backend, err := backendOf(config.Backend)
 	if err != nil {
-		return fmt.Errorf("cluster: init: %w", err)
+		return err
 	}
-	if err := storage.CreateLog(data, log); err != nil && !errors.Is(err, storage.ErrFormatted) {
+	if err := checkHolder(backend, data); err != nil {
+		return err
+	}
+	made := *config
+	made.Data = data
+	if err := backend.create(&made); err != nil {
 		return fmt.Errorf("cluster: init: %w", err)
 	}
 	return nil

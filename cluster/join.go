@@ -238,6 +238,9 @@ func (j *joining) newConfig(incarnation uint64) *NodeConfig {
 		Cluster: m.Cluster, Group: o.Group, Replica: o.Replica, Joining: true, Witness: o.Witness || member.Witness, Own: o.Address, Incarnation: incarnation, Data: dataDirectory,
 		Placement: m.Placement, Backend: m.Backend, Durability: m.Durability, Log: m.Log, Coordinators: j.coordinators,
 	}
+	if backend, err := backendOf(m.Backend); err == nil {
+		config.Log = backend.log(m.Log)
+	}
 	if !m.Leases {
 		config.Leases = new(bool)
 	}

@@ -30,8 +30,10 @@ func tree(t *testing.T, directory string) map[string]string {
 
 // A newcomer's directory has all that its node needs; made again it stays as it is, also when an interrupted run has left
 // only a part of it.
-func TestJoin(t *testing.T) {
-	c := clustertest.Start(t, cluster.Options{Coordinators: 1, Shards: 1})
+func TestJoin(t *testing.T) { onBackendsInFull(t, testJoin) }
+
+func testJoin(t *testing.T, backend string) {
+	c := startOn(t, backend, cluster.Options{Coordinators: 1, Shards: 1})
 	for _, group := range []uint32{cluster.CoordinatorGroup, 1} {
 		members := uint32(len(c.Groups()[group].Members))
 		options := cluster.JoinOptions{Groups: c.Groups(), Group: group, Address: "127.0.0.1:9", Parent: t.TempDir()}

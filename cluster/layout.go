@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -8,9 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/BurntSushi/toml"
-
-	"github.com/viewline/viewline/replication/vr"
-	"github.com/viewline/viewline/replication/vr/storage"
 )
 
 // Bounds of a layout.
@@ -25,16 +23,19 @@ type Layout struct {
 	Directory string `toml:"directory"`
 	// Placement is the technique that maps an oid to a shard; hash is the default and the only one.
 	Placement string `toml:"placement,omitempty"`
-	// Backend replicates every group; vr is the default and the only one.
+	// Backend replicates every group that names no other: BackendVR (the default) or BackendRaft. It is for good.
 	Backend string `toml:"backend,omitempty"`
+	// CoordinatorBackend replicates the coordinator's group; empty: Backend does.
+	CoordinatorBackend string `toml:"coordinator_backend,omitempty"`
 	// Durability says what an acknowledged write survives: sync (the default: it is on the disks of a majority before
-	// anyone is told), async or memory; see vr.Durability. The last two need groups of at least 3 replicas.
+	// anyone is told), async or memory; see vr.Durability. The last two need groups of at least 3 replicas. A group of
+	// Raft has no async.
 	Durability string `toml:"durability,omitempty"`
 	// Leases lets a primary answer reads by itself while a majority has promised to leave it for no other; see vr.Options.
-	// nil: it does. false: every read takes a round of messages.
+	// nil: it does. false: every read takes a round of messages, as it does in a group of Raft, which has no leases.
 	Leases *bool `toml:"leases,omitempty"`
 	// Log is how a replica's directory keeps its log, for good: bbolt (the default) or wal; see storage.Log. init makes the
-	// directories with it.
+	// directories with it. Raft has bbolt only.
 	Log string `toml:"log,omitempty"`
 
 	Coordinator []Member      `toml:"coordinator"`
@@ -54,7 +55,9 @@ type Member struct {
 
 // ShardLayout is one shard.
 type ShardLayout struct {
-	ID       uint32   `toml:"id"`
+	ID uint32 `toml:"id"`
+	// Backend replicates it; empty: the layout's does.
+	Backend  string   `toml:"backend,omitempty"`
 	Replicas []Member `toml:"replica"`
 }
 
@@ -101,7 +104,7 @@ func (l *Layout) setDefaults() {
 	for _, field := range []struct {
 		value    *string
 		standard string
-	}{{&l.Directory, "viewline-data"}, {&l.Placement, "hash"}, {&l.Backend, "vr"}, {&l.Durability, "sync"}} {
+	}{{&l.Directory, "viewline-data"}, {&l.Placement, "hash"}, {&l.Backend, BackendVR}, {&l.Durability, "sync"}} {
 		if *field.value == "" {
 			*field.value = field.standard
 		}
@@ -110,56 +113,40 @@ func (l *Layout) setDefaults() {
 
 // Validate names the first thing that is wrong, or returns nil.
 func (l *Layout) Validate() error {
-	if err := validateChoices(l.Placement, l.Backend, l.Durability, l.Log); err != nil {
+	if err := validatePlacement(l.Placement); err != nil {
+		return err
+	}
+	if _, err := backendOf(l.Backend); err != nil {
 		return err
 	}
 	if len(l.Shards) == 0 || len(l.Shards) > ShardsMax {
 		return fmt.Errorf("%w: %d shards, need 1 to %d", ErrConfig, len(l.Shards), ShardsMax)
 	}
 	addresses := map[string]string{}
-	if err := validateMembers("coordinator", l.Coordinator, addresses); err != nil {
-		return err
-	}
-	if err := validateDurability(l.Durability, "coordinator", l.Coordinator); err != nil {
+	if err := l.group(CoordinatorGroup, l.CoordinatorBackend, l.Coordinator).validate(addresses); err != nil {
 		return err
 	}
 	for i, shard := range l.Shards {
 		if shard.ID == 0 || i > 0 && l.Shards[i-1].ID >= shard.ID {
 			return fmt.Errorf("%w: shard ids start at 1 and ascend, shard %d does not", ErrConfig, shard.ID)
 		}
-		if err := validateMembers(fmt.Sprintf("shard %d", shard.ID), shard.Replicas, addresses); err != nil {
-			return err
-		}
-		if err := validateDurability(l.Durability, fmt.Sprintf("shard %d", shard.ID), shard.Replicas); err != nil {
+		if err := l.group(shard.ID, shard.Backend, shard.Replicas).validate(addresses); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func validateChoices(placement, backend, durability, log string) error {
-	for _, choice := range []struct{ name, value, only string }{
-		{"placement", placement, "hash"}, {"backend", backend, "vr"},
-	} {
-		if choice.value != choice.only {
-			return fmt.Errorf("%w: %s is %q, only %q is known", ErrConfig, choice.name, choice.value, choice.only)
-		}
+// group is a group as its nodes are configured.
+func (l *Layout) group(id uint32, backend string, members []Member) *groupConfig {
+	return &groupConfig{
+		name: groupName(id), backend: cmp.Or(backend, l.Backend), durability: l.Durability, log: l.Log, leases: l.Leases, members: members,
 	}
-	_, unknown := vr.ParseDurability(durability)
-	if unknown == nil {
-		_, unknown = storage.ParseLog(log)
-	}
-	if unknown != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, unknown)
-	}
-	return nil
 }
 
-// validateDurability refuses a group that no crash of a replica is survived in: one would stop it for good.
-func validateDurability(durability, group string, members []Member) error {
-	if durability != vr.DurabilitySync.String() && len(members) < 3 {
-		return fmt.Errorf("%w: %s has %d replicas; durability %s needs 3, so that those that crash can recover from the others",
-			ErrConfig, group, len(members), durability)
+func validatePlacement(placement string) error {
+	if placement != "hash" {
+		return fmt.Errorf("%w: placement is %q, only \"hash\" is known", ErrConfig, placement)
 	}
 	return nil
 }
@@ -182,7 +169,7 @@ func validateMembers(group string, members []Member, addresses map[string]string
 		}
 		addresses[member.Address] = user
 	}
-	return validateWitness(group, members)
+	return nil
 }
 
 func checkAddress(address string) error {

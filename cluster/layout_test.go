@@ -64,24 +64,26 @@ func TestLeasesGoFromTheLayoutToEveryNode(t *testing.T) {
 func TestReadLayoutRefuses(t *testing.T) {
 	shard := "\n[[shard]]\nid = %s\n[[shard.replica]]\nreplica = 1\naddress = \"127.0.0.1:1\"\n"
 	for name, text := range map[string]string{
-		"nothing":                "",
-		"no TOML":                "directory =",
-		"an unknown key":         "color = 1\n" + goodLayout,
-		"an unknown placement":   "placement = \"range\"\n" + goodLayout,
-		"an unknown backend":     "backend = \"raft\"\n" + goodLayout,
-		"an unknown log":         "log = \"paper\"\n" + goodLayout,
-		"an unknown durability":  "durability = \"hope\"\n" + goodLayout,
-		"memory in a group of 1": "durability = \"memory\"\n" + goodLayout,
-		"no shard":               "[[coordinator]]\nreplica = 1\naddress = \"127.0.0.1:7000\"\n",
-		"no coordinator":         "[[shard]]\nid = 1\n[[shard.replica]]\nreplica = 1\naddress = \"127.0.0.1:1\"\n",
-		"a shard without anyone": goodLayout + "\n[[shard]]\nid = 2\n",
-		"shard 0":                goodLayout + string(replaceFirst(shard, "0")),
-		"a shard twice":          goodLayout + string(replaceFirst(shard, "1")),
-		"replica 0":              goodLayout + "[[shard.replica]]\nreplica = 0\naddress = \"127.0.0.1:9\"\n",
-		"a replica twice":        goodLayout + "[[shard.replica]]\nreplica = 3\naddress = \"127.0.0.1:9\"\n",
-		"no port":                goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1\"\n",
-		"port 0":                 goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1:0\"\n",
-		"an address twice":       goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1:7000\"\n",
+		"nothing":                         "",
+		"no TOML":                         "directory =",
+		"an unknown key":                  "color = 1\n" + goodLayout,
+		"an unknown placement":            "placement = \"range\"\n" + goodLayout,
+		"an unknown backend":              "backend = \"paxos\"\n" + goodLayout,
+		"an unknown one of a coordinator": "coordinator_backend = \"paxos\"\n" + goodLayout,
+		"an unknown one of a shard":       goodLayout + "\n[[shard]]\nid = 2\nbackend = \"paxos\"\n[[shard.replica]]\nreplica = 1\naddress = \"127.0.0.1:2\"\n",
+		"an unknown log":                  "log = \"paper\"\n" + goodLayout,
+		"an unknown durability":           "durability = \"hope\"\n" + goodLayout,
+		"memory in a group of 1":          "durability = \"memory\"\n" + goodLayout,
+		"no shard":                        "[[coordinator]]\nreplica = 1\naddress = \"127.0.0.1:7000\"\n",
+		"no coordinator":                  "[[shard]]\nid = 1\n[[shard.replica]]\nreplica = 1\naddress = \"127.0.0.1:1\"\n",
+		"a shard without anyone":          goodLayout + "\n[[shard]]\nid = 2\n",
+		"shard 0":                         goodLayout + string(replaceFirst(shard, "0")),
+		"a shard twice":                   goodLayout + string(replaceFirst(shard, "1")),
+		"replica 0":                       goodLayout + "[[shard.replica]]\nreplica = 0\naddress = \"127.0.0.1:9\"\n",
+		"a replica twice":                 goodLayout + "[[shard.replica]]\nreplica = 3\naddress = \"127.0.0.1:9\"\n",
+		"no port":                         goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1\"\n",
+		"port 0":                          goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1:0\"\n",
+		"an address twice":                goodLayout + "[[shard.replica]]\nreplica = 4\naddress = \"127.0.0.1:7000\"\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := writeLayout(t, text)
@@ -103,6 +105,7 @@ func replaceFirst(format, id string) []byte {
 // accepted in turn.
 func FuzzReadLayout(f *testing.F) {
 	f.Add(goodLayout)
+	f.Add("backend = \"raft\"\ncoordinator_backend = \"vr\"\n" + goodLayout)
 	f.Fuzz(func(t *testing.T, text string) {
 		layout, err := ReadLayout(writeLayout(t, text))
 		if err != nil {

@@ -16,8 +16,10 @@ import (
 
 // TestObjectsAreLinearizable: single objects, read by Get and by GetLatest, while primaries are killed, cut off and
 // made to hang. Every value is written once, so that each read names its writer.
-func TestObjectsAreLinearizable(t *testing.T) {
-	c := clustertest.Start(t, cluster.Options{})
+func TestObjectsAreLinearizable(t *testing.T) { onBackends(t, testObjectsAreLinearizable) }
+
+func testObjectsAreLinearizable(t *testing.T, backend string) {
+	c := startOn(t, backend, cluster.Options{})
 	h := registers.New()
 	oids := []string{onShard(clustertest.Clerk(t, c), 1, "x"), onShard(clustertest.Clerk(t, c), 2, "y"), onShard(clustertest.Clerk(t, c), 1, "z")}
 	running, stop := context.WithCancel(t.Context())

@@ -21,8 +21,5 @@ func (c *NodeConfig) checkMembers(members []replication.Member) error {
 		group[i] = Member{Replica: uint32(member.ID), Address: member.Address, Witness: member.Witness}
 	}
 	slices.SortStableFunc(group, func(a, b Member) int { return cmp.Compare(a.Replica, b.Replica) })
-	if err := validateMembers(groupName(c.Group), group, map[string]string{}); err != nil {
-		return err
-	}
-	return validateDurability(c.Durability, groupName(c.Group), group)
+	return c.group(group).validate(map[string]string{})
 }

@@ -15,9 +15,6 @@ import (
 	"github.com/viewline/viewline/internal/route"
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/transport"
-	"github.com/viewline/viewline/replication/vr"
-	"github.com/viewline/viewline/replication/vr/storage"
-	"github.com/viewline/viewline/replication/vr/streams"
 	"github.com/viewline/viewline/shardserver"
 	"github.com/viewline/viewline/txn"
 )
@@ -43,7 +40,9 @@ type NodeOptions struct {
 // Tuning are the times and sizes that tests and experiments change. Zero means the default of the room that
 // each field belongs to.
 type Tuning struct {
-	// HeartbeatInterval, ViewChangeTimeoutMin and ViewChangeTimeoutMax are of Viewstamped Replication.
+	// HeartbeatInterval, ViewChangeTimeoutMin and ViewChangeTimeoutMax are those of the backends. In a group of Raft an
+	// idle leader sends every tenth of ViewChangeTimeoutMin and every HeartbeatInterval, and ViewChangeTimeoutMax can only
+	// be twice ViewChangeTimeoutMin.
 	HeartbeatInterval    time.Duration
 	ViewChangeTimeoutMin time.Duration
 	ViewChangeTimeoutMax time.Duration
@@ -79,7 +78,7 @@ type server interface {
 }
 
 // StartNode opens a node's data directory and serves. Its errors are those of node.OpenDirectory and
-// storage.Open, which say what is wrong with the directory, ErrConfig, and those of the network.
+// the backend's storage, which say what is wrong with the directory, ErrBackend, ErrConfig, and those of the network.
 func StartNode(config *NodeConfig, options NodeOptions) (*RunningNode, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -113,30 +112,21 @@ func (n *RunningNode) start(options NodeOptions) error {
 	if err := n.checkAdmin(options.Insecure); err != nil {
 		return err
 	}
-	directory, err := node.OpenDirectory(n.config.Data, identity)
+	backend, err := backendOf(n.config.Backend)
 	if err != nil {
-		return fmt.Errorf("cluster: %w", err)
+		return err
 	}
-	n.onClose(directory.Close)
-	durability, err := vr.ParseDurability(n.config.Durability)
+	disk, err := n.openDisk(backend, identity)
 	if err != nil {
-		return fmt.Errorf("cluster: %w", err)
+		return err
 	}
-	log, err := storage.ParseLog(n.config.Log)
-	if err != nil {
-		return fmt.Errorf("cluster: %w", err)
-	}
-	disk, err := storage.Open(n.config.Data, storage.Options{Durability: durability, Log: log})
-	if err != nil {
-		return fmt.Errorf("cluster: %w", err)
-	}
-	n.onClose(disk.Close)
 	if err := n.openNode(identity.Cluster, options); err != nil {
 		return err
 	}
 	n.addresses.configured = addressesOf(n.config.Members)
 	local := transport.Local{
 		Group: n.config.Group, Replica: n.config.Replica, Incarnation: identity.Incarnation, Detours: addressesOf(n.config.Peers),
+		Backend: backend.handshake(),
 	}
 	group, err := n.node.Transport().Group(local, n.addresses.configured)
 	if err != nil {
@@ -146,7 +136,7 @@ func (n *RunningNode) start(options NodeOptions) error {
 	if err != nil {
 		return err
 	}
-	replica, err := n.openReplica(streams.Of(group), disk, identity, durability, machine, options)
+	replica, err := disk.replica(&opening{config: n.config, identity: identity, via: group, machine: machine, options: options})
 	if err != nil {
 		return errors.Join(fmt.Errorf("cluster: %w", err), serving.Close())
 	}
@@ -166,6 +156,24 @@ func (n *RunningNode) start(options NodeOptions) error {
 		return err
 	}
 	return n.openAdmin(hosted, options)
+}
+
+// openDisk locks the data directory and opens what the replica keeps there.
+func (n *RunningNode) openDisk(backend backend, identity node.Identity) (openedStorage, error) {
+	directory, err := node.OpenDirectory(n.config.Data, identity)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	n.onClose(directory.Close)
+	if err := checkHolder(backend, n.config.Data); err != nil {
+		return nil, err
+	}
+	disk, err := backend.open(n.config)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	n.onClose(disk.Close)
+	return disk, nil
 }
 
 func (n *RunningNode) openNode(id [16]byte, options NodeOptions) (err error) {
@@ -215,25 +223,6 @@ func (n *RunningNode) newServer(id [16]byte, options NodeOptions) (server, repli
 		return nil, nil, fmt.Errorf("cluster: %w", err)
 	}
 	return serving, serving.Machine(), nil
-}
-
-func (n *RunningNode) openReplica(
-	via vr.Transport, disk vr.Storage, identity node.Identity, durability vr.Durability, machine replication.StateMachine, options NodeOptions,
-) (*vr.Replica, error) {
-	members := make([]replication.ReplicaID, len(n.config.Members))
-	for i, member := range n.config.Members {
-		members[i] = replication.ReplicaID(member.Replica)
-	}
-	return vr.Open(vr.Options{
-		LeaseDuration: n.config.leaseDuration(),
-		Group:         replication.GroupID(n.config.Group), Self: replication.ReplicaID(n.config.Replica), Members: members, Joining: n.config.Joining,
-		Witness: replication.ReplicaID(n.config.witness()),
-		// A directory's first life is 1, a membership's 0.
-		Cluster: identity.Cluster, Incarnation: identity.Incarnation - 1,
-		Transport: via, Storage: disk, Durability: durability, RefuseDamage: options.RefuseDamage, StateMachine: machine, Logger: options.Logger,
-		HeartbeatInterval: options.Tuning.HeartbeatInterval, ViewChangeTimeoutMin: options.Tuning.ViewChangeTimeoutMin,
-		ViewChangeTimeoutMax: options.Tuning.ViewChangeTimeoutMax, CheckpointEvery: options.Tuning.CheckpointEvery,
-	})
 }
 
 // Addr is where the node listens.

@@ -40,8 +40,9 @@ type NodeConfig struct {
 	// it does not.
 	Admin string `toml:"admin,omitempty"`
 	// Data is the replica's data directory, relative to this file.
-	Data       string `toml:"data"`
-	Placement  string `toml:"placement"`
+	Data      string `toml:"data"`
+	Placement string `toml:"placement"`
+	// Backend replicates the group: BackendVR or BackendRaft. It is for good, and all nodes of a group have the same.
 	Backend    string `toml:"backend"`
 	Durability string `toml:"durability"`
 	// Leases is the layout's; nil: true.
@@ -85,13 +86,10 @@ func (c *NodeConfig) Validate() error {
 	if _, err := c.ClusterID(); err != nil {
 		return err
 	}
-	if err := validateChoices(c.Placement, c.Backend, c.Durability, c.Log); err != nil {
+	if err := validatePlacement(c.Placement); err != nil {
 		return err
 	}
-	if err := validateMembers(groupName(c.Group), c.Members, map[string]string{}); err != nil {
-		return err
-	}
-	if err := validateDurability(c.Durability, groupName(c.Group), c.Members); err != nil {
+	if err := c.group(c.Members).validate(map[string]string{}); err != nil {
 		return err
 	}
 	if err := validateMembers("coordinator", c.Coordinators, map[string]string{}); err != nil {
@@ -110,6 +108,14 @@ func (c *NodeConfig) Validate() error {
 		return fmt.Errorf("%w: a coordinator's file names no shard", ErrConfig)
 	}
 	return nil
+}
+
+// group is the node's group, with these members.
+func (c *NodeConfig) group(members []Member) *groupConfig {
+	return &groupConfig{
+		name: groupName(c.Group), backend: c.Backend, durability: c.Durability, log: c.Log, leases: c.Leases, members: members,
+		witness: c.Witness,
+	}
 }
 
 // validateOwn wants the node's own address, and of one that joins all that tells it from others.

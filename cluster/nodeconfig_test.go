@@ -23,7 +23,7 @@ func TestNodeConfigRefuses(t *testing.T) {
 		"no cluster":                func(c *NodeConfig) { c.Cluster = "" },
 		"a short cluster":           func(c *NodeConfig) { c.Cluster = "0001" },
 		"a cluster of other digits": func(c *NodeConfig) { c.Cluster = "zz0102030405060708090a0b0c0d0e0f" },
-		"another backend":           func(c *NodeConfig) { c.Backend = "raft" },
+		"another backend":           func(c *NodeConfig) { c.Backend = "paxos" },
 		"no members":                func(c *NodeConfig) { c.Members = nil },
 		"a stranger":                func(c *NodeConfig) { c.Replica = 3 },
 		"no coordinator":            func(c *NodeConfig) { c.Coordinators = nil },

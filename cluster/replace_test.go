@@ -18,10 +18,12 @@ import (
 // replaced by others, in two changes each. No transfer fails, the books are right, and who knows only the first
 // coordinators finds those of today: a clerk by one of the first that has left and runs yet, and a shard that restarts when
 // they are all gone by what it wrote down.
-func TestEveryMemberIsReplaced(t *testing.T) {
+func TestEveryMemberIsReplaced(t *testing.T) { onBackendsInFull(t, testEveryMemberIsReplaced) }
+
+func testEveryMemberIsReplaced(t *testing.T, backend string) {
 	const accounts = 30
 	// Nobody who is asked to do anything fails here: views are to change for no other reason, however slow the machine is.
-	c := clustertest.Start(t, cluster.Options{Tuning: cluster.Tuning{ViewChangeTimeoutMin: time.Second, ViewChangeTimeoutMax: 2 * time.Second}})
+	c := clustertest.Start(t, cluster.Options{Backend: backend, Tuning: cluster.Tuning{ViewChangeTimeoutMin: time.Second, ViewChangeTimeoutMax: 2 * time.Second}})
 	ctx, cancel := context.WithTimeout(t.Context(), 8*patience)
 	defer cancel()
 	first := c.Endpoints()

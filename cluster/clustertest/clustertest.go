@@ -22,7 +22,7 @@ import (
 )
 
 // startTimeout bounds how long a cluster may take to serve.
-const startTimeout = 60 * time.Second
+const startTimeout = 2 * time.Minute
 
 // Start starts a cluster, by default of 3 coordinator replicas and 2 shards of 3, in the test's temporary directory
 // unless the options name one. It fails the test if the cluster does not come up, and ends it when the test ends.

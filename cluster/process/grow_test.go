@@ -18,13 +18,20 @@ import (
 // 3 to 5, one of it and the primary of the coordinator are replaced, and a replica comes back whose disk was lost. Nothing
 // acknowledged is lost, the states are equal, and the clerk goes on.
 func TestMembersChangeUnderLoad(t *testing.T) {
-	for _, durability := range []string{"sync", "memory"} {
-		t.Run(durability, func(t *testing.T) { testMembersChangeUnderLoad(t, durability) })
+	for _, backend := range []string{cluster.BackendVR, cluster.BackendRaft} {
+		for _, durability := range []string{"sync", "memory"} {
+			t.Run(backend+" "+durability, func(t *testing.T) {
+				if testing.Short() && backend == cluster.BackendRaft {
+					t.Skip("the same for a backend that was tried in one process")
+				}
+				testMembersChangeUnderLoad(t, backend, durability)
+			})
+		}
 	}
 }
 
-func testMembersChangeUnderLoad(t *testing.T, durability string) {
-	c, layout := startIn(t, durability, "bbolt", 3)
+func testMembersChangeUnderLoad(t *testing.T, backend, durability string) {
+	c, layout := startOn(t, backend, durability, "bbolt", 3)
 	r := &room{c, layout.Directory}
 	connected, err := clerk.Dial(within(t), clerk.Options{Coordinators: c.Coordinators()})
 	require.NoError(t, err)

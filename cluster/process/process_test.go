@@ -43,7 +43,11 @@ func runNode(file string) error {
 	if err != nil {
 		return err
 	}
-	node, err := cluster.StartNode(config, cluster.NodeOptions{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	options := cluster.NodeOptions{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	if config.Backend == cluster.BackendRaft { // an election writes to one disk after another, which takes its time on a slow machine
+		options.Tuning = cluster.Tuning{ViewChangeTimeoutMin: time.Second, ViewChangeTimeoutMax: 2 * time.Second}
+	}
+	node, err := cluster.StartNode(config, options)
 	if err != nil {
 		return err
 	}
@@ -60,11 +64,16 @@ func within(t *testing.T) context.Context {
 
 func startIn(t *testing.T, durability, log string, coordinators int) (*process.Cluster, *cluster.Layout) {
 	t.Helper()
+	return startOn(t, cluster.BackendVR, durability, log, coordinators)
+}
+
+func startOn(t *testing.T, backend, durability, log string, coordinators int) (*process.Cluster, *cluster.Layout) {
+	t.Helper()
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	layout, err := cluster.LocalLayout(t.TempDir(), coordinators, 1, 3)
 	require.NoError(t, err)
-	layout.Durability, layout.Log = durability, log
+	layout.Backend, layout.Durability, layout.Log = backend, durability, log
 	c, err := process.Start(within(t), process.Options{Binary: binary, Layout: layout, Environment: []string{nodeVariable + "=1"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
@@ -73,15 +82,16 @@ func startIn(t *testing.T, durability, log string, coordinators int) (*process.C
 
 func TestProcesses(t *testing.T) {
 	for _, log := range []string{"bbolt", "wal"} {
-		t.Run(log, func(t *testing.T) { testProcesses(t, log) })
+		t.Run(log, func(t *testing.T) { testProcesses(t, cluster.BackendVR, log, log) })
 	}
+	t.Run("raft", func(t *testing.T) { testProcesses(t, cluster.BackendRaft, "", "raft-boltdb") })
 }
 
-func testProcesses(t *testing.T, log string) {
+func testProcesses(t *testing.T, backend, log, kept string) {
 	t.Setenv("VIEWLINE_DATA", "meant for somebody else")
-	c, layout := startIn(t, "sync", log, 1)
+	c, layout := startOn(t, backend, "sync", log, 1)
 	for _, r := range survey.Ask(within(t), layout.Groups()) {
-		require.Equal(t, log, r.Log)
+		require.Equal(t, []string{backend, kept}, []string{r.Backend, r.Log})
 	}
 	connected, err := clerk.Dial(within(t), clerk.Options{Coordinators: c.Coordinators()})
 	require.NoError(t, err)

@@ -66,7 +66,8 @@ var arrows = map[string][]string{
 		"internal/namespaces", "internal/registers",
 	},
 	"cluster": {
-		"txn", "replication", "replication/vr", "replication/vr/force", "replication/vr/storage", "replication/vr/streams", "replication/transport", "coordinator",
+		"txn", "replication", "replication/vr", "replication/vr/force", "replication/vr/storage", "replication/vr/streams", "replication/raft", "replication/raft/streams",
+		"replication/transport", "coordinator",
 		"shardserver", "clerk", "proto/viewline/v1", "internal/metrics", "internal/node", "internal/route", "internal/placement",
 		"internal/survey",
 	},
