@@ -51,7 +51,9 @@ type Own struct {
 // OwnOptions say what cluster StartOwn starts.
 type OwnOptions struct {
 	Shards int
-	// Leases: the primaries read under leases.
+	// Backend replicates every group: vr (the default) or raft.
+	Backend string
+	// Leases: the primaries read under leases, where the backend has them.
 	Leases bool
 	// Log is how the replicas keep their logs, as in cluster.toml; empty: the default.
 	Log string
@@ -67,7 +69,10 @@ func StartOwn(ctx context.Context, binary string, options OwnOptions) (*Own, err
 	own := &Own{directory: directory}
 	layout, err := cluster.LocalLayout(directory, 3, options.Shards, 3)
 	if err == nil {
-		layout.Leases, layout.Log = &options.Leases, options.Log
+		layout.Backend, layout.Log = options.Backend, options.Log
+		if !options.Leases {
+			layout.Leases = &options.Leases
+		}
 		own.cluster, err = process.Start(ctx, process.Options{Binary: binary, Layout: layout})
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/viewline/viewline/bench"
+	"github.com/viewline/viewline/cluster"
 )
 
 // benchFlags are those that do not belong to one run.
@@ -53,6 +54,7 @@ code 8. Frames and fsyncs are those of all nodes together.`,
 	flags.DurationVar(&f.Duration, "duration", 5*time.Second, "of the measured part of each run")
 	flags.Uint64Var(&f.Seed, "seed", 1, "draws the keys")
 	flags.IntVar(&f.cluster.Shards, "shards", 2, "shards of the cluster that is started")
+	flags.StringVar(&f.cluster.Backend, "backend", cluster.BackendVR, "what replicates the groups of the cluster that is started: vr or raft (VIEWLINE_BACKEND)")
 	flags.BoolVar(&f.cluster.Leases, "leases", true, "let the primaries of the cluster that is started read under leases")
 	flags.StringVar(&f.cluster.Log, "log", "bbolt", "how the replicas of the cluster that is started keep their logs: bbolt or wal")
 	flags.BoolVar(&f.echo, "echo", false, "measure plain unary gRPC calls too, as a baseline")
@@ -67,6 +69,9 @@ func (a *app) bench(cmd *cobra.Command, f *benchFlags) (err error) {
 		if err := options.Validate(); err != nil {
 			return usageError{err}
 		}
+	}
+	if f.cluster.Backend == cluster.BackendRaft && f.cluster.Leases && cmd.Flags().Changed("leases") {
+		return usagef("backend raft has no leases: leave --leases away")
 	}
 	target, end, err := a.benchTarget(cmd, f)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/internal/bank"
 	"github.com/viewline/viewline/internal/chaos"
+	"github.com/viewline/viewline/internal/demo"
 	"github.com/viewline/viewline/internal/node"
 	"github.com/viewline/viewline/internal/registers"
 	"github.com/viewline/viewline/internal/script"
@@ -159,6 +160,21 @@ func refusals() []verdict {
 			"give the directories of all the group's nodes that there are: viewline force --help",
 		},
 		{
+			[]error{cluster.ErrForceBackend},
+			exitRefused,
+			"put the disks of a majority back and start their nodes; if they are lost for good, so is the group: set up a new cluster",
+		},
+		{
+			[]error{cluster.ErrBackend},
+			exitRefused,
+			"set backend in the node's file as it was, or point --data at the right directory",
+		},
+		{
+			[]error{survey.ErrUnchangeable},
+			exitRefused,
+			"the group keeps the members that it began with; for others, set up a new cluster, and see: viewline init --help",
+		},
+		{
 			[]error{node.ErrInUse},
 			exitRefused,
 			"another process runs this replica: stop it first",
@@ -184,7 +200,7 @@ func refusals() []verdict {
 			"a running cluster's members are changed with: viewline member; or use the old layout, or another directory",
 		},
 		{
-			[]error{clerk.ErrRefused, clerk.ErrSnapshotTooOld, survey.ErrNoReplica, survey.ErrUnchangeable, survey.ErrClusters, survey.ErrChange, cluster.ErrJoin, node.ErrNotEmpty, node.ErrIdentity},
+			[]error{clerk.ErrRefused, clerk.ErrSnapshotTooOld, survey.ErrNoReplica, survey.ErrClusters, survey.ErrChange, cluster.ErrJoin, node.ErrNotEmpty, node.ErrIdentity},
 			exitRefused, "",
 		},
 	}
@@ -223,7 +239,10 @@ func usages() []verdict {
 			exitUsage,
 			"choose another: --name NAME",
 		},
-		{[]error{cluster.ErrOptions, node.ErrOptions, chaos.ErrOptions, bench.ErrOptions, backends.ErrOptions, backends.ErrResults}, exitUsage, ""},
+		{
+			[]error{cluster.ErrOptions, node.ErrOptions, chaos.ErrOptions, demo.ErrOptions, bench.ErrOptions, backends.ErrOptions, backends.ErrResults},
+			exitUsage, "",
+		},
 	}
 }
 

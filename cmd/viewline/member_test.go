@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,7 +37,21 @@ func free(t *testing.T) string {
 
 // TestMemberCommands takes a newcomer in, lets a member go, and brings one back whose disk was lost, as an operator does.
 func TestMemberCommands(t *testing.T) {
-	c := clustertest.Start(t, cluster.Options{Coordinators: 1, Shards: 1})
+	for _, backend := range []string{cluster.BackendVR, cluster.BackendRaft} {
+		t.Run(backend, func(t *testing.T) {
+			if testing.Short() && backend != cluster.BackendVR {
+				t.Skip("the commands are the same")
+			}
+			testMemberCommands(t, backend)
+		})
+	}
+}
+
+func testMemberCommands(t *testing.T, backend string) {
+	c := clustertest.Start(t, cluster.Options{
+		Coordinators: 1, Shards: 1, Backend: backend,
+		Tuning: cluster.Tuning{ViewChangeTimeoutMin: time.Second, ViewChangeTimeoutMax: 2 * time.Second}, // of a slow machine's disks
+	})
 	t.Setenv("VIEWLINE_COORDINATORS", strings.Join(c.Endpoints(), ","))
 	t.Setenv("VIEWLINE_TIMEOUT", "30s")
 	require.Equal(t, exitOK, execute(t, "", "put", "alice", "100").code)

@@ -19,6 +19,7 @@ import (
 
 func (a *app) initCommand() *cobra.Command {
 	var newcomer joinFlags
+	var backend string
 	command := &cobra.Command{
 		Use: "init CLUSTER.toml | --join GROUP", GroupID: "run", Short: "Set up the directories of a new cluster, or of one more node",
 		Long: `Set up a new cluster: mint its id and make a directory for each node, with its configuration (node.toml) and its
@@ -40,10 +41,17 @@ empty data directory. Run again it changes nothing. The file says who is in the 
 
 With witness = true a replica keeps the log that the others need and has no state: one of a group at most, beside one to
 three others.
+
+backend = "raft" above all that, or --backend raft, has hashicorp/raft replicate every group instead of Viewstamped
+Replication (vr); with backend under a [[shard]] that one only, and with coordinator_backend the coordinator. It is for good.
+Raft has durability sync and memory, and neither leases, witnesses, log = "wal" nor viewline force.
 ` + initJoinHelp,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			if newcomer.given() {
+				if backend != "" {
+					return usagef("a newcomer has the backend of its group: leave --backend away")
+				}
 				return a.join(cmd.Context(), &newcomer, arguments)
 			}
 			if len(arguments) != 1 {
@@ -53,6 +61,9 @@ three others.
 			if err != nil {
 				return err
 			}
+			if backend != "" {
+				layout.Backend = backend
+			}
 			done, err := cluster.Initialise(layout)
 			if err != nil {
 				return err
@@ -61,6 +72,8 @@ three others.
 		},
 	}
 	newcomer.add(command)
+	command.Flags().StringVar(&backend, "backend", "", "vr or raft: what replicates the groups of which the file does not say it by themselves; "+
+		"default: the file's (VIEWLINE_BACKEND)")
 	return command
 }
 

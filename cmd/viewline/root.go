@@ -60,7 +60,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "viewline",
 		Short: "A replicated, sharded store with strictly serializable transactions",
 		Long: `viewline is a replicated, sharded key-value store with strictly serializable transactions over any
-number of keys and shards. Every group of replicas runs Viewstamped Replication.
+number of keys and shards. Every group of replicas runs Viewstamped Replication, or Raft where it was set up so.
 
 See it work, with nothing set up:   viewline demo
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/internal/route"
 	"github.com/viewline/viewline/internal/survey"
 )
@@ -23,7 +24,7 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", GroupID: "use", Short: "Show every replica, and what the cluster can still lose",
 		Long: `Ask every node how its replica is: its role, its view, how far its log and its commits are, and how far it lags; and,
-where the members of a group have changed, its epoch: how often.
+where the members of a group have changed, its epoch: how often; and where not all have backend vr, the backend.
 The last line says what the cluster can still lose. The exit code is 2 while a group does not serve.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -77,15 +78,22 @@ func (a *app) writeStatus(replicas []survey.Replica, assessment survey.Assessmen
 		return a.json(map[string]any{"replicas": replicas, "assessment": assessment})
 	}
 	columns := []string{"group", "replica", "address", "role", "state", "durability", "log", "view", "op", "commit", "lag"}
-	// Most groups keep the members that they began with.
+	// Most clusters have one backend, and most groups keep the members that they began with.
+	others := slices.ContainsFunc(replicas, func(r survey.Replica) bool { return r.Backend != "" && r.Backend != cluster.BackendVR })
 	epochs := slices.ContainsFunc(replicas, func(r survey.Replica) bool { return r.Epoch > 0 })
 	if epochs {
 		columns = slices.Insert(columns, epochColumn, "epoch")
+	}
+	if others {
+		columns = slices.Insert(columns, backendColumn, "backend")
 	}
 	rows := make([][]any, len(replicas))
 	for i := range replicas {
 		if rows[i] = statusRow(&replicas[i]); epochs {
 			rows[i] = slices.Insert(rows[i], epochColumn, epochOf(&replicas[i]))
+		}
+		if others {
+			rows[i] = slices.Insert(rows[i], backendColumn, any(orDash(replicas[i].Backend)))
 		}
 	}
 	if err := a.table(columns, rows); err != nil {
@@ -95,8 +103,11 @@ func (a *app) writeStatus(replicas []survey.Replica, assessment survey.Assessmen
 	return err
 }
 
-// epochColumn is where the epoch stands, if it does.
-const epochColumn = 7
+// Where the epoch and the backend stand, if they do: the epoch is put in first.
+const (
+	epochColumn   = 7
+	backendColumn = 5
+)
 
 func epochOf(r *survey.Replica) any {
 	if r.Error != "" {

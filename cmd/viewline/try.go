@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/internal/chaos"
 	"github.com/viewline/viewline/internal/demo"
 	"github.com/viewline/viewline/internal/tree"
@@ -17,7 +18,7 @@ import (
 
 func (a *app) demoCommand() *cobra.Command {
 	var keep bool
-	var directory string
+	var directory, backend string
 	var seed uint64
 	command := &cobra.Command{
 		Use: "demo", GroupID: "try", Short: "Start a whole cluster here, hurt it, and check that nothing was lost",
@@ -36,7 +37,7 @@ back, verify it unchanged, and audit the money. The exit code is 0 only if every
 			}
 			watch := a.progress()
 			options := demo.Options{
-				Binary: binary, Tree: directory, Seed: seed, Say: a.teller(watch),
+				Binary: binary, Backend: backend, Tree: directory, Seed: seed, Say: a.teller(watch),
 				Progress: func(done tree.Report, total int) { watch.tree(done, total) },
 			}
 			if keep {
@@ -56,6 +57,7 @@ back, verify it unchanged, and audit the money. The exit code is 0 only if every
 	flags := command.Flags()
 	flags.BoolVar(&keep, "keep", false, "let the cluster run when all is checked, until interrupted")
 	flags.StringVar(&directory, "dir", "", "the directory to store; default: the source of the Go installation")
+	flags.StringVar(&backend, "backend", cluster.BackendVR, "what replicates the groups: vr or raft (VIEWLINE_BACKEND)")
 	flags.Uint64Var(&seed, "seed", 1, "draws what moves where")
 	return command
 }
@@ -148,6 +150,7 @@ to mean it.`,
 	flags.IntVar(&options.Rounds, "rounds", 1, "how often to go through all faults")
 	flags.DurationVar(&options.Duration, "duration", 0, "begin further rounds until this time is over")
 	flags.IntVar(&options.Replicas, "replicas", 3, "of each group")
+	flags.StringVar(&options.Backend, "backend", cluster.BackendVR, "what replicates the groups: vr or raft (VIEWLINE_BACKEND)")
 	flags.BoolVar(&options.Witness, "witness", false, "one replica of each group is a witness, without a state")
 	flags.StringVar(&options.Durability, "durability", "sync", "sync, async or memory")
 	flags.StringVar(&options.Log, "log", "bbolt", "how the replicas keep their logs: bbolt or wal")

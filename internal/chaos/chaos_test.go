@@ -126,6 +126,10 @@ func TestOptions(t *testing.T) {
 		{Binary: "b", Rounds: -1},
 		{Binary: "b", Durability: "iron"},
 		{Binary: "b", Log: "paper"},
+		{Binary: "b", Backend: "paxos"},
+		{Binary: "b", Backend: "raft", Durability: "async"},
+		{Binary: "b", Backend: "raft", Log: "wal"},
+		{Binary: "b", Backend: "raft", Witness: true},
 		{Binary: "b", Partitions: "walls"},
 		{Binary: "b", Replicas: 5, Witness: true},
 		{Binary: "b", Kinds: []string{"kill", "hail"}},
@@ -135,7 +139,7 @@ func TestOptions(t *testing.T) {
 	}
 	var options Options
 	options.setDefaults()
-	require.Equal(t, Options{Rounds: 1, Replicas: 3, Durability: "sync", Log: "bbolt", Partitions: PartitionsNamespaces, Clerks: 16, Accounts: 1000}, options)
+	require.Equal(t, Options{Rounds: 1, Replicas: 3, Durability: "sync", Backend: "vr", Log: "bbolt", Partitions: PartitionsNamespaces, Clerks: 16, Accounts: 1000}, options)
 }
 
 func TestKinds(t *testing.T) {

@@ -48,6 +48,8 @@ type Options struct {
 	// last two a group survives the end of all its processes only when they end in order, so that it is not killed whole.
 	Replicas   int
 	Durability string
+	// Backend replicates every group: vr (the default) or raft, which has neither async, nor witnesses, nor wal.
+	Backend string
 	// Witness makes the last replica of every group its witness: the log of the others, and no state. Replicas is 3 or 4.
 	Witness bool
 	// Log is how the replicas keep their logs: bbolt (default) or wal.
@@ -99,6 +101,9 @@ func (o *Options) Validate() error {
 	if !slices.Contains([]string{"", "bbolt", "wal"}, o.Log) {
 		return fmt.Errorf("%w: Log %q, there are bbolt and wal", ErrOptions, o.Log)
 	}
+	if err := o.validateBackend(); err != nil {
+		return err
+	}
 	if !slices.Contains([]string{"", PartitionsNamespaces, PartitionsProxy, PartitionsOff}, o.Partitions) {
 		return fmt.Errorf("%w: Partitions %q, there are namespaces, proxy and off", ErrOptions, o.Partitions)
 	}
@@ -106,6 +111,17 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%w: Rounds %d, Duration %v, Clerks %d, Accounts %d", ErrOptions, o.Rounds, o.Duration, o.Clerks, o.Accounts)
 	}
 	return o.validateKinds()
+}
+
+func (o *Options) validateBackend() error {
+	switch {
+	case !slices.Contains([]string{"", cluster.BackendVR, cluster.BackendRaft}, o.Backend):
+		return fmt.Errorf("%w: Backend %q, there are vr and raft", ErrOptions, o.Backend)
+	case o.Backend == cluster.BackendRaft && (o.Durability == "async" || o.Witness || o.Log == "wal"):
+		return fmt.Errorf("%w: backend raft has neither durability async, nor witnesses, nor log wal", ErrOptions)
+	default:
+		return nil
+	}
 }
 
 // growth is by how many replicas a group grows, if it may have so many.
@@ -131,6 +147,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Durability == "" {
 		o.Durability = "sync"
+	}
+	if o.Backend == "" {
+		o.Backend = cluster.BackendVR
 	}
 	if o.Log == "" {
 		o.Log = "bbolt"

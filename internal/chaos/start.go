@@ -16,7 +16,7 @@ func (r *run) start(ctx context.Context, directory string) error {
 	if err != nil {
 		return err
 	}
-	if layout.Durability, layout.Log = r.options.Durability, r.options.Log; r.options.Witness {
+	if layout.Backend, layout.Durability, layout.Log = r.options.Backend, r.options.Durability, r.options.Log; r.options.Witness {
 		layout.MarkWitnesses()
 	}
 	if err := r.openNetwork(layout); err != nil {
@@ -40,8 +40,9 @@ func (r *run) start(ctx context.Context, directory string) error {
 		}
 		r.clerks = append(r.clerks, c)
 	}
-	r.say("%d coordinator replicas and 2 shards of %d replicas run in %s with their logs in %s, each a process of its own; %d clerks move money between %d accounts.",
-		r.options.Replicas, r.options.Replicas, r.options.Durability, r.options.Log, r.options.Clerks, r.options.Accounts)
+	r.say("%d coordinator replicas and 2 shards of %d replicas, replicated by %s, run in %s with their logs in %s, each a process of its own; "+
+		"%d clerks move money between %d accounts.",
+		r.options.Replicas, r.options.Replicas, r.options.Backend, r.options.Durability, r.options.Log, r.options.Clerks, r.options.Accounts)
 	return bank.OpenAccounts(limited, r.clerks[0], r.options.Accounts)
 }
 

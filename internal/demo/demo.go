@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,6 +99,7 @@ func (d *demo) start(ctx context.Context, directory string) error {
 	if err != nil {
 		return err
 	}
+	layout.Backend = cmp.Or(d.options.Backend, cluster.BackendVR)
 	limited, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	processes := process.Options{Binary: d.options.Binary, Layout: layout}
@@ -118,8 +120,8 @@ func (d *demo) start(ctx context.Context, directory string) error {
 		d.clerks = append(d.clerks, c)
 	}
 	d.result.Start = time.Since(began)
-	d.say("Started %d coordinator replicas and %d shards of %d replicas, each a process of its own, in %s.",
-		coordinators, shards, replicas, seconds(d.result.Start))
+	d.say("Started %d coordinator replicas and %d shards of %d replicas, each a process of its own, replicated by %s, in %s.",
+		coordinators, shards, replicas, layout.Backend, seconds(d.result.Start))
 	return nil
 }
 

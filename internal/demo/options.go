@@ -3,8 +3,10 @@ package demo
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/viewline/viewline/cluster"
 	"github.com/viewline/viewline/internal/bank"
 	"github.com/viewline/viewline/internal/tree"
 )
@@ -13,6 +15,8 @@ import (
 type Options struct {
 	// Binary is the program that the nodes run.
 	Binary string
+	// Backend replicates every group: vr (the default) or raft.
+	Backend string
 	// Tree is the directory to store.
 	Tree string
 	// Say gets the story, a line at a time without the newline. nil: nobody listens.
@@ -33,6 +37,9 @@ var ErrOptions = errors.New("demo: bad options")
 func (o *Options) Validate() error {
 	if o.Binary == "" || o.Tree == "" {
 		return fmt.Errorf("%w: Binary and Tree are needed", ErrOptions)
+	}
+	if !slices.Contains([]string{"", cluster.BackendVR, cluster.BackendRaft}, o.Backend) {
+		return fmt.Errorf("%w: Backend %q, there are vr and raft", ErrOptions, o.Backend)
 	}
 	return nil
 }
