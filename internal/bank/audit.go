@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/viewline/viewline/clerk"
 )
@@ -48,6 +49,9 @@ func (l *Ledger) Audit(ctx context.Context, c *clerk.Clerk) (Audit, error) {
 	return audit, compare(ctx, c, aborted, false)
 }
 
+// settlersMax is how many outcomes are asked for at a time.
+const settlersMax = 16
+
 // Settle asks what became of the transfers whose outcome is unknown. Shards remember outcomes for a time only, so that
 // a long run has to ask now and then; Run may go on meanwhile, and only one may settle or audit at a time. What was not
 // answered is asked again by the next.
@@ -56,23 +60,31 @@ func (l *Ledger) Settle(ctx context.Context, c *clerk.Clerk) error {
 	open := l.unknown
 	l.unknown = nil
 	l.mu.Unlock()
-	for i, lost := range open {
-		happened, err := settle(ctx, c, lost)
-		l.mu.Lock()
-		switch {
-		case err != nil:
-			l.unknown = append(l.unknown, open[i:]...)
-		case happened:
-			l.settledCommitted = append(l.settledCommitted, lost.transfer)
-		default:
-			l.settledAborted = append(l.settledAborted, lost.transfer)
-		}
-		l.mu.Unlock()
-		if err != nil {
-			return err
-		}
+	var failed error // guarded by mu
+	var asking sync.WaitGroup
+	room := make(chan struct{}, settlersMax)
+	for _, lost := range open {
+		room <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-room }()
+			happened, err := settle(ctx, c, lost)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			switch {
+			case err != nil:
+				l.unknown = append(l.unknown, lost)
+				if failed == nil {
+					failed = err
+				}
+			case happened:
+				l.settledCommitted = append(l.settledCommitted, lost.transfer)
+			default:
+				l.settledAborted = append(l.settledAborted, lost.transfer)
+			}
+		})
 	}
-	return nil
+	asking.Wait()
+	return failed
 }
 
 // settle asks what became of a transfer whose outcome was unknown.
