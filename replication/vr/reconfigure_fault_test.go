@@ -94,9 +94,13 @@ func TestANewcomerFarBehind(t *testing.T) {
 	for _, machine := range g.machines {
 		machine.pad(3 << 20)
 	}
-	g.mustCommit(1, 100)
-	leader, _ := g.primary()
-	require.NoError(t, g.replicas[leader].Checkpoint(t.Context()))
+	for first := 1; first < 100; first += 50 { // after the second no log reaches down to the beginning, whomever it asks
+		g.mustCommit(first, first+49)
+		g.converged(uint64(first + 49))
+		for _, replica := range g.replicas {
+			require.NoError(t, replica.Checkpoint(t.Context()))
+		}
+	}
 	fresh := g.join()
 	g.mustCommit(101, 120)
 	report := g.reconfigure(0, 1, 2, fresh)
