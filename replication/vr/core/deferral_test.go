@@ -114,9 +114,37 @@ func TestWhatMayBeDeferred(t *testing.T) {
 	require.NoError(t, b.Step(Message{Kind: KindStartViewChange, From: 1, To: 2, View: 1}))
 	require.False(t, b.Ready().Deferrable, "a view is promised")
 
+	// An answer goes to somebody who takes what is in it for durable here.
+	answers := primary2(t)
+	require.NoError(t, answers.Step(Message{Kind: KindGetState, From: 1, To: 2, View: 1, First: 1, Nonce: 7}))
+	_, err := answers.Propose(1, [][]byte{[]byte("a")})
+	require.NoError(t, err)
+	ready := answers.Ready()
+	require.NotEmpty(t, ready.Entries)
+	require.NotEmpty(t, of(ready.Messages, KindNewState))
+	require.False(t, ready.Deferrable)
+
+	// What is removed was durable, and counted.
+	removes := primary2(t)
+	for range 2 {
+		_, err = removes.Propose(1, [][]byte{[]byte("a")})
+		require.NoError(t, err)
+		removes.act()
+		removes.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: removes.Status().Op})
+		meta, ok := removes.MetaAt(removes.Status().Commit)
+		require.True(t, ok)
+		removes.CheckpointCreated(meta)
+	}
+	_, err = removes.Propose(1, [][]byte{[]byte("a")})
+	require.NoError(t, err)
+	ready = removes.Ready()
+	require.NotEmpty(t, ready.Entries)
+	require.NotZero(t, ready.TruncateBelow)
+	require.False(t, ready.Deferrable)
+
 	memory := primary2(t)
 	memory.Replica.config.Durability = DurabilityMemory
-	_, err := memory.Propose(1, [][]byte{[]byte("a")})
+	_, err = memory.Propose(1, [][]byte{[]byte("a")})
 	require.NoError(t, err)
 	require.False(t, memory.Ready().Deferrable, "nothing waits for a disk")
 }
