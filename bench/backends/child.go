@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/viewline/viewline/internal/signals"
 	"github.com/viewline/viewline/replication"
 )
 
@@ -49,7 +50,7 @@ func startChild(command []string, id replication.ReplicaID, log string, commits 
 	c := &child{id: id, log: log, commits: commits, command: exec.Command(command[0], command[1:]...), exited: make(chan struct{}), replies: make(chan reply)}
 	// What is set for this process is not meant for that one.
 	c.command.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "VIEWLINE_") })
-	c.command.SysProcAttr = attributes()
+	c.command.SysProcAttr = signals.Attributes()
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("backends: %w", err)

@@ -23,12 +23,12 @@ var arrows = map[string][]string{
 	"replication":                 {},
 	"replication/vr/core":         {"internal/omit"},
 	"replication/vr/transfer":     {"replication/vr/core", "internal/omit"},
-	"replication/vr":              {"replication", "replication/vr/core", "replication/vr/transfer", "proto/viewline/v1", "internal/notice"},
+	"replication/vr":              {"replication", "replication/vr/core", "replication/vr/transfer", "proto/viewline/v1", "internal/latency", "internal/notice"},
 	"replication/vr/force":        {"replication/vr/core", "internal/omit"},
 	"replication/vr/storage":      {"replication", "replication/vr", "replication/vr/core", "replication/vr/transfer", "replication/vr/force"},
 	"replication/vr/streams":      {"replication", "replication/transport", "replication/vr", "replication/vr/core"},
 	"replication/vr/vrtest":       {"replication", "replication/vr", "replication/vr/core", "replication/vr/storage"},
-	"replication/raft":            {"replication", "proto/viewline/v1", "internal/notice"},
+	"replication/raft":            {"replication", "proto/viewline/v1", "internal/latency", "internal/notice"},
 	"replication/raft/streams":    {"replication", "replication/transport", "replication/raft"},
 	"replication/raft/rafttest":   {"replication", "replication/raft"},
 	"replication/replicationtest": {"replication", "replication/sessions", "replication/transport", "internal/signals"},
@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"internal/omit":      {},
 	"internal/placement": {},
 	"internal/frame":     {},
+	"internal/latency":   {"replication"},
 	"internal/notice":    {},
 	"internal/script":    {},
 	// What hurts a cluster of processes knows nothing of it.
@@ -79,7 +80,7 @@ var arrows = map[string][]string{
 	"bench":               {"txn", "check", "clerk", "cluster", "cluster/process", "internal/survey"},
 	"bench/backends": {
 		"replication", "replication/transport", "replication/raft", "replication/raft/streams", "replication/vr", "replication/vr/storage",
-		"replication/vr/streams",
+		"replication/vr/streams", "internal/signals",
 	},
 	"examples/kvhttp": {
 		"replication", "replication/sessions", "replication/transport", "replication/vr", "replication/vr/storage", "replication/vr/streams",

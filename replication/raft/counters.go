@@ -1,11 +1,10 @@
 package raft
 
 import (
-	"math/bits"
 	"strings"
 	"sync/atomic"
-	"time"
 
+	"github.com/viewline/viewline/internal/latency"
 	pb "github.com/viewline/viewline/proto/viewline/v1"
 	"github.com/viewline/viewline/replication"
 )
@@ -18,7 +17,7 @@ type counters struct {
 	messagesDropped                  atomic.Uint64
 	viewChanges                      [viewChangeReasons]atomic.Uint64
 	entriesPersisted                 atomic.Uint64
-	durableWrites                    latencies
+	durableWrites                    latency.Distribution
 	operationsApplied, overloads     atomic.Uint64
 	epochsEntered                    atomic.Uint64
 	reconfigurations                 [changeOutcomes]atomic.Uint64
@@ -183,7 +182,7 @@ func (r *Replica) Measure() replication.Measures {
 	applied := r.raft.AppliedIndex()
 	heard := max(c.commitHeard.Load(), r.raft.CommitIndex(), applied)
 	values["commit_heard"], values["lag"] = heard, heard-applied
-	return replication.Measures{Values: values, Histograms: map[string]replication.Histogram{"durable_write_seconds": c.durableWrites.histogram()}}
+	return replication.Measures{Values: values, Histograms: map[string]replication.Histogram{"durable_write_seconds": c.durableWrites.Histogram()}}
 }
 
 // kinds are those of messages, from 0 for what is not known.
@@ -228,37 +227,4 @@ func (c *kindCounts) describe(values map[string]uint64, direction string) {
 		values["messages_"+direction+"."+name+"_ANSWER"] = c[kind].answers.messages.Load()
 		values["bytes_"+direction+"."+name+"_ANSWER"] = c[kind].answers.bytes.Load()
 	}
-}
-
-// The buckets of latencies are those of the other backend: up to 0.1 ms, and each up to twice the one before, to 3.3 s.
-const (
-	latencyBucketMin = 100 * time.Microsecond
-	latencyBuckets   = 16
-)
-
-// latencies are a histogram of durations.
-type latencies struct {
-	counts      [latencyBuckets + 1]atomic.Uint64
-	nanoseconds atomic.Uint64
-}
-
-func (l *latencies) add(d time.Duration) {
-	d = max(d, 0)
-	l.counts[latencyBucket(d)].Add(1)
-	l.nanoseconds.Add(uint64(d))
-}
-
-func latencyBucket(d time.Duration) int {
-	return min(bits.Len64(uint64(max(d, 1)-1)/uint64(latencyBucketMin)), latencyBuckets)
-}
-
-func (l *latencies) histogram() replication.Histogram {
-	h := replication.Histogram{Sum: time.Duration(l.nanoseconds.Load()).Seconds()}
-	for i := range l.counts {
-		h.Counts = append(h.Counts, l.counts[i].Load())
-		if i < latencyBuckets {
-			h.Bounds = append(h.Bounds, (latencyBucketMin << i).Seconds())
-		}
-	}
-	return h
 }

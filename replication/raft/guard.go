@@ -173,7 +173,7 @@ func (g *guard) StoreLogs(logs []*hraft.Log) error {
 	}
 	g.counters.entriesPersisted.Add(uint64(len(logs)))
 	if g.stores.sealed {
-		g.counters.durableWrites.add(time.Since(begun))
+		g.counters.durableWrites.Add(time.Since(begun))
 	}
 	newest := logs[len(logs)-1]
 	g.mu.Lock()

@@ -95,7 +95,7 @@ func (o *owner) wrote(w wrote) error {
 	}
 	last := b.underWay[w.batches-1]
 	b.underWay, b.durable = b.underWay[:copy(b.underWay, b.underWay[w.batches:])], last.number
-	o.counters.durableWrites.add(w.took)
+	o.counters.durableWrites.Add(w.took)
 	o.trace(TraceEvent{Kind: TraceDurable, Durable: last.last})
 	return nil
 }

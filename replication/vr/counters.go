@@ -1,10 +1,9 @@
 package vr
 
 import (
-	"math/bits"
 	"sync/atomic"
-	"time"
 
+	"github.com/viewline/viewline/internal/latency"
 	"github.com/viewline/viewline/replication"
 	"github.com/viewline/viewline/replication/vr/core"
 )
@@ -17,7 +16,7 @@ type counters struct {
 	messagesDropped              atomic.Uint64
 	viewChanges                  [viewChangeReasons]atomic.Uint64
 	entriesPersisted             atomic.Uint64
-	durableWrites                latencies
+	durableWrites                latency.Distribution
 	operationsApplied, overloads atomic.Uint64
 	// Checkpoints of this replica's own state, those fetched from others, and those that others fetched here.
 	checkpointsBegun, checkpoints, checkpointBytes   atomic.Uint64
@@ -131,7 +130,7 @@ func (r *Replica) Measure() replication.Measures {
 		values["state_age_milliseconds"] = uint64(age.Milliseconds())
 	}
 	values["transferring"], values["lease"] = oneIf(transferring), oneIf(lease)
-	return replication.Measures{Values: values, Histograms: map[string]replication.Histogram{"durable_write_seconds": c.durableWrites.histogram()}}
+	return replication.Measures{Values: values, Histograms: map[string]replication.Histogram{"durable_write_seconds": c.durableWrites.Histogram()}}
 }
 
 func oneIf(so bool) uint64 {
@@ -197,39 +196,6 @@ func (c *kindCounts) describe(values map[string]uint64, direction string) {
 		values["messages_"+direction+"."+name] = c[kind].messages.Load()
 		values["bytes_"+direction+"."+name] = c[kind].bytes.Load()
 	}
-}
-
-// The buckets of latencies: up to 0.1 ms, and each up to twice the one before, to 3.3 s.
-const (
-	latencyBucketMin = 100 * time.Microsecond
-	latencyBuckets   = 16
-)
-
-// latencies are a histogram of durations.
-type latencies struct {
-	counts      [latencyBuckets + 1]atomic.Uint64
-	nanoseconds atomic.Uint64
-}
-
-func (l *latencies) add(d time.Duration) {
-	d = max(d, 0)
-	l.counts[latencyBucket(d)].Add(1)
-	l.nanoseconds.Add(uint64(d))
-}
-
-func latencyBucket(d time.Duration) int {
-	return min(bits.Len64(uint64(max(d, 1)-1)/uint64(latencyBucketMin)), latencyBuckets)
-}
-
-func (l *latencies) histogram() replication.Histogram {
-	h := replication.Histogram{Sum: time.Duration(l.nanoseconds.Load()).Seconds()}
-	for i := range l.counts {
-		h.Counts = append(h.Counts, l.counts[i].Load())
-		if i < latencyBuckets {
-			h.Bounds = append(h.Bounds, (latencyBucketMin << i).Seconds())
-		}
-	}
-	return h
 }
 
 // viewChangeReason is why a replica went to a later view.

@@ -11,41 +11,6 @@ import (
 	"github.com/viewline/viewline/replication/vr/core"
 )
 
-func TestLatencyBuckets(t *testing.T) {
-	for _, test := range []struct {
-		d      time.Duration
-		bucket int
-	}{
-		{-1, 0},
-		{0, 0},
-		{100 * time.Microsecond, 0},
-		{100*time.Microsecond + 1, 1},
-		{200 * time.Microsecond, 1},
-		{200*time.Microsecond + 1, 2},
-		{400 * time.Microsecond, 2},
-		{latencyBucketMin << (latencyBuckets - 1), latencyBuckets - 1},
-		{latencyBucketMin<<(latencyBuckets-1) + 1, latencyBuckets},
-		{time.Hour, latencyBuckets},
-	} {
-		require.Equal(t, test.bucket, latencyBucket(test.d), test.d)
-	}
-	var l latencies
-	l.add(150 * time.Microsecond)
-	l.add(time.Hour)
-	l.add(-time.Hour)
-	h := l.histogram()
-	require.Len(t, h.Counts, len(h.Bounds)+1)
-	require.Equal(t, []float64{0.0001, 0.0002}, h.Bounds[:2])
-	require.InDelta(t, 3600.00015, h.Sum, 1e-9)
-	for i, count := range h.Counts {
-		want := uint64(0)
-		if i <= 1 || i == len(h.Bounds) {
-			want = 1
-		}
-		require.Equal(t, want, count, i)
-	}
-}
-
 // TestEveryKindIsCounted: a kind that the core knows and this package does not would be counted as unknown.
 func TestEveryKindIsCounted(t *testing.T) {
 	require.False(t, strings.HasPrefix(lastKind.String(), "KIND"))
@@ -73,7 +38,7 @@ func TestMeasuringAllocatesNothing(t *testing.T) {
 		o.observe(higherView)
 		o.traceMessage(TraceSent, message, nil)
 		o.counters.sent.add(core.KindPrepare, 100)
-		o.counters.durableWrites.add(time.Millisecond)
+		o.counters.durableWrites.Add(time.Millisecond)
 	}))
 }
 

@@ -226,7 +226,7 @@ func (o *owner) persist(ready *core.Ready) (deferred bool, err error) {
 		return false, fmt.Errorf("vr: write: %w", err)
 	}
 	if ready.MustSync {
-		o.counters.durableWrites.add(time.Since(began))
+		o.counters.durableWrites.Add(time.Since(began))
 		o.trace(TraceEvent{Kind: TraceDurable, Durable: o.seen.Op})
 	}
 	o.counters.entriesPersisted.Add(uint64(len(ready.Entries)))
