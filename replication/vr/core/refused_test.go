@@ -40,6 +40,7 @@ func TestWhatNoMemberSendsIsRefused(t *testing.T) {
 		{with(func(m *Message) { m.Entries[1].Payload = []byte("other") }), "does not link"},
 		{with(func(m *Message) { m.PreviousHash = 9 }), "entry 1 does not link"},
 		{with(func(m *Message) { m.Op = 1 }), "entry 2 above op-number 1"},
+		{with(func(m *Message) { m.Kind, m.Commit = KindNewCommitted, 1 }), "entry 2 above commit-number 1"},
 		{Message{Kind: KindDoViewChange, From: 2, To: 1, View: 2}, "for another primary"},
 		{Message{Kind: KindStartView, From: 3, To: 1, View: 3}, "not primary of view 3"},
 		{Message{Kind: KindCommit, From: 3, To: 1, View: 1}, "not primary of view 1"},

@@ -425,7 +425,14 @@ func checkEntries(m *Message) error {
 		}
 		previous = e.Hash
 	}
-	if last := len(m.Entries) - 1; last >= 0 && m.Kind != KindNewState && m.Kind != KindNewCommitted && (m.Entries[last].Op > m.Op) {
+	last := len(m.Entries) - 1
+	switch {
+	case last < 0 || m.Kind == KindNewState:
+		return nil
+	case m.Kind == KindNewCommitted && m.Entries[last].Op > m.Commit:
+		// Who learns would keep what nobody says is committed, and could not be restarted with it.
+		return fmt.Errorf("%w: entry %d above commit-number %d", ErrRefused, m.Entries[last].Op, m.Commit)
+	case m.Kind != KindNewCommitted && m.Entries[last].Op > m.Op:
 		return fmt.Errorf("%w: entry %d above op-number %d", ErrRefused, m.Entries[last].Op, m.Op)
 	}
 	return nil
