@@ -196,16 +196,17 @@ func (s *simulation) coverRestart(h *host) {
 // mayLose reports whether the group is to survive that a replica loses what a crash takes: f of them at a time. (A
 // group of one that has lost something does not start any more, whatever is tried.)
 func (s *simulation) mayLose(h *host) bool {
-	if s.mixture.durability == core.DurabilitySync || s.options.BeyondF && len(s.hosts) > 1 || h.disk.hardState.LastNormalView == 0 {
+	if s.mixture.durability == core.DurabilitySync || s.options.BeyondF && len(s.hosts) > 1 {
 		return true
 	}
+	promised := h.disk.hardState.LastNormalView > 0
 	// One that has lost something has no more to lose, until it enters another epoch. That may be on its way to the disk,
 	// and a crash keep it.
 	if epochOf(h.disk.hardState.Membership) <= h.lostIn && h.lossy {
 		return true
 	}
 	for _, group := range s.checks.groups() {
-		if group.has(h) && s.lossyOf(&group, h) >= (len(group.members)-1)/2 {
+		if group.has(h) && (promised || s.owes(&group, h)) && s.lossyOf(&group, h) >= (len(group.members)-1)/2 {
 			return false
 		}
 	}

@@ -109,6 +109,7 @@ func mutants() []mutant {
 		{name: "RuleActivesReady", rule: core.RuleActivesReady, witness: true, directed: "TestAWitnessJoins"},
 		{name: "RuleFloorStands", rule: core.RuleFloorStands, witness: true, directed: "TestTheFloorStandsWhileMembersChange"},
 		{name: "RuleOwnLogDurable", rule: core.RuleOwnLogDurable, behind: true},
+		{name: "RuleWitnessOwn", rule: core.RuleWitnessOwn, witness: true, directed: "TestAWitnessKeepsWhatItHasBelowAnothersLog"},
 	}
 }
 

@@ -67,6 +67,8 @@ func TestSeedsWithAWitness(t *testing.T) {
 	require.Equal(t, claimProgress, broken.Claim)
 	// A witness that has lost something comes into a group of two of which it is one: a first version of the rule said nothing.
 	require.Nil(t, Run(Options{Seed: 70011053}).Violation)
+	// Bug 25.
+	require.Nil(t, Run(Options{Seed: 100879566}).Violation)
 }
 
 // TestClaimsThatWereTooStrict plays seeds in which nothing is wrong and a claim said so, with everything that they draw
@@ -74,6 +76,9 @@ func TestSeedsWithAWitness(t *testing.T) {
 func TestClaimsThatWereTooStrict(t *testing.T) {
 	for _, seed := range []uint64{40030720, 40040449, 40185098, 60129130, 61064407, 61157442, 62020894, 62090119} {
 		require.Nil(t, Run(Options{Seed: seed, Calm: without(t, "behind")}).Violation, "seed %d", seed)
+	}
+	for _, seed := range []uint64{100611156, 100826909} {
+		require.Nil(t, Run(Options{Seed: seed}).Violation, "seed %d", seed)
 	}
 }
 

@@ -78,10 +78,8 @@ func (c *checks) witnessed(h *host, op core.OpNumber) {
 func (c *checks) below(group *epochRecord, op core.OpNumber) int {
 	have := 0
 	for _, h := range c.s.hosts {
-		if h.witness || h.gone || h.status.Status == core.StatusLeft {
-			continue
-		}
-		if group.has(h) && (h.lossy || h.disk.durableTo() >= op) || group.lacks(h) {
+		left := h.gone || h.status.Status == core.StatusLeft // in the life that it is in
+		if !h.witness && (!left && group.has(h) && (h.lossy || h.disk.durableTo() >= op) || group.lacks(h)) {
 			have++
 		}
 	}
@@ -151,10 +149,13 @@ func (s *simulation) mayLeave() bool {
 	return len(withState(s.present())) >= min(newest.quorum(), active)
 }
 
-// unbegun reports whether a newcomer to a group with a witness is not in its epoch yet, where a crash or a damaged disk may
-// have taken what it has learnt: without a state of its own the witness cannot teach it again, so that it counts among the f.
-func (s *simulation) unbegun(group *epochRecord, h *host) bool {
-	if !h.bereft || group.epoch == 0 || h.witness || !group.has(h) {
+// unbegun reports whether a crash or a damaged disk may have taken what a newcomer has learnt that owes it to its group.
+func (s *simulation) unbegun(group *epochRecord, h *host) bool { return h.bereft && s.owes(group, h) }
+
+// owes reports whether a newcomer to a group with a witness is not in its epoch yet: without a state of its own the witness
+// cannot teach it again, so that it counts among the f when it loses what it has learnt.
+func (s *simulation) owes(group *epochRecord, h *host) bool {
+	if group.epoch == 0 || h.witness || !group.has(h) {
 		return false
 	}
 	witness := slices.ContainsFunc(group.members, func(id core.ReplicaID) bool { return s.hosts[id-1].witness })

@@ -23,6 +23,7 @@ type bench struct {
 	stale     []StaleRead
 	leads     bool
 	dropped   []Dropped
+	first     OpNumber         // what the storage keeps of the log, at least
 	replaced  []CheckpointMeta // what the log began above, each time it was replaced
 }
 
@@ -85,6 +86,7 @@ func (b *bench) persist(ready *Ready) {
 		b.log = b.log[:ready.TruncateAbove]
 	}
 	b.log = append(b.log[:len(b.log):len(b.log)], ready.Entries...)
+	b.first = max(b.first, ready.TruncateBelow)
 }
 
 func (b *bench) ticks(n int) []Outgoing {

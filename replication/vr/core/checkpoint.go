@@ -20,7 +20,8 @@ func (r *Replica) CheckpointCreated(meta CheckpointMeta) {
 	keep = r.keepForWitnesses(keep)
 	if keep.Op > r.log.base.Op {
 		r.log.dropBelow(keep)
-		r.compacted = keep.Op + 1
+		// The storage keeps the base itself too: after a restart its hash is known by that alone.
+		r.compacted = keep.Op
 	}
 }
 

@@ -128,4 +128,6 @@ const (
 	RuleFloorStands
 	// RuleOwnLogDurable: a primary counts its own log up to where it is durable.
 	RuleOwnLogDurable
+	// RuleWitnessOwn: a witness keeps what it has itself of what another's log begins above.
+	RuleWitnessOwn
 )

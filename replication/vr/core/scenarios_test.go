@@ -117,7 +117,7 @@ func TestPutsAndDeletesOfOneKey(t *testing.T) {
 				require.Equal(t, map[string]string{"key": "last"}, memory[r.id])
 				require.Equal(t, OpNumber(2*count+1), r.Status().Applied)
 				require.Equal(t, s.replicas[0].log, r.log)
-				require.Len(t, r.log, 2*pairs+1)
+				require.Len(t, r.log, 2*pairs+2, "with the entry of that checkpoint")
 			}
 		})
 	}

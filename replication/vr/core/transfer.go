@@ -131,7 +131,11 @@ func (r *Replica) onGetState(m *Message) {
 		if answer.Checkpoint = given; !ok {
 			return
 		}
-	} else {
+		if r.membership.IsWitness(m.From) && !m.Agree && !r.config.Omit.Has(RuleWitnessOwn) {
+			answer.First = r.log.base.Op + 1 // it may have the log up to there (hasBelow)
+		}
+	}
+	if answer.First > r.log.base.Op {
 		answer.Entries = r.log.batch(answer.First, r.config.BatchEntriesMax, r.config.BatchBytesMax)
 		answer.PreviousHash, _ = r.log.hashAt(answer.First - 1)
 	}
@@ -163,7 +167,7 @@ func (r *Replica) onNewState(m *Message) {
 	if t.kind == catchingUp {
 		r.commitMax = max(r.commitMax, m.Commit)
 	}
-	if m.Checkpoint.Op > 0 {
+	if m.Checkpoint.Op > 0 && !r.hasBelow(m) {
 		if !r.sparePrimary(m) {
 			r.fetchCheckpoint(m)
 		}
@@ -206,6 +210,13 @@ func (r *Replica) askNext() {
 		at := slices.Index(r.sources, r.transfer.from)
 		r.transfer.from = r.sources[(at+1)%len(r.sources)]
 	}
+}
+
+// hasBelow reports whether a witness has itself what an answer leaves out, in whose place it would go on from a checkpoint: by
+// what it has acknowledged of that, operations may be committed that another active member lacks.
+func (r *Replica) hasBelow(m *Message) bool {
+	hash, ok := r.log.hashAt(m.First - 1)
+	return r.config.Witness && m.First > r.transfer.next && ok && hash == m.PreviousHash
 }
 
 // takeUnasked is what RuleNewStateAsked keeps from happening.

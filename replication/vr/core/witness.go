@@ -130,8 +130,9 @@ func (r *Replica) keepForWitnesses(keep CheckpointMeta) CheckpointMeta {
 	return r.log.base
 }
 
-// position is where the log of a witness may begin that ends below this one's beginning. What is committed and the witness
-// never had, active members have of which one is in every quorum: it may go on from anything. One that may have lost what
+// position is where the log of a witness may begin that does not go up to this one's beginning, or is of another branch there
+// (hasBelow). What is committed and the witness never had, active members have of which one is in every quorum: it may go on
+// from anything. One that may have lost what
 // it acknowledged needs what is above the floor again: it goes on from where this log begins, which is at or below the
 // floor, or a checkpoint that the other active member had too. In a group of an even number a quorum without the witness is
 // large enough in any case, for what this epoch has committed; in one of two, where no quorum is without the active member,

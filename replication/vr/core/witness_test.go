@@ -225,6 +225,58 @@ func TestAWitnessThatLostSomethingInAGroupOfTwo(t *testing.T) {
 	require.Equal(t, newest, of(b.step(ask), KindNewCommitted)[0].Checkpoint)
 }
 
+// A witness may not know to be committed what was committed with it. It keeps that where another's log begins above it, whose
+// checkpoint it is offered: a third one may lack it.
+func TestAWitnessKeepsWhatItHasBelowAnothersLog(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		b := beside2(t)
+		if broken {
+			b = beside2(t, RuleWitnessOwn)
+		}
+		b.commits(6)
+		b.checkpoint(2)
+		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 2})
+		b.ticks(5)
+		b.checkpoint(4)
+		b.checkpoint(6)
+		require.Equal(t, OpNumber(3), b.Status().FirstRetained)
+		for _, own := range [][]Entry{b.log[:5], b.log[:1], entries("of another branch", 1, 1, 1, 1, 1)} {
+			w := witness3(t, Restored{HardState: HardState{View: 1, LastNormalView: 1}, Entries: own})
+			asked := of(w.step(Message{Kind: KindCommit, From: 2, View: 3, Op: 6, Round: 1}), KindGetState)[0]
+			asked.From, asked.View = 3, 1
+			answer := of(b.step(asked), KindNewState)[0]
+			require.Equal(t, OpNumber(6), answer.Checkpoint.Op)
+			answer.From, answer.View = 2, 3
+			w.step(answer)
+			joined := w.Status().View == 3
+			require.Equal(t, !broken && len(own) == 5 && own[0].Hash == b.log[0].Hash, joined)
+			if joined {
+				require.Equal(t, []OpNumber{1, 6}, []OpNumber{w.Status().FirstRetained, w.Status().Op})
+				require.Equal(t, b.log, w.log)
+			}
+		}
+	}
+}
+
+// Where a log begins is where it begins after a restart: what members keep for one another is kept to the last entry.
+func TestARestartKeepsWhereTheLogBegins(t *testing.T) {
+	b := beside2(t)
+	b.commits(6)
+	begins := func(meta CheckpointMeta) OpNumber {
+		after := newBench(t, 2, Restored{})
+		after.config.FirstWitness = 3
+		after.restart(Restored{HardState: b.hard, Checkpoint: meta, Entries: b.log[max(b.first, 1)-1:]})
+		return after.Status().FirstRetained
+	}
+	for _, at := range []struct{ told, checkpoint, first OpNumber }{{0, 2, 1}, {2, 4, 3}, {3, 5, 4}} {
+		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: at.told})
+		b.ticks(5)
+		b.checkpoint(at.checkpoint)
+		require.Equal(t, at.first, b.Status().FirstRetained)
+		require.Equal(t, at.first, begins(b.Status().Checkpoint))
+	}
+}
+
 // chainOf is a log of so many entries of a view.
 func chainOf(count int, view ViewNumber) (log []Entry) {
 	previous := Hash(0)
