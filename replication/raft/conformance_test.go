@@ -38,7 +38,6 @@ func backends() (all []replicationtest.Backend) {
 	for _, durability := range durabilities() {
 		all = append(all, replicationtest.Backend{
 			Name: "raft, " + durability.String(), Volatile: durability != raft.DurabilitySync,
-			Lacks:  []replicationtest.Interface{replicationtest.StaleReader},
 			Create: func(directory string) error { return raft.Create(directory, durability) },
 			Open: func(directory string, o replicationtest.Options) (replication.Replicator, func(), error) {
 				return openForSuite(directory, durability, o)

@@ -29,6 +29,8 @@ type counters struct {
 	fetchesFailed, fetchBytes        atomic.Uint64
 	fetchDone, fetchTotal            atomic.Uint64 // of the one that is under way; 0 of 0 when none is
 	readsByRound                     atomic.Uint64
+	staleAtOnce, staleWaited         atomic.Uint64
+	staleTooOld                      atomic.Uint64
 	termHeard, commitHeard, lastTerm atomic.Uint64 // the largest ones
 	asked                            atomic.Bool   // the leader has asked for an election that is not begun yet
 }
@@ -94,7 +96,7 @@ func (c *counters) entersTerm(term uint64) {
 // hears notes what a message tells of terms and commits. A pre-vote names a term that nobody is in.
 func (c *counters) hears(m *pb.RaftMessage) {
 	switch m.GetKind() {
-	case pb.RaftKind_RAFT_KIND_PRE_VOTE, pb.RaftKind_RAFT_KIND_ASK:
+	case pb.RaftKind_RAFT_KIND_PRE_VOTE, pb.RaftKind_RAFT_KIND_ASK, pb.RaftKind_RAFT_KIND_READ:
 	case pb.RaftKind_RAFT_KIND_TIMEOUT_NOW:
 		c.asked.Store(!m.GetAnswer())
 	default:
@@ -150,6 +152,9 @@ func (c *counters) describe(values map[string]uint64) {
 		{"checkpoint_fetches_failed", &c.fetchesFailed},
 		{"checkpoint_fetch_bytes", &c.fetchBytes},
 		{"reads.round", &c.readsByRound},
+		{"stale_reads.at_once", &c.staleAtOnce},
+		{"stale_reads.waited", &c.staleWaited},
+		{"stale_reads.too_old", &c.staleTooOld},
 		{"epochs_entered", &c.epochsEntered},
 	} {
 		values[count.name] = count.value.Load()
@@ -174,7 +179,7 @@ func (r *Replica) Measure() replication.Measures {
 	c.describe(values)
 	values["fsyncs"] = r.options.Storage.Syncs()
 	values["queue_operations"], values["queue_operation_bytes"] = r.queue.load()
-	values["queue_reads"] = r.rounds.load()
+	values["queue_reads"], values["queue_stale_reads"] = r.rounds.load(), r.stale.load()
 	messages, bytes := r.rpc.requests.load()
 	heartbeats, more := r.rpc.heartbeats.load()
 	values["queue_messages"], values["queue_message_bytes"] = messages+heartbeats, bytes+more
@@ -186,7 +191,7 @@ func (r *Replica) Measure() replication.Measures {
 }
 
 // kinds are those of messages, from 0 for what is not known.
-const kinds = pb.RaftKind_RAFT_KIND_ASK + 1
+const kinds = pb.RaftKind_RAFT_KIND_READ + 1
 
 // kindCounts count messages and their bytes by kind, calls and their answers.
 type kindCounts [kinds]struct{ calls, answers counted }

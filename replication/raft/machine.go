@@ -36,7 +36,7 @@ type machine struct {
 	due                func()
 	every, bytes       uint64
 	failed             atomic.Pointer[error]
-	applied            atomic.Uint64 // index of the last entry that came
+	applied            atomic.Uint64 // everything up to this index has come that is to come
 	sinceEvery, sinceB uint64        // what was applied since the last snapshot; of the library's goroutine
 
 	// members are those of the newest epoch that is applied; changed is told of each.
@@ -44,8 +44,8 @@ type machine struct {
 	changed func()
 	// configuration is the library's newest that is committed, as far as is known here; nil: none is.
 	configuration atomic.Pointer[hraft.Configuration]
-	// restoring is the configuration of the snapshot that is being restored.
-	restoring func() *hraft.Configuration
+	// restoring is the index of the snapshot that is being restored, and its configuration.
+	restoring func() (uint64, *hraft.Configuration)
 }
 
 var _ hraft.BatchingFSM = (*machine)(nil)
@@ -84,7 +84,7 @@ func (m *machine) ApplyBatch(logs []*hraft.Log) []any {
 		begin = end
 	}
 	if len(logs) > 0 && m.brokenBy() == nil {
-		m.applied.Store(logs[len(logs)-1].Index)
+		raise(&m.applied, logs[len(logs)-1].Index)
 	}
 	if m.sinceEvery >= m.every || m.sinceB >= m.bytes {
 		m.sinceEvery, m.sinceB = 0, 0
@@ -233,7 +233,9 @@ func (m *machine) Restore(from io.ReadCloser) (err error) {
 		return m.broken(fmt.Errorf("%w: Restore left %d bytes of the state", errStateMachine, rest))
 	}
 	m.members.Store(members)
-	m.configuration.Store(m.restoring())
+	index, configuration := m.restoring()
+	m.configuration.Store(configuration)
+	raise(&m.applied, index)
 	m.changed()
 	return nil
 }

@@ -21,17 +21,22 @@ type puppet struct {
 	t       *testing.T
 	deliver func(from replication.ReplicaID, payload []byte)
 	answers chan *pb.RaftMessage
+	reads   chan *pb.RaftMessage // calls that ask how far everything goes
 	calls   uint64
 	state   []byte // of the snapshot that is fetched next
 }
 
 func newPuppet(t *testing.T) *puppet {
-	return &puppet{t: t, answers: make(chan *pb.RaftMessage, 1000)}
+	return &puppet{t: t, answers: make(chan *pb.RaftMessage, 1000), reads: make(chan *pb.RaftMessage, 1000)}
 }
 
 func (p *puppet) Send(_ replication.ReplicaID, payload []byte) {
-	if m, err := decode(payload); err == nil && m.GetAnswer() {
+	switch m, err := decode(payload); {
+	case err != nil:
+	case m.GetAnswer():
 		p.answers <- m
+	case m.GetKind() == pb.RaftKind_RAFT_KIND_READ:
+		p.reads <- m
 	}
 }
 

@@ -18,6 +18,7 @@ var (
 	_ replication.PrimaryTransferer = (*Replica)(nil)
 	_ replication.Reconfigurer      = (*Replica)(nil)
 	_ replication.Measurer          = (*Replica)(nil)
+	_ replication.StaleReader       = (*Replica)(nil)
 )
 
 // Replica is one replica of a group. Its methods may be called from many goroutines at once.
@@ -28,6 +29,7 @@ type Replica struct {
 	guard     *guard
 	machine   *machine
 	rounds    *rounds
+	stale     *staleReads
 	queue     *queue
 	callers   callers
 	forgotten forgotten
@@ -75,7 +77,7 @@ func Open(options Options) (*Replica, error) {
 		return nil, err
 	}
 	r := &Replica{
-		options: options, rounds: newRounds(options.ReadsMax), queue: newQueue(options),
+		options: options, rounds: newRounds(options.ReadsMax), stale: newStaleReads(options.ReadsMax), queue: newQueue(options),
 		events: make(chan replication.Event, 1), flights: make(chan taken, flightsMax),
 		asking: make(chan struct{}, 1), heard: make(chan struct{}, 1), snapshotDue: make(chan struct{}, 1),
 		looking: make(chan struct{}, 1), deposed: make(chan struct{}, 1),
@@ -103,12 +105,13 @@ func (r *Replica) build() error {
 	r.machine = &machine{
 		inner: o.StateMachine, counters: &r.counters, fail: r.fail, due: r.wantSnapshot,
 		every: o.CheckpointEvery, bytes: uint64(o.CheckpointBytes),
-		changed: r.membersChanged, restoring: store.newestConfiguration,
+		changed: r.membersChanged, restoring: store.newestState,
 	}
 	r.machine.members.Store(o.firstMembership())
 	r.rounds.tell = r.majorityHeard
 	r.rpc = newRPC(o, r.rounds, &r.forgotten, notice.New(o.Logger), &r.counters)
 	r.rpc.electorate, r.rpc.asked, r.rpc.told = r, r.tell, r.hear
+	r.rpc.readIndex = r.readIndex
 	var library atomic.Pointer[hraft.Raft]
 	r.rpc.leads = func(term uint64) bool {
 		made := library.Load()
@@ -130,6 +133,7 @@ func (r *Replica) build() error {
 	r.running.Go(r.answer)
 	r.running.Go(r.watch)
 	r.running.Go(r.ask)
+	r.running.Go(r.readStale)
 	r.running.Go(r.writeSnapshots)
 	o.Transport.Reach(r.contacts())
 	r.running.Go(r.drive)
@@ -230,6 +234,7 @@ func (r *Replica) end() {
 	why := r.closedError()
 	r.queue.close(why)
 	r.callers.close(why)
+	r.stale.close(why)
 	r.rpc.cut()
 	r.guard.halted.Store(true)
 	for errors.Is(r.raft.Barrier(0).Error(), hraft.ErrLeadershipTransferInProgress) {

@@ -45,6 +45,8 @@ type rpc struct {
 	// block.
 	electorate  electorate
 	asked, told func(from peer, m *pb.RaftMessage)
+	// readIndex tells, as leader, how far everything goes; it does not block.
+	readIndex func(done func(index uint64, err error))
 
 	opened uint64 // says which time this replica is open
 
@@ -298,6 +300,16 @@ func (t *rpc) RequestPreVote(id hraft.ServerID, _ hraft.ServerAddress, v *hraft.
 	return err
 }
 
+// askIndex asks a leader how far everything goes. Who gets no answer asks again, maybe another one.
+func (t *rpc) askIndex(leader hraft.ServerID) (uint64, error) {
+	c, err := t.begin(leader, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_READ})
+	if err != nil {
+		return 0, err
+	}
+	m, err := t.await(t.ctx, c, t.options.ViewChangeTimeout)
+	return m.GetIndex(), err
+}
+
 // TimeoutNow has a replica start an election.
 func (t *rpc) TimeoutNow(id hraft.ServerID, _ hraft.ServerAddress, _ *hraft.TimeoutNowRequest, response *hraft.TimeoutNowResponse) error {
 	_, err := t.call(id, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_TIMEOUT_NOW})
@@ -332,6 +344,12 @@ func (t *rpc) receive(from replication.ReplicaID, payload []byte) {
 	t.counters.hears(m)
 	if m.GetAnswer() {
 		t.answered(sender, m)
+		return
+	}
+	if m.GetKind() == pb.RaftKind_RAFT_KIND_READ {
+		t.readIndex(func(index uint64, err error) {
+			_ = t.send(sender, encodeResponse(m, index, err)) // who asks waits no longer than it would without
+		})
 		return
 	}
 	box := t.requests

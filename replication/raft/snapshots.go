@@ -59,15 +59,15 @@ func (s *snapshots) end() (index, term uint64) {
 	return s.newest.Index, s.newest.Term
 }
 
-// newestConfiguration is that of the newest snapshot.
-func (s *snapshots) newestConfiguration() *hraft.Configuration {
+// newestState is how far the newest snapshot goes, and its configuration.
+func (s *snapshots) newestState() (uint64, *hraft.Configuration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.newest == nil {
-		return nil
+		return 0, nil
 	}
 	configuration := s.newest.Configuration.Clone()
-	return &configuration
+	return s.newest.Index, &configuration
 }
 
 // indexes are those of the newest snapshot and of the one before it.

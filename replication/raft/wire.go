@@ -60,7 +60,7 @@ func decode(payload []byte) (*pb.RaftMessage, error) {
 	if err := proto.Unmarshal(payload, m); err != nil {
 		return nil, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if m.GetKind() < pb.RaftKind_RAFT_KIND_APPEND_ENTRIES || m.GetKind() > pb.RaftKind_RAFT_KIND_ASK {
+	if m.GetKind() < pb.RaftKind_RAFT_KIND_APPEND_ENTRIES || m.GetKind() > pb.RaftKind_RAFT_KIND_READ {
 		return nil, fmt.Errorf("%w: kind %d", errMalformed, m.GetKind())
 	}
 	return m, nil
@@ -146,6 +146,8 @@ func encodeResponse(call *pb.RaftMessage, response any, failure error) *pb.RaftM
 		return m
 	}
 	switch r := response.(type) {
+	case uint64:
+		m.Index = r
 	case *hraft.AppendEntriesResponse:
 		m.Term, m.Index, m.Agree, m.NoRetryBackoff = r.Term, r.LastLog, r.Success, r.NoRetryBackoff
 	case *hraft.RequestVoteResponse:

@@ -125,6 +125,7 @@ const (
 	RaftKind_RAFT_KIND_INSTALL_SNAPSHOT RaftKind = 4
 	RaftKind_RAFT_KIND_TIMEOUT_NOW      RaftKind = 5
 	RaftKind_RAFT_KIND_ASK              RaftKind = 6 // who the members are; from one who is none of them
+	RaftKind_RAFT_KIND_READ             RaftKind = 7 // how far a state goes that has everything; to a leader
 )
 
 // Enum value maps for RaftKind.
@@ -137,6 +138,7 @@ var (
 		4: "RAFT_KIND_INSTALL_SNAPSHOT",
 		5: "RAFT_KIND_TIMEOUT_NOW",
 		6: "RAFT_KIND_ASK",
+		7: "RAFT_KIND_READ",
 	}
 	RaftKind_value = map[string]int32{
 		"RAFT_KIND_UNSPECIFIED":      0,
@@ -146,6 +148,7 @@ var (
 		"RAFT_KIND_INSTALL_SNAPSHOT": 4,
 		"RAFT_KIND_TIMEOUT_NOW":      5,
 		"RAFT_KIND_ASK":              6,
+		"RAFT_KIND_READ":             7,
 	}
 )
 
@@ -1645,7 +1648,7 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x13VR_KIND_START_EPOCH\x10\x0e\x12\x19\n" +
 	"\x15VR_KIND_EPOCH_STARTED\x10\x0f\x12\x19\n" +
 	"\x15VR_KIND_GET_COMMITTED\x10\x10\x12\x19\n" +
-	"\x15VR_KIND_NEW_COMMITTED\x10\x11*\xc5\x01\n" +
+	"\x15VR_KIND_NEW_COMMITTED\x10\x11*\xd9\x01\n" +
 	"\bRaftKind\x12\x19\n" +
 	"\x15RAFT_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18RAFT_KIND_APPEND_ENTRIES\x10\x01\x12\x1a\n" +
@@ -1653,7 +1656,8 @@ const file_viewline_v1_replication_proto_rawDesc = "" +
 	"\x12RAFT_KIND_PRE_VOTE\x10\x03\x12\x1e\n" +
 	"\x1aRAFT_KIND_INSTALL_SNAPSHOT\x10\x04\x12\x19\n" +
 	"\x15RAFT_KIND_TIMEOUT_NOW\x10\x05\x12\x11\n" +
-	"\rRAFT_KIND_ASK\x10\x062\xba\x01\n" +
+	"\rRAFT_KIND_ASK\x10\x06\x12\x12\n" +
+	"\x0eRAFT_KIND_READ\x10\a2\xba\x01\n" +
 	"\vPeerService\x12K\n" +
 	"\bExchange\x12\x1c.viewline.v1.ExchangeRequest\x1a\x1d.viewline.v1.ExchangeResponse(\x010\x01\x12^\n" +
 	"\x0fFetchCheckpoint\x12#.viewline.v1.FetchCheckpointRequest\x1a$.viewline.v1.FetchCheckpointResponse0\x01B;Z9github.com/viewline/viewline/proto/viewline/v1;viewlinev1b\x06proto3"
