@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	hraft "github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
@@ -76,4 +77,25 @@ func TestWhoIsElectedAgainLeads(t *testing.T) {
 	require.Never(t, leads, 50*time.Millisecond, time.Millisecond, "the library takes a barrier by now: this test shows nothing any more")
 	transport.say(1, &pb.RaftMessage{Kind: held.GetKind(), Answer: true, Call: held.GetCall()})
 	require.Eventually(t, leads, patience, time.Millisecond)
+}
+
+// TestWhoIsToTakeOverMayAnswerLate: it may stand for election all the while, so that nothing is taken here meanwhile.
+func TestWhoIsToTakeOverMayAnswerLate(t *testing.T) {
+	transport := &obedient{puppet: newPuppet(t)}
+	replica, err := Open(Options{
+		Self: 2, Members: three(), Storage: left(t), StateMachine: &notes{}, Transport: transport,
+		ViewChangeTimeout: time.Hour, RequestTimeout: time.Millisecond,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, replica.Close()) })
+	answered := make(chan error, 1)
+	go func() {
+		answered <- replica.rpc.TimeoutNow(peer{id: 1}.server(), "", &hraft.TimeoutNowRequest{}, &hraft.TimeoutNowResponse{})
+	}()
+	called := func() bool { _, held := transport.newest(); return held != nil }
+	require.Eventually(t, called, patience, time.Millisecond)
+	require.Never(t, func() bool { return len(answered) > 0 }, 50*time.Millisecond, time.Millisecond)
+	_, held := transport.newest()
+	transport.say(1, &pb.RaftMessage{Kind: held.GetKind(), Answer: true, Call: held.GetCall()})
+	require.NoError(t, <-answered)
 }

@@ -178,11 +178,15 @@ func (t *rpc) await(ctx context.Context, c *call, timeout time.Duration) (*pb.Ra
 }
 
 func (t *rpc) call(id hraft.ServerID, m *pb.RaftMessage) (*pb.RaftMessage, error) {
+	return t.callWithin(id, m, t.options.RequestTimeout)
+}
+
+func (t *rpc) callWithin(id hraft.ServerID, m *pb.RaftMessage, timeout time.Duration) (*pb.RaftMessage, error) {
 	c, err := t.begin(id, m)
 	if err != nil {
 		return nil, err
 	}
-	return t.await(t.ctx, c, t.options.RequestTimeout)
+	return t.await(t.ctx, c, timeout)
 }
 
 // AppendEntries sends entries or a heartbeat, and tells those who want to read when it was and what came back.
@@ -302,17 +306,15 @@ func (t *rpc) RequestPreVote(id hraft.ServerID, _ hraft.ServerAddress, v *hraft.
 
 // askIndex asks a leader how far everything goes. Who gets no answer asks again, maybe another one.
 func (t *rpc) askIndex(leader hraft.ServerID) (uint64, error) {
-	c, err := t.begin(leader, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_READ})
-	if err != nil {
-		return 0, err
-	}
-	m, err := t.await(t.ctx, c, t.options.ViewChangeTimeout)
+	m, err := t.callWithin(leader, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_READ}, t.options.ViewChangeTimeout)
 	return m.GetIndex(), err
 }
 
-// TimeoutNow has a replica start an election.
+// TimeoutNow has a replica start an election. While its answer is late it may stand already, and the library takes nothing
+// whose outcome nobody would know then; so the answer has as long as an election.
 func (t *rpc) TimeoutNow(id hraft.ServerID, _ hraft.ServerAddress, _ *hraft.TimeoutNowRequest, response *hraft.TimeoutNowResponse) error {
-	_, err := t.call(id, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_TIMEOUT_NOW})
+	patience := max(t.options.RequestTimeout, t.options.ViewChangeTimeout)
+	_, err := t.callWithin(id, &pb.RaftMessage{Kind: pb.RaftKind_RAFT_KIND_TIMEOUT_NOW}, patience)
 	if err == nil {
 		*response = hraft.TimeoutNowResponse{RPCHeader: header(peerOf(id))}
 	}
