@@ -168,7 +168,8 @@ func (m *Memory) CreateCheckpoint(meta core.CheckpointMeta) (vr.CheckpointWriter
 	if newest := m.current.checkpoint.Op; meta.Op < newest || meta.Op == 0 {
 		return nil, fmt.Errorf("%w: a checkpoint of operation %d after one of %d", ErrGap, meta.Op, newest)
 	}
-	return &memoryWriter{memory: m, meta: meta}, nil
+	// A state is about as large as the one before it, and grows in place then.
+	return &memoryWriter{memory: m, meta: meta, state: make([]byte, 0, len(m.current.state)+len(m.current.state)/8)}, nil
 }
 
 // OpenCheckpoint opens the newest one.
