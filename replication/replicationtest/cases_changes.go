@@ -100,13 +100,17 @@ func malformedChanges(t T, b Backend) {
 		{"replica 0", replication.Change{Members: members(-1, 0)}, replication.ErrMembership},
 		{"too many", replication.Change{Members: make([]replication.Member, 64)}, replication.ErrMembership},
 		{"a long address", replication.Change{Members: []replication.Member{{ID: 1, Address: string(make([]byte, 256))}}}, replication.ErrMembership},
+		{"an address that is no text", replication.Change{Members: []replication.Member{{ID: 1, Address: "\xff"}}}, replication.ErrMembership},
 		{"a member turned into a witness", replication.Change{Members: []replication.Member{{ID: 1}, {ID: 2}, {ID: 3, Witness: true}}}, replication.ErrMembership},
 		{"an epoch that is not the next", replication.Change{Members: members(0, 1), Epoch: 2}, replication.ErrMembership},
 		{"a newcomer that nobody has heard", replication.Change{Members: members(0, 1, 2, 8)}, replication.ErrNewcomer},
 	} {
-		_, err := g.changes(primary).Reconfigure(g.ctx, test.change)
+		before := g.measured(primary, "reconfigurations.refused")
+		report, err := g.changes(primary).Reconfigure(g.ctx, test.change)
 		require.ErrorIs(t, err, test.err, test.name)
 		require.True(t, replication.DidNotHappen(err), test.name)
+		require.Equal(t, errors.Is(err, replication.ErrNewcomer), len(report.Replicas) > 0, test.name)
+		require.Equal(t, before+1, g.measured(primary, "reconfigurations.refused"), test.name)
 		test.change.DryRun = true
 		_, err = g.changes(primary).Reconfigure(g.ctx, test.change)
 		require.ErrorIs(t, err, test.err, "%s: a dry run gives the same verdict", test.name)
@@ -163,8 +167,13 @@ func twoChangesAtOnce(t T, b Backend) {
 	g.holds(g.read(), 10)
 }
 
-// changeThatIsUnderWay: a second one is refused until the first has come to its end.
-func changeThatIsUnderWay(t T, b Backend) {
+// changeThatIsUnderWay: a second one is refused until the first has come to its end, and a transfer too.
+func changeThatIsUnderWay(t T, b Backend) { secondChange(t, b, false) }
+
+// changeThatIsGivenUp by its caller when it has been proposed is made all the same, and he is not told anything else.
+func changeThatIsGivenUp(t T, b Backend) { secondChange(t, b, true) }
+
+func secondChange(t T, b Backend, givenUp bool) {
 	g := newGroup(t, b, 3, Options{Patient: true})
 	g.mustCommit(1, 5)
 	g.converged(5)
@@ -174,8 +183,10 @@ func changeThatIsUnderWay(t T, b Backend) {
 	}
 	stay := without([]int{0, 1, 2}, g.backups(primary)[0])
 	changes, first := g.changes(primary), make(chan error, 1)
+	ctx, giveUp := context.WithCancel(g.ctx)
+	defer giveUp()
 	go func() {
-		_, err := changes.Reconfigure(g.ctx, replication.Change{Members: members(stay...)})
+		_, err := changes.Reconfigure(ctx, replication.Change{Members: members(stay...)})
 		first <- err
 	}()
 	g.eventually("the second is refused", func() bool {
@@ -184,9 +195,18 @@ func changeThatIsUnderWay(t T, b Backend) {
 	})
 	_, err := changes.Reconfigure(g.ctx, replication.Change{Members: members(stay...)})
 	require.ErrorIs(t, err, replication.ErrReconfiguring)
+	require.ErrorIs(t, g.handsOver(primary).TransferPrimary(g.ctx, 0), replication.ErrReconfiguring)
 	require.Empty(t, first)
-	g.network.heal()
-	require.NoError(t, <-first)
+	if givenUp {
+		giveUp()
+		err := <-first
+		require.ErrorIs(t, err, replication.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, context.Canceled)
+		g.network.heal()
+	} else {
+		g.network.heal()
+		require.NoError(t, <-first)
+	}
 	g.settled(1, stay...)
 	g.mustCommit(6, 10)
 }
@@ -213,6 +233,10 @@ func dryRun(t T, b Backend) {
 		require.GreaterOrEqual(t, row.Op, replication.OpNumber(10), "replica %d", row.ID)
 	}
 	require.Equal(t, before, g.changes(primary).Membership())
+	for _, outcome := range []string{"refused", "done", "overtaken", "unknown"} {
+		require.Zero(t, g.measured(primary, "reconfigurations."+outcome))
+	}
+	require.EqualValues(t, 1, g.measured(primary, "learners"))
 	now, later := g.primary()
 	require.Equal(t, primary, now)
 	require.Equal(t, view, later)

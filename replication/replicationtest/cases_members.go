@@ -1,6 +1,7 @@
 package replicationtest
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/stretchr/testify/require"
@@ -258,13 +259,19 @@ func laterLifeOfAMember(t T, b Backend) {
 	primary, _ := g.primary()
 	lost := g.backups(primary)[0]
 	earlier := g.directories[lost]
+	next := members(0, 1, 2)
+	next[lost].Incarnation = 1
+	g.eventually("it is heard in its first life", func() bool {
+		primary, _ = g.primary()
+		_, err := g.changes(primary).Reconfigure(g.ctx, replication.Change{Members: next, DryRun: true})
+		require.True(t, again(err), "%v", err)
+		return errors.Is(err, replication.ErrNewcomer)
+	})
 	g.stop(lost)
 	g.wipe(lost)
 	g.start(lost)
 	g.mustCommit(21, 25)
 	require.Equal(t, "transitioning", g.replicas[lost].Status().Protocol)
-	next := members(0, 1, 2)
-	next[lost].Incarnation = 1
 	g.becomes(next...)
 	g.eventually("it is a member again", func() bool { return g.replicas[lost].Status().Protocol == "normal" })
 	require.Equal(t, next, g.changes(lost).Membership().Members)

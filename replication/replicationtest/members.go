@@ -143,6 +143,16 @@ func (g *group) left(place int, epoch uint64, next ...int) {
 	g.stop(place)
 }
 
+// measured is a figure of replication.Measurer, of one that has it.
+func (g *group) measured(place int, name string) uint64 {
+	g.t.Helper()
+	measurer, ok := g.replicas[place].(replication.Measurer)
+	require.True(g.t, ok, "it is no replication.Measurer")
+	value, found := measurer.Measure().Values[name]
+	require.True(g.t, found, "it does not measure %s", name)
+	return value
+}
+
 // without are the places but for one.
 func without(places []int, one int) []int {
 	return slices.DeleteFunc(slices.Clone(places), func(place int) bool { return place == one })

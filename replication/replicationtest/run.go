@@ -148,6 +148,7 @@ func reconfigurer() []testCase {
 		{"MalformedChanges", malformedChanges},
 		{"TwoChangesAtOnce", twoChangesAtOnce},
 		{"ChangeThatIsUnderWay", changeThatIsUnderWay},
+		{"ChangeThatIsGivenUp", changeThatIsGivenUp},
 		{"DryRun", dryRun},
 		{"ChangeWithACrashOfThePrimary", changeWithACrash},
 	}

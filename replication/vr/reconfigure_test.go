@@ -31,9 +31,6 @@ func newChangingGroup(t *testing.T, n int, change func(*vr.Options)) *group {
 	return g
 }
 
-// patient has no primary lost on a machine that is busy with other things, for as long as a test takes.
-func patient(o *vr.Options) { o.ViewChangeTimeoutMin = 10 * time.Second }
-
 // steady is patient for a while, where others are to be missed in the end.
 func steady(o *vr.Options) { o.ViewChangeTimeoutMin = 2 * time.Second }
 
@@ -159,120 +156,6 @@ func (g *group) measured(place int, name string) uint64 {
 func (g *group) operations(place int) uint64 {
 	applied, _ := g.machines[place].state()
 	return applied
-}
-
-// TestReplacingADeadMember: the dead one's place is taken by a newcomer, and the group bears another failure.
-func TestReplacingADeadMember(t *testing.T) {
-	g := newChangingGroup(t, 3, nil)
-	g.mustCommit(1, 20)
-	leader, _ := g.primary()
-	dead := g.backups(leader)[0]
-	g.stop(dead)
-	fresh := g.join()
-	next := slices.DeleteFunc([]int{0, 1, 2, fresh}, func(i int) bool { return i == dead })
-	g.reconfigure(next...)
-	g.settled(1, next...)
-	g.mustCommit(21, 40)
-	leader, _ = g.primary()
-	second := slices.DeleteFunc(g.backups(leader), func(i int) bool { return i == fresh })
-	g.stop(second[0])
-	g.mustCommit(41, 60)
-	g.converged(60)
-	// The dead one comes back, hears that it is a member no more, and leaves.
-	g.start(dead)
-	g.start(second[0])
-	g.settled(1, next...)
-	g.eventually("the dead one has left", func() bool { return g.replicas[dead].Status().Protocol == "left" })
-	var refused *replication.NotMemberError
-	require.ErrorAs(t, replication.Propose(t.Context(), g.replicas[dead], 1, []byte("x")).Err, &refused)
-	require.EqualValues(t, 1, refused.Membership.Epoch)
-	require.ErrorAs(t, replication.AwaitReadBarrier(t.Context(), g.replicas[dead], 1), &refused)
-	g.left(dead)
-	g.converged(60)
-	g.sameLogs(next...)
-}
-
-// TestADryRunChangesNothing, and tells what there would be.
-func TestADryRunChangesNothing(t *testing.T) {
-	g := newChangingGroup(t, 3, patient)
-	g.mustCommit(1, 10)
-	fresh := g.join()
-	leader, view := g.primary()
-	var report replication.Report
-	g.eventually("the newcomer is ready", func() bool {
-		var err error
-		report, err = g.replicas[leader].Reconfigure(t.Context(), replication.Change{Members: members(0, 1, fresh), DryRun: true})
-		return err == nil && report.Replicas[fresh].Lag == 0
-	})
-	require.EqualValues(t, 1, report.Epoch)
-	for i, row := range report.Replicas {
-		require.Equal(t, replication.ReplicaReport{
-			Member: row.Member, Was: i != fresh, Will: i != 2, Heard: true, Op: 10, Ready: true,
-		}, row)
-		require.Equal(t, replication.ReplicaID(i+1), row.ID)
-	}
-	status := g.replicas[leader].Status()
-	require.Zero(t, status.Epoch)
-	require.Equal(t, view, status.View)
-	require.EqualValues(t, 10, status.Op, "nothing was proposed")
-	require.Equal(t, []replication.ReplicaID{1, 2, 3}, status.Members)
-	require.Equal(t, "transitioning", g.replicas[fresh].Status().Protocol)
-	require.EqualValues(t, 1, g.measured(leader, "learners"))
-	for _, outcome := range []string{"refused", "done", "overtaken", "unknown"} {
-		require.Zero(t, g.measured(leader, "reconfigurations."+outcome))
-	}
-	g.mustCommit(11, 20)
-}
-
-// TestReconfigurationsThatAreRefused: each by its own error, and nothing has changed afterwards.
-func TestReconfigurationsThatAreRefused(t *testing.T) {
-	g := newChangingGroup(t, 3, steady)
-	g.mustCommit(1, 5)
-	leader, _ := g.primary()
-	backup := g.backups(leader)[0]
-	for _, test := range []struct {
-		name   string
-		change replication.Change
-		err    error
-	}{
-		{"nobody", replication.Change{}, replication.ErrMembership},
-		{"the same", replication.Change{Members: []replication.Member{{ID: 3}, {ID: 2}, {ID: 1}}}, replication.ErrMembership},
-		{"one twice", replication.Change{Members: members(0, 0, 1)}, replication.ErrMembership},
-		{"replica 0", replication.Change{Members: members(-1, 0)}, replication.ErrMembership},
-		{"too many", replication.Change{Members: make([]replication.Member, 64)}, replication.ErrMembership},
-		{"a long address", replication.Change{Members: []replication.Member{{ID: 1, Address: string(make([]byte, 256))}}}, replication.ErrMembership},
-		{"a witness", replication.Change{Members: []replication.Member{{ID: 1}, {ID: 2}, {ID: 3, Witness: true}}}, replication.ErrMembership},
-		{"an epoch that is not the next", replication.Change{Members: members(0, 1), Epoch: 2}, replication.ErrMembership},
-		{"a newcomer that nobody has heard", replication.Change{Members: members(0, 1, 2, 8)}, replication.ErrNewcomer},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			before := g.measured(leader, "reconfigurations.refused")
-			report, err := g.replicas[leader].Reconfigure(t.Context(), test.change)
-			require.ErrorIs(t, err, test.err)
-			require.True(t, replication.DidNotHappen(err))
-			require.Equal(t, before+1, g.measured(leader, "reconfigurations.refused"))
-			require.Equal(t, test.err == replication.ErrNewcomer, len(report.Replicas) > 0) //nolint:errorlint // the table's own
-			test.change.DryRun = true
-			_, err = g.replicas[leader].Reconfigure(t.Context(), test.change)
-			require.ErrorIs(t, err, test.err, "a dry run gives the same verdict")
-		})
-	}
-	_, err := g.replicas[backup].Reconfigure(t.Context(), replication.Change{Members: members(0, 1)})
-	var notPrimary *replication.NotPrimaryError
-	require.ErrorAs(t, err, &notPrimary)
-	require.EqualValues(t, leader+1, notPrimary.Primary)
-	require.NotErrorAs(t, err, new(*replication.NotMemberError))
-	g.stop(backup)
-	g.eventually("a change that would stop the group is refused", func() bool {
-		_, err = g.replicas[leader].Reconfigure(t.Context(), replication.Change{Members: members(leader, backup), DryRun: true})
-		return errors.Is(err, replication.ErrQuorum)
-	})
-	require.Zero(t, g.replicas[leader].Status().Epoch)
-	g.mustCommit(6, 10)
-	replica := g.replicas[leader]
-	g.closeAll()
-	_, err = replica.Reconfigure(t.Context(), replication.Change{Members: members(0, 1)})
-	require.ErrorIs(t, err, replication.ErrClosed)
 }
 
 // TestOneReconfigurationAtATime, and none beside a transfer of the primary's role.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 )
 
 // Errors of Reconfigure beside ErrNotPrimary, ErrHandingOver and ErrStopped. All say that the call had no effect.
@@ -133,6 +134,8 @@ func (r *Replica) checkNext(next *Membership) error {
 		switch {
 		case len(member.Address) > AddressBytesMax:
 			return fmt.Errorf("%w: an address of %d bytes", ErrMembership, len(member.Address))
+		case !utf8.ValidString(member.Address):
+			return fmt.Errorf("%w: address %q is no text", ErrMembership, member.Address)
 		case member.Incarnation < was.Incarnation:
 			return fmt.Errorf("%w: replica %d is of incarnation %d, and goes back to %d", ErrMembership, member.ID, was.Incarnation, member.Incarnation)
 		case !known && member.ID <= r.membership.LargestID && !r.config.Omit.Has(RuleIDsAreNew):
