@@ -11,13 +11,17 @@ binary=$(mktemp -d)/viewline
 trap 'rm -rf "$(dirname "$binary")"' EXIT
 go build -o "$binary" ./cmd/viewline
 run() {
-  "$binary" bench replication --backends "$backends" --results "$results" --duration "${DURATION:-3s}" --runs "${RUNS:-5}" \
+  "$binary" bench replication --results "$results" --duration "${DURATION:-3s}" --runs "${RUNS:-5}" \
     --kills "${KILLS:-20}" "$@" >/dev/null
 }
-for durability in sync memory; do
-  run --durability "$durability" --replicas 3,5 --proposers 1,16,64,256 --value-bytes 128,4096
-done
+matrix="--replicas 3,5 --proposers 1,16,64,256 --value-bytes 128,4096"
+# shellcheck disable=SC2086 # these are words
+run --backends "$backends" --durability sync $matrix
+# In memory there is no log to choose.
+in_memory=$(tr , '\n' <<<"$backends" | grep -v / | paste -sd,)
+# shellcheck disable=SC2086
+run --backends "$in_memory" --durability memory $matrix
 # The time from the kill of a primary, and how a replica comes back.
-run --scenario failover --replicas 3 --proposers 16 --value-bytes 128
-run --scenario catchup --replicas 3 --proposers 16 --value-bytes 4096
+run --backends "$backends" --scenario failover --replicas 3 --proposers 16 --value-bytes 128
+run --backends "$backends" --scenario catchup --replicas 3 --proposers 16 --value-bytes 4096
 "$binary" bench replication --results "$results" --report --plots "$plots"
