@@ -37,6 +37,15 @@ var (
 	errHalted = errors.New("raft: replica is stopping")
 )
 
+// advised says what to do where storage is damaged.
+func advised(err error) error {
+	if !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w; keep the directory for inspection and do not start this replica from it again: it comes back from "+
+		"an empty directory in a larger incarnation, or as a new replica, once its group has committed that", err)
+}
+
 // closed is what everything answers after the end; why is nil after Close.
 func closed(why error) error {
 	if why == nil {

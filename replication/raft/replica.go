@@ -74,7 +74,7 @@ func Open(options Options) (*Replica, error) {
 	}
 	lost, err := options.Storage.begin(options)
 	if err != nil {
-		return nil, err
+		return nil, advised(err)
 	}
 	r := &Replica{
 		options: options, rounds: newRounds(options.ReadsMax), stale: newStaleReads(options.ReadsMax), queue: newQueue(options),

@@ -107,7 +107,8 @@ func Create(directory string, durability Durability) error {
 // OpenStorage opens what Create made. Errors are ErrNoStorage, ErrLocked, ErrDamaged, and ErrOptions for another
 // durability than it was made for.
 func OpenStorage(directory string, durability Durability) (*Storage, error) {
-	return openStorage(directory, durability, false)
+	storage, err := openStorage(directory, durability, false)
+	return storage, advised(err)
 }
 
 func openStorage(directory string, durability Durability, unsynced bool) (*Storage, error) {
@@ -121,7 +122,7 @@ func openStorage(directory string, durability Durability, unsynced bool) (*Stora
 		return nil, fmt.Errorf("%w: %s was made for durability %v, not %v", ErrOptions, directory, m.durability, durability)
 	}
 	if _, err := os.Stat(filepath.Join(directory, databaseName)); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w; a replica that has lost its log stays out of its group", ErrDamaged, databaseName, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, databaseName, err)
 	}
 	s := &Storage{directory: directory, mark: m}
 	if s.bolt, err = openBolt(directory, unsynced); err != nil {
@@ -271,7 +272,7 @@ func (s *Storage) begin(o Options) (lost uint64, err error) {
 	case s.mark.durability == DurabilityMemory:
 		return s.beginForgotten(o)
 	case blank:
-		return 0, fmt.Errorf("%w: the log is empty, and was not: a replica that has lost its log stays out of its group", ErrDamaged)
+		return 0, fmt.Errorf("%w: the log is empty, and was not", ErrDamaged)
 	}
 	first, err := s.logs.FirstIndex()
 	if err != nil {

@@ -91,9 +91,11 @@ func TestALogThatIsGone(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(directory, databaseName)))
 	_, err := OpenStorage(directory, DurabilitySync)
 	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorContains(t, err, "in a larger incarnation", "what to do")
 	require.NoError(t, os.WriteFile(filepath.Join(directory, databaseName), []byte("not a database"), 0o600))
 	_, err = OpenStorage(directory, DurabilitySync)
-	require.Error(t, err)
+	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorContains(t, err, "in a larger incarnation")
 	require.NoError(t, os.Remove(filepath.Join(directory, databaseName)))
 	empty, err := openBolt(directory, false)
 	require.NoError(t, err)
@@ -101,6 +103,7 @@ func TestALogThatIsGone(t *testing.T) {
 	storage = reopened(t, directory, DurabilitySync)
 	_, err = Open(Options{Self: 1, Members: []replication.ReplicaID{1}, Storage: storage, StateMachine: &notes{}})
 	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorContains(t, err, "in a larger incarnation", "what to do")
 	require.NoError(t, storage.Close())
 }
 
