@@ -47,14 +47,15 @@
 // # Reading
 //
 // ReadBarrier writes nothing: it waits until a majority of the voters has answered what was sent after it was called, in
-// this very term. All who wait share a round, which begins at once. There are no leases. VerifyLeader of the library is only what makes it ask, and not what decides: it counts
-// non-voters, and it counts answers to what was sent before it was called, which a leader finds that was stopped for a
-// while. A Barrier before the first read of a term, rather than one for each, is enough: nothing of an earlier term is
-// committed later, and what is acknowledged in this one was applied here first.
+// this very term. All who wait share a round, which begins at once. There are no leases. VerifyLeader of the library is only
+// what makes it ask, and not what decides: it counts non-voters, and it counts answers to what was sent before it was called,
+// which a leader finds that was stopped for a while. A Barrier before the first read of a term, rather than one for each, is
+// enough: nothing of an earlier term is committed later, and what is acknowledged in this one was applied here first.
 //
 // A follower's ReadStale asks the leader how far it has committed, which it tells after such a round, and waits until that is
-// applied; the state is then as of when it asked. That goes by its own clock alone, with a margin of 10 percent. How far the
-// leader has committed and not what it has applied: another follower may be ahead of it, and read there already.
+// applied; the state is then as of when it asked. How far the leader has committed, and not what it has applied: another
+// follower may be ahead of it, and somebody may have read there. Ages go by the follower's clock alone, with a margin of 10
+// percent; one that stands still, as that of a virtual machine may, makes them too small. A bound of 0 goes by no clock.
 //
 // # Members
 //
