@@ -4,5 +4,5 @@
 // a second one.
 //
 // Tree is the replicated state. Client asks a group for Create, Set, Get, List and Remove. The tests are metaDR's
-// scenarios, by its names.
+// scenarios, by its names, on a group of each backend.
 package metadata
