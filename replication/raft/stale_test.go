@@ -186,3 +186,37 @@ func TestALeaderTellsWhatIsCommitted(t *testing.T) {
 	require.NoError(t, <-read)
 	require.Equal(t, []string{"a"}, machine.all())
 }
+
+// TestAgesAllowForClocksThatAreApart: this one may be the slowest of the group by the margin.
+func TestAgesAllowForClocksThatAreApart(t *testing.T) {
+	s := newStaleReads(1)
+	_, known := s.age(time.Hour)
+	require.False(t, known)
+	s.reached(time.Second)
+	s.reached(time.Millisecond) // it is no older for that
+	age, known := s.age(time.Second + 100*time.Millisecond)
+	require.True(t, known)
+	require.Equal(t, 110*time.Millisecond, age)
+	read, err := s.add(2*time.Second, 110*time.Millisecond)
+	require.NoError(t, err)
+	s.reached(2*time.Second - 101*time.Millisecond)
+	require.Empty(t, read.done)
+	s.reached(2*time.Second - 100*time.Millisecond)
+	require.Equal(t, 110*time.Millisecond, <-read.done)
+}
+
+// TestAStaleReadAfterARestart from a snapshot: the log below it is still there, and is not told to the state machine again.
+func TestAStaleReadAfterARestart(t *testing.T) {
+	directory, storage := created(t, DurabilitySync)
+	replica, view := lone(t, storage, &notes{}, nil)
+	mustPropose(t, replica, view, "a", "b")
+	require.NoError(t, replica.Checkpoint(t.Context()))
+	require.NoError(t, replica.Close())
+	machine := &notes{}
+	replica, _ = lone(t, reopened(t, directory, DurabilitySync), machine, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := replica.ReadStale(ctx, 0)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, machine.all())
+}

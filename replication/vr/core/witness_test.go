@@ -38,6 +38,19 @@ func beside2(t *testing.T, rules ...omit.Rule) *bench {
 	return b
 }
 
+// aboveTwo is replica 2 with a checkpoint at 6, and the log above 2, as far as the other active member has told one.
+func aboveTwo(t *testing.T, rules ...omit.Rule) *bench {
+	b := beside2(t, rules...)
+	b.commits(6)
+	b.checkpoint(2)
+	b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 2})
+	b.ticks(5)
+	b.checkpoint(4)
+	b.checkpoint(6)
+	require.Equal(t, OpNumber(3), b.Status().FirstRetained)
+	return b
+}
+
 func (b *bench) commits(count int) {
 	b.Helper()
 	for range count {
@@ -127,17 +140,10 @@ func TestActiveMembersKeepTheirLogsForAWitness(t *testing.T) {
 // checkpoint.
 func TestAWitnessThatLostSomethingNeedsIt(t *testing.T) {
 	for _, broken := range []bool{false, true} {
-		b := beside2(t)
+		b := aboveTwo(t)
 		if broken {
-			b = beside2(t, RuleWitnessBase)
+			b = aboveTwo(t, RuleWitnessBase)
 		}
-		b.commits(6)
-		b.checkpoint(2)
-		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 2})
-		b.ticks(5)
-		b.checkpoint(4)
-		b.checkpoint(6)
-		require.Equal(t, OpNumber(3), b.Status().FirstRetained)
 		ask := Message{Kind: KindGetState, From: 3, View: 1, First: 1, Nonce: 7}
 		require.Equal(t, OpNumber(6), of(b.step(ask), KindNewState)[0].Checkpoint.Op)
 		ask.Agree = true
@@ -229,17 +235,10 @@ func TestAWitnessThatLostSomethingInAGroupOfTwo(t *testing.T) {
 // checkpoint it is offered: a third one may lack it.
 func TestAWitnessKeepsWhatItHasBelowAnothersLog(t *testing.T) {
 	for _, broken := range []bool{false, true} {
-		b := beside2(t)
+		b := aboveTwo(t)
 		if broken {
-			b = beside2(t, RuleWitnessOwn)
+			b = aboveTwo(t, RuleWitnessOwn)
 		}
-		b.commits(6)
-		b.checkpoint(2)
-		b.step(Message{Kind: KindPrepareOK, From: 1, View: 1, Op: 6, Kept: 2})
-		b.ticks(5)
-		b.checkpoint(4)
-		b.checkpoint(6)
-		require.Equal(t, OpNumber(3), b.Status().FirstRetained)
 		for _, own := range [][]Entry{b.log[:5], b.log[:1], entries("of another branch", 1, 1, 1, 1, 1)} {
 			w := witness3(t, Restored{HardState: HardState{View: 1, LastNormalView: 1}, Entries: own})
 			asked := of(w.step(Message{Kind: KindCommit, From: 2, View: 3, Op: 6, Round: 1}), KindGetState)[0]
@@ -247,13 +246,18 @@ func TestAWitnessKeepsWhatItHasBelowAnothersLog(t *testing.T) {
 			answer := of(b.step(asked), KindNewState)[0]
 			require.Equal(t, OpNumber(6), answer.Checkpoint.Op)
 			answer.From, answer.View = 2, 3
-			w.step(answer)
+			again := of(w.step(answer), KindGetState)
 			joined := w.Status().View == 3
 			require.Equal(t, !broken && len(own) == 5 && own[0].Hash == b.log[0].Hash, joined)
 			if joined {
 				require.Equal(t, []OpNumber{1, 6}, []OpNumber{w.Status().FirstRetained, w.Status().Op})
 				require.Equal(t, b.log, w.log)
+				continue
 			}
+			require.Len(t, again, 1, "another one is asked first")
+			answer.From, answer.Nonce = 1, again[0].Nonce
+			w.step(answer)
+			require.True(t, w.fetching, "it goes on from the checkpoint")
 		}
 	}
 }
